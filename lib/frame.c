@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "frame.h"
+
+#include "host.h"
+
+int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift)
+{
+	INVARIANT(frames >= 1 && frames <= FRAMES_MAX);
+	*table = (struct frame_table){ .page_shift = page_shift, .frames = frames };
+	for (unsigned order = 0; order < FRAME_ORDERS; order++)
+		table->list[order] = FRAME_NONE;
+	table->memory = host_memory_create(frames << page_shift);
+	if (table->memory < 0)
+		return table->memory;
+	table->frame = host_metadata(frames * sizeof(struct frame));
+	if (table->frame == NULL) {
+		host_close(table->memory);
+		return UPAGE_ENOMEM;
+	}
+	frame_free(table, 0, (uint32_t)frames);
+	table->free_least = table->free;
+	return 0;
+}
+
+void frame_table_destroy(struct frame_table *table)
+{
+	host_metadata_release(table->frame, table->frames * sizeof(struct frame));
+	host_close(table->memory);
+}
+
+/* ---- Runs: the lock is held ---------------------------------------------------------- */
+
+static void list_insert(struct frame_table *table, uint32_t head, unsigned order)
+{
+	struct frame *frame = &table->frame[head];
+	frame->state = FRAME_FREE_HEAD;
+	frame->order = (uint8_t)order;
+	frame->previous = FRAME_NONE;
+	frame->next = table->list[order];
+	if (frame->next != FRAME_NONE)
+		table->frame[frame->next].previous = head;
+	table->list[order] = head;
+}
+
+static void list_remove(struct frame_table *table, uint32_t head)
+{
+	struct frame *frame = &table->frame[head];
+	if (frame->previous != FRAME_NONE)
+		table->frame[frame->previous].next = frame->next;
+	else
+		table->list[frame->order] = frame->next;
+	if (frame->next != FRAME_NONE)
+		table->frame[frame->next].previous = frame->previous;
+	frame->state = FRAME_FREE_BODY;
+}
+
+static bool is_free_run(const struct frame_table *table, uint64_t head, unsigned order)
+{
+	return head < table->frames && table->frame[head].state == FRAME_FREE_HEAD &&
+	       table->frame[head].order == order;
+}
+
+/* A run of 2^order frames becomes free, joined with its buddies as far as they are free. */
+static void run_free(struct frame_table *table, uint32_t head, unsigned order)
+{
+	while (order + 1 < FRAME_ORDERS) {
+		uint64_t buddy = head ^ (UINT64_C(1) << order);
+		if (!is_free_run(table, buddy, order))
+			break;
+		list_remove(table, (uint32_t)buddy);
+		head &= ~(UINT32_C(1) << order);
+		order++;
+	}
+	list_insert(table, head, order);
+}
+
+/* [pfn, pfn + count) as the largest aligned runs that it is made of. */
+static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count)
+{
+	while (count > 0) {
+		unsigned order = log2_floor(count);
+		if (pfn != 0 && (unsigned)__builtin_ctz(pfn) < order)
+			order = (unsigned)__builtin_ctz(pfn);
+		run_free(table, pfn, order);
+		pfn += UINT32_C(1) << order;
+		count -= UINT64_C(1) << order;
+	}
+}
+
+static void take(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct frame *frame = &table->frame[pfn + i];
+		frame->page = 0;
+		frame->backing = NULL;
+		frame->slot = 0;
+		frame->state = FRAME_USED;
+	}
+	table->free -= count;
+	if (table->free < table->free_least)
+		table->free_least = table->free;
+}
+
+/* ---- Allocation ---------------------------------------------------------------------- */
+
+uint32_t frame_allocate(struct frame_table *table, uint32_t count)
+{
+	lock_acquire(&table->lock);
+	unsigned order = log2_ceiling(count);
+	while (order < FRAME_ORDERS && table->list[order] == FRAME_NONE)
+		order++;
+	uint32_t pfn = FRAME_NONE;
+	if (order < FRAME_ORDERS) {
+		pfn = table->list[order];
+		list_remove(table, pfn);
+		range_free(table, pfn + count, (UINT64_C(1) << order) - count);
+		take(table, pfn, count);
+	}
+	lock_release(&table->lock);
+	return pfn;
+}
+
+bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
+{
+	if (pfn >= table->frames)
+		return false;
+	bool taken = false;
+	lock_acquire(&table->lock);
+	for (unsigned order = 0; order < FRAME_ORDERS && !taken; order++) {
+		uint64_t head = pfn & ~((UINT64_C(1) << order) - 1);
+		if (!is_free_run(table, head, order))
+			continue;
+		uint64_t end = head + (UINT64_C(1) << order);
+		list_remove(table, (uint32_t)head);
+		take(table, (uint32_t)pfn, 1);
+		range_free(table, (uint32_t)head, pfn - head);
+		range_free(table, (uint32_t)pfn + 1, end - pfn - 1);
+		taken = true;
+	}
+	lock_release(&table->lock);
+	return taken;
+}
+
+void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	lock_acquire(&table->lock);
+	for (uint32_t i = 0; i < count; i++) {
+		INVARIANT(table->frame[pfn + i].pins == 0);
+		table->frame[pfn + i].state = FRAME_FREE_BODY;
+	}
+	range_free(table, pfn, count);
+	table->free += count;
+	lock_release(&table->lock);
+}
+
+uint64_t frame_largest_run(struct frame_table *table)
+{
+	uint64_t largest = 0;
+	lock_acquire(&table->lock);
+	for (unsigned order = FRAME_ORDERS; order-- > 0 && largest == 0;)
+		if (table->list[order] != FRAME_NONE)
+			largest = UINT64_C(1) << order;
+	lock_release(&table->lock);
+	return largest;
+}
+
+bool frame_table_is_valid(struct frame_table *table)
+{
+	uint64_t free = 0, used = 0;
+	bool valid = true;
+	lock_acquire(&table->lock);
+	for (unsigned order = 0; order < FRAME_ORDERS; order++) {
+		for (uint32_t p = table->list[order]; p != FRAME_NONE; p = table->frame[p].next) {
+			valid = valid && is_free_run(table, p, order) &&
+			        !is_free_run(table, p ^ (UINT64_C(1) << order), order);
+			free += UINT64_C(1) << order;
+		}
+	}
+	for (uint64_t p = 0; p < table->frames; p++)
+		used += table->frame[p].state == FRAME_USED;
+	valid = valid && free == table->free && free + used == table->frames;
+	lock_release(&table->lock);
+	return valid;
+}
+
+/* ---- Content ------------------------------------------------------------------------- */
+
+int frame_zero(struct frame_table *table, uint32_t pfn)
+{
+	struct frame *frame = &table->frame[pfn];
+	if (frame->stained)
+		return host_zero(table->memory, frame_offset(table, pfn), frame_size(table));
+	frame->stained = true; /* it is zero now, and handed out */
+	return 0;
+}
+
+int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
+{
+	return host_read(table->memory, buffer, frame_size(table), frame_offset(table, pfn));
+}
+
+int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
+{
+	table->frame[pfn].stained = true;
+	return host_write(table->memory, buffer, frame_size(table), frame_offset(table, pfn));
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * frame.h - physical memory: the frame table over one memfd, in contiguous runs
+ *
+ * Frame p is the bytes [p, p + 1) * page size of the memfd. There is no lasting mapping of
+ * it but the pages that a space shows: frames are filled and read by pwrite(2) and pread(2)
+ * on the memfd. That is cheaper than an alias mapping (no fault and no TLB entry for the
+ * alias, bench/fault prints both), does not count every frame twice in RssShmem, and leaves
+ * no address through which a wild store of the program could reach a frame.
+ *
+ * Runs are kept by the buddy system: a free run of 2^k frames starts at a multiple of 2^k.
+ *
+ *      FREE_BODY   free, inside a run that starts before it; all of a fresh table but heads
+ *      FREE_HEAD   free, first of a run of 2^order frames
+ *      USED        taken; page, pte and backing say by whom once it is published
+ *
+ * Invariants (frame_table_is_valid):  the runs of all lists and the USED frames add up to
+ * all frames;  free == the sum of the runs;  no run's buddy is a free run of the same order.
+ *
+ * Fields of a used frame are guarded by the lock bit of its PTE, the lists by the table's
+ * lock (rank 3). Signal context: yes, but frame_table_init and _destroy.
+ * Source: OSTEP ch. 17 (buddy allocation); Knuth, TAOCP vol. 1, 2.5; memfd_create(2).
+ */
+#ifndef UPAGE_FRAME_H
+#define UPAGE_FRAME_H
+
+#include "compiler.h"
+#include "lock.h"
+#include "page_table.h"
+#include "upage.h"
+
+#define FRAMES_MIN 16
+#define FRAMES_MAX (UINT64_C(1) << 31)
+#define FRAME_ORDERS 32
+#define FRAME_NONE UINT32_MAX
+
+enum frame_state { FRAME_FREE_BODY, FRAME_FREE_HEAD, FRAME_USED };
+
+struct backing; /* what a page's content comes from: store.h */
+
+struct frame {
+	_Atomic(pte_t *) pte;    /* the entry that maps it; NULL: none yet, or none any more */
+	union {
+		uintptr_t page;  /* USED: address of the page                             */
+		struct {
+			uint32_t next, previous; /* FREE_HEAD: its list; frame numbers    */
+		};
+	};
+	struct backing *backing; /* USED: of the page                                     */
+	uint32_t slot;           /* USED: the page's swap slot plus 1; 0: none            */
+	uint16_t pins;           /* USED: upage_pin() calls that hold it                  */
+	uint16_t references;     /* PTEs that map it: 0 or 1 so far                       */
+	uint8_t state, order;
+	bool stained;            /* has been written to: not the host's zeros any more    */
+};
+
+struct frame_table {
+	int memory;              /* the memfd           */
+	unsigned page_shift;
+	uint64_t frames;
+	struct frame *frame;     /* [frames]            */
+	struct lock lock;        /* guards what follows */
+	uint32_t list[FRAME_ORDERS];
+	_Atomic uint64_t free;   /* also read without the lock, as a hint */
+	uint64_t free_least;
+};
+
+/* Return: 0, or the host's negated errno. */
+int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift);
+void frame_table_destroy(struct frame_table *table);
+bool frame_table_is_valid(struct frame_table *table);
+
+/* @count frames beside each other, the lowest that fit best, content undefined.
+ * Return: the first, or FRAME_NONE. O(log frames). */
+uint32_t frame_allocate(struct frame_table *table, uint32_t count);
+
+/* Frame @pfn itself if it is free: so that neighbouring pages get neighbouring frames and
+ * the host can merge their mappings. Return: whether it was. O(log frames). */
+bool frame_allocate_at(struct frame_table *table, uint64_t pfn);
+
+void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count);
+
+uint64_t frame_largest_run(struct frame_table *table);
+
+/* Content; bytes within one frame. Return: 0 or the host's negated errno. */
+int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
+int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
+int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);
+
+static inline size_t frame_size(const struct frame_table *table)
+{
+	return (size_t)1 << table->page_shift;
+}
+
+static inline off_t frame_offset(const struct frame_table *table, uint64_t pfn)
+{
+	return (off_t)(pfn << table->page_shift);
+}
+
+#endif

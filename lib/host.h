@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * host.h - the host's side: the only caller of mmap, mprotect, madvise, memfd_create
+ *
+ * A space is one reservation (PROT_NONE, anonymous, no swap reserved) in which pages are
+ * shown by mapping their frames over it, and hidden by mapping the reservation over them
+ * again. There is nothing between the two: a page whose access is revoked is hidden, so
+ * that it costs no host mapping and no second revocation when it is evicted.
+ *
+ * The host merges neighbours whose frames are neighbours too and whose protection agrees.
+ * It allows vm.max_map_count mappings in a process, and past that mmap fails: the pager
+ * keeps count and stays within a budget.
+ *
+ * Addresses, offsets and lengths are multiples of the host page unless said otherwise.
+ * Results are 0 or a negated errno value. Signal context: yes, errno is never touched.
+ * Source: mmap(2), memfd_create(2); proc(5) for vm.max_map_count.
+ */
+#ifndef UPAGE_HOST_H
+#define UPAGE_HOST_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define HOST_PAGE_SIZE ((size_t)4096)
+
+/* Address space. @address NULL: anywhere; else there or -EEXIST. */
+int host_reserve(void *address, size_t length, void **base);
+int host_release(void *base, size_t length);
+
+/* Show frames, hide them, change what may be done with them. */
+int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot);
+int host_hide(uintptr_t page, size_t length);
+int host_protect(uintptr_t page, size_t length, int prot);
+
+/* Physical memory: a memfd of @bytes. Return: its descriptor, or a negated errno value. */
+int host_memory_create(uint64_t bytes);
+
+/* Whole transfers at an offset of a descriptor. A read past the end of a file gives zeros:
+ * host_read_file says how many bytes were there. */
+int host_read(int descriptor, void *buffer, size_t length, off_t offset);
+ssize_t host_read_file(int descriptor, void *buffer, size_t length, off_t offset);
+int host_write(int descriptor, const void *buffer, size_t length, off_t offset);
+int host_zero(int descriptor, off_t offset, size_t length);
+int host_punch(int descriptor, off_t offset, size_t length); /* give the medium back */
+int host_sync(int descriptor);
+int64_t host_file_size(int descriptor);
+void host_close(int descriptor);
+
+/* The library's own memory: zeroed, taken from the machine as it is touched. NULL: none. */
+void *host_metadata(size_t bytes);
+void host_metadata_release(void *memory, size_t bytes);
+size_t host_metadata_bytes(void); /* set up now, touched or not */
+
+/* How many mappings spaces may have: what the host allows, less those that the process has
+ * now and a reserve for its own later ones. */
+uint64_t host_mapping_budget(void);
+
+/* A clock that costs a few cycles, and its rate. */
+uint64_t host_ticks(void);
+uint64_t host_nanoseconds(void);
+
+void host_yield(void);
+int host_thread_id(void);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lock.h - locks that may be taken in signal context, and their ranks
+ *
+ * Invariant: a thread that holds a lock has every signal blocked (a page fault has, by the
+ * trap's signal mask; public calls block them by signals_block()) and does not touch paged
+ * memory. So no holder can be interrupted by code that wants the same lock.
+ *
+ * Ranks, in the order of acquisition; a thread may only take a lock of a higher rank:
+ *   1  upage_space.lock         mappings of a space (readers: page faults)
+ *   2  the lock bit of a PTE    one page: where it is, what the host shows of it. Whoever
+ *                               holds one never blocks on rank 1, nor on a second PTE (it
+ *                               may try one), so a holder of rank 1 may wait for rank 2
+ *   3  host accounting, policy, frame table, slots, page-table memory: leaves, held for
+ *      tens of nanoseconds, one at a time
+ *
+ * Signal context: yes. Cost: one atomic operation if free, else futex(2).
+ * Source: Ulrich Drepper, "Futexes Are Tricky", 2011 (the three-state mutex).
+ */
+#ifndef UPAGE_LOCK_H
+#define UPAGE_LOCK_H
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "syscall.h"
+
+static inline void futex_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+	syscall_4(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL);
+}
+
+static inline void futex_wake(_Atomic uint32_t *word, int count)
+{
+	syscall_3(SYS_futex, word, FUTEX_WAKE_PRIVATE, count);
+}
+
+struct lock {
+	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody may wait */
+};
+
+static inline void lock_acquire(struct lock *lock)
+{
+	uint32_t word = 0;
+	if (atomic_compare_exchange_strong(&lock->word, &word, 1))
+		return;
+	if (word != 2)
+		word = atomic_exchange(&lock->word, 2);
+	while (word != 0) {
+		futex_wait(&lock->word, 2);
+		word = atomic_exchange(&lock->word, 2);
+	}
+}
+
+static inline void lock_release(struct lock *lock)
+{
+	if (atomic_exchange(&lock->word, 0) == 2)
+		futex_wake(&lock->word, 1);
+}
+
+/* Many readers or one writer; a waiting writer keeps new readers out. */
+#define RWLOCK_WRITER 0x80000000u
+#define RWLOCK_WANTED 0x40000000u
+#define RWLOCK_READERS 0x3fffffffu
+
+struct rwlock {
+	_Atomic uint32_t word;
+	_Atomic uint32_t waiters; /* threads in rwlock_wait */
+};
+
+static inline void rwlock_wait(struct rwlock *lock, uint32_t word)
+{
+	atomic_fetch_add(&lock->waiters, 1);
+	futex_wait(&lock->word, word);
+	atomic_fetch_sub(&lock->waiters, 1);
+}
+
+/* The word is changed before waiters is read, and a waiter counts itself before the kernel
+ * compares the word: one of the two sees the other. */
+static inline void rwlock_wake(struct rwlock *lock)
+{
+	if (atomic_load(&lock->waiters) > 0)
+		futex_wake(&lock->word, INT_MAX);
+}
+
+static inline void rwlock_read(struct rwlock *lock)
+{
+	uint32_t word = atomic_load(&lock->word);
+	for (;;) {
+		if ((word & (RWLOCK_WRITER | RWLOCK_WANTED)) == 0) {
+			if (atomic_compare_exchange_weak(&lock->word, &word, word + 1))
+				return;
+		} else {
+			rwlock_wait(lock, word);
+			word = atomic_load(&lock->word);
+		}
+	}
+}
+
+static inline void rwlock_read_release(struct rwlock *lock)
+{
+	uint32_t before = atomic_fetch_sub(&lock->word, 1);
+	if ((before & RWLOCK_READERS) == 1)
+		rwlock_wake(lock);
+}
+
+static inline void rwlock_write(struct rwlock *lock)
+{
+	uint32_t word = atomic_load(&lock->word);
+	for (;;) {
+		if ((word & (RWLOCK_WRITER | RWLOCK_READERS)) == 0) {
+			if (atomic_compare_exchange_weak(&lock->word, &word, RWLOCK_WRITER))
+				return;
+		} else if ((word & RWLOCK_WANTED) == 0) {
+			atomic_compare_exchange_weak(&lock->word, &word, word | RWLOCK_WANTED);
+			word = atomic_load(&lock->word);
+		} else {
+			rwlock_wait(lock, word);
+			word = atomic_load(&lock->word);
+		}
+	}
+}
+
+static inline void rwlock_write_release(struct rwlock *lock)
+{
+	atomic_fetch_and(&lock->word, ~RWLOCK_WRITER);
+	rwlock_wake(lock);
+}
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "options.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler.h"
+#include "replace.h"
+
+enum kind { KIND_SIZE, KIND_NUMBER, KIND_FLAG, KIND_TEXT };
+
+static const struct option {
+	const char *name;
+	enum kind kind;
+	size_t offset, size; /* of the field in struct upage_config */
+	const char *value;   /* what is right, for messages */
+} options[] = {
+#define FIELD(field) offsetof(struct upage_config, field), sizeof(((struct upage_config *)0)->field)
+	{ "memory", KIND_SIZE, FIELD(memory), "a size such as 64M" },
+	{ "page-size", KIND_SIZE, FIELD(page_size), "a power of two from 4K to 2M" },
+	{ "policy", KIND_TEXT, FIELD(policy), "the name of a policy" },
+	{ "store", KIND_TEXT, FIELD(store), "file or file:PATH" },
+	{ "swap-size", KIND_SIZE, FIELD(swap_size), "a size such as 1G" },
+	{ "mapping", KIND_TEXT, FIELD(mapping), "auto or remap" },
+	{ "mapping-budget", KIND_NUMBER, FIELD(mapping_budget), "a number of host mappings" },
+	{ "seed", KIND_NUMBER, FIELD(seed), "a number" },
+	{ "stats", KIND_FLAG, FIELD(stats), "no value" },
+	{ "stats-json", KIND_TEXT, FIELD(stats_json), "the name of a file" },
+#undef FIELD
+};
+#define OPTIONS (sizeof(options) / sizeof(options[0]))
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct upage_config *config, int code,
+                                                        const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(config->message, sizeof(config->message), format, arguments);
+	va_end(arguments);
+	return code;
+}
+
+static int parse_number(const char *text, uint64_t *number, const char **end)
+{
+	uint64_t n = 0;
+	const char *c = text;
+	for (; *c >= '0' && *c <= '9'; c++)
+		if (__builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*c - '0'), &n))
+			return UPAGE_EOPTION;
+	if (c == text)
+		return UPAGE_EOPTION;
+	*number = n;
+	*end = c;
+	return 0;
+}
+
+int options_size(const char *text, uint64_t *bytes)
+{
+	static const char suffixes[] = "KMGT";
+	uint64_t n;
+	const char *end;
+	if (parse_number(text, &n, &end) < 0)
+		return UPAGE_EOPTION;
+	if (*end != '\0') {
+		const char upper = (char)(*end >= 'a' ? *end - 'a' + 'A' : *end);
+		const char *suffix = strchr(suffixes, upper);
+		unsigned shift = suffix != NULL ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
+		if (suffix == NULL || end[1] != '\0' || n > UINT64_MAX >> shift)
+			return UPAGE_EOPTION;
+		n <<= shift;
+	}
+	*bytes = n;
+	return 0;
+}
+
+static void option_names(char *text, size_t size)
+{
+	size_t length = 0;
+	text[0] = '\0';
+	for (size_t i = 0; i < OPTIONS && length < size; i++)
+		length += (size_t)snprintf(text + length, size - length, "%s%s", i ? ", " : "",
+		                           options[i].name);
+}
+
+static int take_value(struct upage_config *config, const struct option *option, const char *value)
+{
+	char *field = (char *)config + option->offset;
+	uint64_t n;
+	const char *end;
+	switch (option->kind) {
+	case KIND_FLAG:
+		*(unsigned *)(void *)field = 1;
+		return 0;
+	case KIND_SIZE:
+		if (options_size(value, &n) < 0 || n == 0 || n > SIZE_MAX / 2)
+			return UPAGE_EOPTION;
+		*(size_t *)(void *)field = (size_t)n;
+		return 0;
+	case KIND_NUMBER:
+		if (parse_number(value, &n, &end) < 0 || *end != '\0')
+			return UPAGE_EOPTION;
+		*(uint64_t *)(void *)field = n;
+		return 0;
+	case KIND_TEXT:
+		if (value[0] == '\0' || strlen(value) >= option->size)
+			return UPAGE_EOPTION;
+		strcpy(field, value);
+		return 0;
+	}
+	return UPAGE_EOPTION;
+}
+
+int options_word(struct upage_config *config, const char *word)
+{
+	size_t length = strcspn(word, "=");
+	for (size_t i = 0; i < OPTIONS; i++) {
+		const struct option *option = &options[i];
+		if (strlen(option->name) != length || strncmp(option->name, word, length) != 0)
+			continue;
+		bool has_value = word[length] == '=';
+		if (has_value == (option->kind == KIND_FLAG) ||
+		    take_value(config, option, has_value ? word + length + 1 : "") < 0)
+			return refuse(config, UPAGE_EOPTION, "'%.80s': %s takes %s", word,
+			              option->name, option->value);
+		return 0;
+	}
+	char names[160];
+	option_names(names, sizeof(names));
+	return refuse(config, UPAGE_EOPTION, "unknown option '%.60s'; there are %s", word, names);
+}
+
+int options_check(struct upage_config *config)
+{
+	size_t page_size = config->page_size != 0 ? config->page_size : 4096;
+	size_t memory = config->memory != 0 ? config->memory : (size_t)256 << 20;
+	if (!is_power_of_two(page_size) || page_size < 4096 || page_size > 2u << 20)
+		return refuse(config, UPAGE_EPAGESIZE,
+		              "page-size=%zu: it must be a power of two from 4096 to 2097152",
+		              page_size);
+	if (memory / page_size < 16 || memory / page_size > UINT64_C(1) << 31)
+		return refuse(config, UPAGE_EFRAMES,
+		              "memory=%zu: with pages of %zu bytes it must be from %zu to %zu (16 to 2^31 frames)",
+		              memory, page_size, 16 * page_size, page_size << 31);
+	if (replace_by_name(config->policy) == NULL) {
+		char names[100];
+		replace_names(names, sizeof(names));
+		return refuse(config, UPAGE_EOPTION, "policy=%s: there are %s", config->policy, names);
+	}
+	if (config->store[0] != '\0' && strcmp(config->store, "file") != 0 &&
+	    strncmp(config->store, "file:", 5) != 0)
+		return refuse(config, UPAGE_EOPTION, "store=%.80s: there are file and file:PATH",
+		              config->store);
+	if (config->mapping[0] != '\0' && strcmp(config->mapping, "auto") != 0 &&
+	    strcmp(config->mapping, "remap") != 0)
+		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto and remap",
+		              config->mapping);
+	if (config->swap_size != 0 && config->swap_size < page_size)
+		return refuse(config, UPAGE_EOPTION, "swap-size=%zu: it must hold one page, %zu bytes",
+		              config->swap_size, page_size);
+	config->page_size = page_size;
+	config->memory = memory;
+	return 0;
+}
+
+PUBLIC int upage_config_parse(struct upage_config *config, const char *words)
+{
+	if (config == NULL || words == NULL || config->size == 0)
+		return UPAGE_EINVAL;
+	if (config->size > sizeof(*config))
+		return UPAGE_E2BIG;
+	struct upage_config changed = { 0 };
+	memcpy(&changed, config, config->size);
+	int result = 0;
+	while (*words != '\0' && result == 0) {
+		char word[300];
+		size_t length = strcspn(words, ",");
+		snprintf(word, sizeof(word), "%.*s", (int)length, words);
+		if (length >= sizeof(word))
+			result = refuse(&changed, UPAGE_EOPTION, "'%.60s...' is too long", word);
+		else if (length > 0)
+			result = options_word(&changed, word);
+		words += length + (words[length] == ',');
+	}
+	if (result == 0)
+		memcpy(config, &changed, config->size);
+	else if (config->size == sizeof(*config))
+		memcpy(config->message, changed.message, sizeof(config->message));
+	return result;
+}
+
+PUBLIC int upage_config_environment(struct upage_config *config)
+{
+	const char *words = getenv("UPAGE_OPTIONS");
+	return words != NULL ? upage_config_parse(config, words) : config == NULL ? UPAGE_EINVAL : 0;
+}

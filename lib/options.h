@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * options.h - the one parser of the words of UPAGE_OPTIONS and of the command line
+ *
+ * Signal context: no.
+ */
+#ifndef UPAGE_OPTIONS_H
+#define UPAGE_OPTIONS_H
+
+#include <stdint.h>
+
+#include "upage.h"
+
+/* "4096", "64K", "16M", "2G", "1T". Return: 0, or UPAGE_EOPTION (*bytes unchanged). */
+int options_size(const char *text, uint64_t *bytes);
+
+/* Takes one word, "name=value" or "name". Return: 0, or UPAGE_EOPTION and config->message. */
+int options_word(struct upage_config *config, const char *word);
+
+/* Checks what parsing one word alone cannot. Return: 0 or an error, and config->message. */
+int options_check(struct upage_config *config);
+
+#endif

@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "pager.h"
+
+#include "host.h"
+
+#define DISCARD_BATCH 512
+#define WAIT_LIMIT_NS UINT64_C(10000000000) /* for frames that others are about to free */
+
+static size_t page_size(const struct upage_pool *pool)
+{
+	return frame_size(&pool->frames);
+}
+
+/* ---- Buffers ------------------------------------------------------------------------- */
+
+static char *buffer_take(struct upage_pool *pool)
+{
+	uint64_t free = atomic_load(&pool->buffers.free);
+	for (;;) {
+		if (free == 0) { /* 64 transfers under way: one of them ends soon */
+			host_yield();
+			free = atomic_load(&pool->buffers.free);
+		} else if (atomic_compare_exchange_weak(&pool->buffers.free, &free, free & (free - 1))) {
+			size_t index = (size_t)__builtin_ctzll(free);
+			return pool->buffers.memory + index * page_size(pool);
+		}
+	}
+}
+
+static void buffer_give(struct upage_pool *pool, char *buffer)
+{
+	size_t index = (size_t)(buffer - pool->buffers.memory) / page_size(pool);
+	atomic_fetch_or(&pool->buffers.free, UINT64_C(1) << index);
+}
+
+static bool buffer_is_zero(const char *buffer, size_t bytes)
+{
+	const uint64_t *words = (const uint64_t *)(const void *)buffer;
+	for (size_t i = 0; i < bytes / sizeof(*words); i += 8)
+		if (words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] |
+		    words[i + 5] | words[i + 6] | words[i + 7])
+			return false;
+	return true;
+}
+
+/* ---- What the host shows, and how many mappings that takes ---------------------------- */
+
+/* The host joins two neighbours if neither is shown, or both are, with the same protection
+ * and from frames beside each other. */
+static bool host_joins(uint64_t left, uint64_t right)
+{
+	if ((left & PTE_ACCESS) != (right & PTE_ACCESS))
+		return false;
+	return !(left & PTE_ACCESS) || pte_number(left) + 1 == pte_number(right);
+}
+
+/* Entries that lie beside each other in a leaf, or in a part of a larger one, by address. */
+#define LEAF_PAGES (1u << PAGE_TABLE_NODE_BITS)
+
+static size_t pte_index(const pte_t *pte)
+{
+	return (uintptr_t)pte / sizeof(*pte) % LEAF_PAGES;
+}
+
+/* Seams of a page with its neighbours. Beyond the leaf nothing is looked up: the neighbour
+ * counts as hidden, so that the sum is an upper bound. */
+static unsigned seams(pte_t *pte, uint64_t value)
+{
+	size_t index = pte_index(pte);
+	uint64_t left = index > 0 ? atomic_load(pte - 1) : 0;
+	uint64_t right = index + 1 < LEAF_PAGES ? atomic_load(pte + 1) : 0;
+	return !host_joins(left, value) + !host_joins(value, right);
+}
+
+unsigned pager_seams_owned(pte_t *pte, uint64_t value)
+{
+	if (!(value & PTE_ACCESS))
+		return 0;
+	size_t index = pte_index(pte);
+	uint64_t left = index > 0 ? atomic_load(pte - 1) : 0;
+	uint64_t right = index + 1 < LEAF_PAGES ? atomic_load(pte + 1) : 0;
+	return !host_joins(left, value) + !(right & PTE_ACCESS);
+}
+
+/* Changes a locked PTE's access bits (and number) and keeps the count. */
+static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_t after)
+{
+	lock_acquire(&pool->mapping_lock);
+	pool->mappings += seams(pte, after);
+	pool->mappings -= seams(pte, before);
+	if (pool->mappings > pool->mappings_peak)
+		pool->mappings_peak = pool->mappings;
+	pte_set_locked(pte, after);
+	lock_release(&pool->mapping_lock);
+}
+
+static int page_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)
+{
+	if (!(*value & PTE_ACCESS))
+		return 0;
+	int result = host_hide(address, page_size(pool));
+	if (result < 0)
+		return result;
+	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
+	*value &= ~(uint64_t)PTE_ACCESS;
+	return 0;
+}
+
+/* Locks the PTE that frame @pfn says it has, if it is that frame's and free. Only a word that
+ * is seen to be this frame's entry is ever written to. */
+static bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte, uint64_t *value)
+{
+	*pte = atomic_load(&pool->frames.frame[pfn].pte);
+	if (*pte == NULL)
+		return false;
+	*value = atomic_load(*pte);
+	do {
+		if ((*value & PTE_LOCKED) || !(*value & PTE_PRESENT) || pte_number(*value) != pfn)
+			return false;
+	} while (!atomic_compare_exchange_weak(*pte, value, *value | PTE_LOCKED));
+	return true;
+}
+
+/* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
+ * resident: their next reference is a soft fault. */
+static void mappings_relieve(struct upage_pool *pool)
+{
+	uint64_t budget = atomic_load(&pool->mapping_budget);
+	uint64_t goal = budget - budget / 16;
+	uint64_t frames = pool->frames.frames;
+	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
+		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
+		struct frame *frame = &pool->frames.frame[pfn];
+		pte_t *pte;
+		uint64_t value;
+		if (!frame_trylock(pool, pfn, &pte, &value))
+			continue;
+		if (frame->pins == 0 && (value & PTE_ACCESS) && seams(pte, value) > 0)
+			page_hide(pool, pte, frame->page, &value);
+		pte_unlock(pte, value);
+	}
+}
+
+/* Lets the host show a resident page, all of @access and no more. */
+static int page_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
+                     uint64_t access)
+{
+	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
+	off_t offset = frame_offset(&pool->frames, pte_number(*value));
+	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
+		mappings_relieve(pool);
+	for (int attempt = 0;; attempt++) {
+		int result;
+		record(pool, page->pte, *value, after);
+		if (*value & PTE_ACCESS)
+			result = host_protect(page->address, page_size(pool), pte_prot(after));
+		else
+			result = host_show(pool->frames.memory, page->address, offset,
+			                   page_size(pool), pte_prot(after));
+		if (result == 0)
+			break;
+		record(pool, page->pte, after, *value);
+		if (result != -ENOMEM || attempt == 4)
+			return result;
+		/* The process has more mappings of its own than was thought: make do with less. */
+		atomic_store(&pool->mapping_budget, pool->mappings - pool->mappings / 8);
+		mappings_relieve(pool);
+	}
+	*value = after;
+	return 0;
+}
+
+/* ---- Eviction ------------------------------------------------------------------------ */
+
+/* Results beside 0 and errors: why a frame could not be evicted at this moment. */
+enum { EVICT_BUSY = 1, EVICT_PINNED };
+
+struct locked_page {
+	pte_t *pte;
+	uintptr_t address;
+	uint64_t value;
+};
+
+/* Revokes access to the frames whose reference the policy forgot. Pages beside each other
+ * are hidden by one call: with another thread running that is all the difference. */
+static void hide_aged(struct upage_pool *pool, struct aged *aged)
+{
+	struct locked_page pages[REPLACE_AGED_MAX];
+	unsigned count = 0;
+	for (unsigned i = 0; i < aged->count; i++) {
+		uint32_t pfn = (uint32_t)aged->frames[i];
+		struct frame *frame = &pool->frames.frame[pfn];
+		struct locked_page page;
+		if (!frame_trylock(pool, pfn, &page.pte, &page.value))
+			continue;
+		if (frame->pins > 0 || !(page.value & PTE_ACCESS)) {
+			pte_unlock(page.pte, page.value);
+			continue;
+		}
+		page.address = frame->page;
+		unsigned place = count++;
+		for (; place > 0 && pages[place - 1].address > page.address; place--)
+			pages[place] = pages[place - 1];
+		pages[place] = page;
+	}
+	aged->count = 0;
+	for (unsigned first = 0, end; first < count; first = end) {
+		for (end = first + 1; end < count; end++)
+			if (pages[end].address != pages[end - 1].address + page_size(pool))
+				break;
+		bool hidden = host_hide(pages[first].address, (end - first) * page_size(pool)) == 0;
+		for (unsigned i = first; i < end; i++) {
+			uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
+			if (hidden)
+				record(pool, pages[i].pte, pages[i].value, after);
+			pte_unlock(pages[i].pte, hidden ? after : pages[i].value);
+		}
+	}
+}
+
+/* The slot of the page to the left, plus one, if that is known: pages that lie side by side
+ * should lie so in swap. */
+static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
+{
+	if (pte_index(pte) == 0)
+		return SWAP_NONE;
+	uint64_t left = atomic_load(pte - 1);
+	if (left & PTE_SWAPPED)
+		return (uint32_t)pte_number(left) + 1;
+	if (left & PTE_PRESENT) {
+		uint32_t slot = pool->frames.frame[pte_number(left)].slot;
+		return slot != 0 ? slot : SWAP_NONE; /* kept plus one */
+	}
+	return SWAP_NONE;
+}
+
+/* Swap is full: a slot whose page is resident, and so holds only a copy, serves another. */
+static uint32_t slot_reclaim(struct upage_pool *pool)
+{
+	uint64_t frames = pool->frames.frames;
+	for (uint64_t i = 0; i < frames; i++) {
+		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->slot_hand, 1) % frames);
+		struct frame *frame = &pool->frames.frame[pfn];
+		pte_t *pte;
+		uint64_t value;
+		if (!frame_trylock(pool, pfn, &pte, &value))
+			continue;
+		uint32_t slot = frame->slot;
+		if (slot != 0) {
+			frame->slot = 0;
+			value |= PTE_DIRTY;
+		}
+		pte_unlock(pte, value);
+		if (slot != 0)
+			return slot - 1;
+	}
+	return SWAP_NONE;
+}
+
+/* Saves a dirty page, which nobody can reach now, to its store or its slot. On success
+ * *slot is where it is: SWAP_NONE for a shared page, and for an anonymous one of zeros. */
+static int write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	struct backing *backing = frame->backing;
+	char *buffer = buffer_take(pool);
+	int result = frame_read(&pool->frames, pfn, buffer);
+	bool written = false;
+	if (result < 0) {
+		/* fall through to the buffer's return */
+	} else if (backing->shared) {
+		result = store_transfer(backing->store, STORE_WRITE, buffer, page_size(pool),
+		                        backing_offset(backing, frame->page));
+		written = true;
+	} else if (backing->store == NULL && buffer_is_zero(buffer, page_size(pool))) {
+		swap_free(pool->swap, *slot);
+		*slot = SWAP_NONE;
+	} else {
+		result = swap_transfer(pool->swap, STORE_WRITE, *slot, buffer);
+		written = true;
+	}
+	buffer_give(pool, buffer);
+	if (written)
+		stats_count(&pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS);
+	return result;
+}
+
+/* What the PTE of a page becomes that leaves its frame with its content in @slot. */
+static uint64_t pte_evicted(uint32_t slot)
+{
+	return slot != SWAP_NONE ? pte_make(slot, PTE_SWAPPED) : 0;
+}
+
+/* Takes frame @pfn from its page. Return: 0, EVICT_BUSY, EVICT_PINNED, or why the page could
+ * not be saved; then it is resident as before, but hidden. */
+static int evict_frame(struct upage_pool *pool, uint32_t pfn)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	pte_t *pte;
+	uint64_t value;
+	if (!frame_trylock(pool, pfn, &pte, &value))
+		return EVICT_BUSY;
+	if (frame->pins > 0) {
+		pte_unlock(pte, value);
+		return EVICT_PINNED;
+	}
+	uint32_t slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
+	bool dirty = value & PTE_DIRTY, new_slot = false;
+	int result = 0;
+	if (dirty && !frame->backing->shared && slot == SWAP_NONE) {
+		slot = swap_allocate(pool->swap, slot_near(pool, pte));
+		if (slot == SWAP_NONE)
+			slot = slot_reclaim(pool);
+		new_slot = slot != SWAP_NONE;
+		result = new_slot ? 0 : UPAGE_ENOSPC;
+	}
+	if (result == 0)
+		result = page_hide(pool, pte, frame->page, &value);
+	if (result == 0 && dirty)
+		result = write_back(pool, pfn, &slot);
+	if (result < 0) {
+		if (new_slot)
+			swap_free(pool->swap, slot);
+		pte_unlock(pte, value);
+		return result;
+	}
+	frame->slot = 0;
+	frame->references = 0;
+	atomic_store(&frame->pte, NULL);
+	replace_remove(&pool->replace, pfn);
+	stats_count(&pool->stats, COUNT_EVICTIONS);
+	pte_unlock(pte, pte_evicted(slot));
+	return 0;
+}
+
+/* A frame that some page had to give up. Waits, for a bounded time, while all that could be
+ * taken is locked by others, who are about to finish. */
+static int evict(struct upage_pool *pool, uint32_t *out)
+{
+	struct aged aged = { .count = 0 };
+	uint64_t start = 0;
+	for (;;) {
+		bool busy = false;
+		int failure = 0;
+		uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2;
+		for (uint64_t i = 0; i < offers; i++) {
+			upage_pfn pfn = replace_candidate(&pool->replace, &aged);
+			bool revoked = aged.count > 0;
+			if (revoked)
+				hide_aged(pool, &aged);
+			if (pfn == REPLACE_NONE && revoked)
+				continue;
+			if (pfn == REPLACE_NONE)
+				break;
+			int result = evict_frame(pool, (uint32_t)pfn);
+			if (result == 0) {
+				*out = (uint32_t)pfn;
+				return 0;
+			}
+			busy = busy || result == EVICT_BUSY;
+			if (result < 0)
+				failure = result;
+		}
+		/* Another thread may have freed frames; frames on their way into the policy, or
+		 * out of it, are as good as locked. */
+		*out = frame_allocate(&pool->frames, 1);
+		if (*out != FRAME_NONE)
+			return 0;
+		uint64_t held = atomic_load(&pool->replace.held);
+		busy = busy || held + atomic_load(&pool->frames.free) < pool->frames.frames;
+		if (!busy)
+			return failure != 0 ? failure : UPAGE_ENOMEM;
+		if (start == 0)
+			start = host_nanoseconds();
+		else if (host_nanoseconds() - start > WAIT_LIMIT_NS)
+			return failure != 0 ? failure : UPAGE_ENOMEM;
+		host_yield();
+	}
+}
+
+/* ---- Bringing a page in --------------------------------------------------------------- */
+
+/* A free frame, if there is one beside the frame of a neighbouring page. */
+static uint32_t take_free_frame(struct upage_pool *pool, pte_t *pte)
+{
+	if (atomic_load(&pool->frames.free) == 0)
+		return FRAME_NONE;
+	size_t index = pte_index(pte);
+	uint64_t left = index > 0 ? atomic_load(pte - 1) : 0;
+	if ((left & PTE_PRESENT) && frame_allocate_at(&pool->frames, pte_number(left) + 1))
+		return (uint32_t)pte_number(left) + 1;
+	uint64_t right = index + 1 < LEAF_PAGES ? atomic_load(pte + 1) : 0;
+	if ((right & PTE_PRESENT) && pte_number(right) > 0 &&
+	    frame_allocate_at(&pool->frames, pte_number(right) - 1))
+		return (uint32_t)pte_number(right) - 1;
+	return frame_allocate(&pool->frames, 1);
+}
+
+/* The content of a page that is not resident, into a frame. */
+static int fill(struct upage_pool *pool, const struct page *page, uint64_t value, uint32_t pfn)
+{
+	const struct backing *backing = page->backing;
+	if (!(value & PTE_SWAPPED) && backing->store == NULL)
+		return frame_zero(&pool->frames, pfn);
+	char *buffer = buffer_take(pool);
+	int result;
+	if (value & PTE_SWAPPED)
+		result = swap_transfer(pool->swap, STORE_READ, (uint32_t)pte_number(value), buffer);
+	else
+		result = store_transfer(backing->store, STORE_READ, buffer, page_size(pool),
+		                        backing_offset(backing, page->address));
+	if (result == 0)
+		result = frame_write(&pool->frames, pfn, buffer);
+	buffer_give(pool, buffer);
+	return result;
+}
+
+/* Fills frame @pfn and makes the page resident there, hidden. On failure the frame is free. */
+static int page_place(struct upage_pool *pool, const struct page *page, uint64_t *value,
+                      uint32_t pfn)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	int result = fill(pool, page, *value, pfn);
+	if (result != 0) {
+		frame_free(&pool->frames, pfn, 1);
+		return result;
+	}
+	frame->page = page->address;
+	frame->backing = page->backing;
+	frame->slot = *value & PTE_SWAPPED ? (uint32_t)pte_number(*value) + 1 : 0;
+	frame->references = 1;
+	*value = pte_make(pfn, PTE_PRESENT);
+	atomic_store(&frame->pte, page->pte);
+	replace_insert(&pool->replace, pfn);
+	return 0;
+}
+
+static int page_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value)
+{
+	uint32_t pfn = take_free_frame(pool, page->pte);
+	if (pfn == FRAME_NONE) {
+		int result = evict(pool, &pfn);
+		if (result < 0)
+			return result;
+	}
+	return page_place(pool, page, value, pfn);
+}
+
+/* Takes a pin on a resident page, if the limits allow. */
+static int page_pin(struct upage_pool *pool, uint32_t pfn)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	if (frame->pins == UINT16_MAX)
+		return UPAGE_EPINS;
+	if (frame->pins == 0 &&
+	    atomic_fetch_add(&pool->pinned, 1) + FRAMES_NEVER_PINNED >= pool->frames.frames) {
+		atomic_fetch_sub(&pool->pinned, 1);
+		return UPAGE_EPINS;
+	}
+	frame->pins++;
+	stats_count(&pool->stats, COUNT_PINNED_PAGES);
+	return 0;
+}
+
+/* The access that a page is given: all that its mapping allows, but writing only once it is
+ * dirty, so that what was never written need not be saved. */
+static uint64_t access_to_give(const struct page *page, uint64_t value)
+{
+	uint64_t access = pte_access_of(page->prot);
+	return value & PTE_DIRTY ? access : access & ~(uint64_t)PTE_WRITE;
+}
+
+static enum counter kind_of_fault(const struct page *page, uint64_t value, int access)
+{
+	if (value & PTE_PRESENT) {
+		if (pte_check(value, access) == UPAGE_CAUSE_NONE)
+			return COUNT_NONE;
+		bool readable = value & PTE_ACCESS;
+		return readable && (access & PROT_WRITE) ? COUNT_WRITE_UPGRADE : COUNT_SOFT;
+	}
+	return value & PTE_SWAPPED || page->backing->store != NULL ? COUNT_MAJOR : COUNT_ZERO_FILL;
+}
+
+int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
+                  bool pin, enum counter *kind)
+{
+	enum counter counter = kind_of_fault(page, value, access);
+	int result = 0;
+	if (!(value & PTE_PRESENT))
+		result = page_bring_in(pool, page, &value);
+	if (result == 0 && counter != COUNT_NONE) {
+		/* The entry changes only with what the host shows: a failure leaves it. */
+		uint64_t after = access & PROT_WRITE ? value | PTE_DIRTY : value;
+		after &= ~(uint64_t)PTE_PREFETCHED;
+		uint64_t shown = after;
+		result = page_show(pool, page, &shown, access_to_give(page, after));
+		if (result == 0) {
+			if (value & PTE_PREFETCHED)
+				stats_count(&pool->stats, COUNT_PREFETCH_USED);
+			value = shown;
+			if (counter == COUNT_SOFT)
+				replace_touch(&pool->replace, pte_number(value));
+		}
+	}
+	if (result == 0 && pin)
+		result = page_pin(pool, (uint32_t)pte_number(value));
+	if (result == 0)
+		stats_count(&pool->stats, counter);
+	if (kind != NULL)
+		*kind = counter;
+	pte_unlock(page->pte, value);
+	return result;
+}
+
+bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t value)
+{
+	bool has_content = value & PTE_SWAPPED || page->backing->store != NULL;
+	bool room = true;
+	if (!(value & PTE_PRESENT) && has_content) {
+		uint32_t pfn = take_free_frame(pool, page->pte);
+		room = pfn != FRAME_NONE;
+		if (room && page_place(pool, page, &value, pfn) == 0) {
+			value |= PTE_PREFETCHED;
+			stats_count(&pool->stats, COUNT_PREFETCHED);
+		}
+	}
+	pte_unlock(page->pte, value);
+	return room;
+}
+
+/* ---- Pins ----------------------------------------------------------------------------- */
+
+int pager_unpin(struct upage_pool *pool, pte_t *pte)
+{
+	uint64_t value = pte_lock(pte);
+	int result = UPAGE_EINVAL;
+	if (value & PTE_PRESENT) {
+		struct frame *frame = &pool->frames.frame[pte_number(value)];
+		if (frame->pins > 0) {
+			if (--frame->pins == 0)
+				atomic_fetch_sub(&pool->pinned, 1);
+			result = 0;
+		}
+	}
+	pte_unlock(pte, value);
+	return result;
+}
+
+bool pager_is_pinned(struct upage_pool *pool, pte_t *pte)
+{
+	uint64_t value = pte_lock(pte);
+	bool pinned = (value & PTE_PRESENT) && pool->frames.frame[pte_number(value)].pins > 0;
+	pte_unlock(pte, value);
+	return pinned;
+}
+
+/* ---- Ranges --------------------------------------------------------------------------- */
+
+static void discard_one(struct upage_pool *pool, pte_t *pte, uint64_t value)
+{
+	if (value & PTE_PRESENT) {
+		uint32_t pfn = (uint32_t)pte_number(value);
+		struct frame *frame = &pool->frames.frame[pfn];
+		INVARIANT(frame->pins == 0);
+		uint32_t slot = frame->slot;
+		frame->slot = 0;
+		frame->references = 0;
+		atomic_store(&frame->pte, NULL);
+		replace_remove(&pool->replace, pfn);
+		record(pool, pte, value, 0);
+		frame_free(&pool->frames, pfn, 1);
+		if (slot != 0)
+			swap_free(pool->swap, slot - 1);
+	} else if (value & PTE_SWAPPED) {
+		swap_free(pool->swap, (uint32_t)pte_number(value));
+	}
+	pte_unlock(pte, 0);
+}
+
+/* Locks PTEs from @ptes on as far as nobody else has them. Empty ones are not locked: the
+ * space's lock keeps new faults away. Return: how many pages that covers. */
+static size_t lock_run(pte_t *ptes, size_t count, uint64_t *values)
+{
+	size_t n = 0;
+	while (n < count) {
+		values[n] = atomic_load(&ptes[n]);
+		if (values[n] != 0 && !pte_trylock(&ptes[n], &values[n]))
+			break;
+		n++;
+	}
+	return n;
+}
+
+int pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+{
+	uint64_t values[DISCARD_BATCH];
+	for (size_t done = 0; done < count;) {
+		size_t left = count - done < DISCARD_BATCH ? count - done : DISCARD_BATCH;
+		size_t n = lock_run(ptes + done, left, values);
+		if (n == 0) { /* nothing is held while we wait */
+			pte_wait(&ptes[done]);
+			continue;
+		}
+		size_t first = n, end = 0;
+		for (size_t i = 0; i < n; i++) {
+			if (!(values[i] & PTE_ACCESS))
+				continue;
+			first = first < i ? first : i;
+			end = i + 1;
+		}
+		uintptr_t start = address + (done + first) * page_size(pool);
+		int result = end > first ? host_hide(start, (end - first) * page_size(pool)) : 0;
+		for (size_t i = 0; i < n; i++) {
+			if (values[i] == 0)
+				continue;
+			if (result == 0)
+				discard_one(pool, &ptes[done + i], values[i]);
+			else
+				pte_unlock(&ptes[done + i], values[i]);
+		}
+		if (result < 0)
+			return result;
+		done += n;
+	}
+	return 0;
+}
+
+/* One page: more access than @prot allows goes. A pinned page keeps what is allowed, since
+ * the kernel may be using it. */
+static int restrict_one(struct upage_pool *pool, pte_t *pte, uintptr_t address, int prot)
+{
+	uint64_t value = pte_lock(pte);
+	uint64_t allowed = pte_access_of(prot);
+	int result = 0;
+	if ((value & PTE_ACCESS) & ~allowed) {
+		const struct page page = { .pte = pte, .address = address, .prot = prot };
+		bool pinned = pool->frames.frame[pte_number(value)].pins > 0;
+		if (pinned && allowed != 0)
+			result = page_show(pool, &page, &value, access_to_give(&page, value));
+		else
+			result = page_hide(pool, pte, address, &value);
+	}
+	pte_unlock(pte, value);
+	return result;
+}
+
+int pager_restrict(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, int prot)
+{
+	int result = 0;
+	for (size_t i = 0; i < count && result == 0; i++)
+		if (atomic_load(&ptes[i]) != 0)
+			result = restrict_one(pool, &ptes[i], address + i * page_size(pool), prot);
+	return result;
+}
+
+int pager_sync(struct upage_pool *pool, const struct page *page)
+{
+	uint64_t value = pte_lock(page->pte);
+	int result = 0;
+	if ((value & PTE_PRESENT) && (value & PTE_DIRTY)) {
+		uint32_t pfn = (uint32_t)pte_number(value);
+		bool pinned = pool->frames.frame[pfn].pins > 0;
+		uint32_t slot = SWAP_NONE;
+		/* The kernel may write to a pinned page now: it stays writable, and dirty. */
+		if ((value & PTE_WRITE) && !pinned)
+			result = page_show(pool, page, &value, (value & PTE_ACCESS) & ~(uint64_t)PTE_WRITE);
+		if (result == 0)
+			result = write_back(pool, pfn, &slot);
+		if (result == 0 && !pinned)
+			value &= ~(uint64_t)PTE_DIRTY;
+	}
+	pte_unlock(page->pte, value);
+	return result;
+}
+
+bool pager_is_full(struct upage_pool *pool)
+{
+	return atomic_load(&pool->frames.free) == 0 && swap_is_full(pool->swap);
+}

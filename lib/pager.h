@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pager.h - resolves page faults: zero fill, read, upgrade, evict, wait, or refuse
+ *
+ * The one place that decides what happens to a page. Whatever is done to a page is done by
+ * the thread that holds the lock bit of its PTE; a second thread that faults on it waits for
+ * the bit, looks again, and finds the work done.
+ *
+ * Two orders keep programs and frames apart:
+ *   publish  fill the frame, show it at the page's address, unlock the PTE
+ *   evict    lock the PTE, hide the page, write it back, free the frame, unlock
+ * Eviction only tries the locks of other pages, so that faults cannot wait in a circle; a
+ * page that is locked or pinned is passed over for the next candidate.
+ *
+ * Invariants (upage_pool_verify, when no fault is under way):
+ *   frame f is USED  <=>  exactly one PTE is PRESENT with number f, and frame[f].pte is it
+ *   a slot is taken  <=>  one PTE is SWAPPED with it, or one used frame has it
+ *   the policy holds exactly the USED frames;  pinned == frames with pins > 0
+ *   mappings == sum over pages of the seams between pages that the host cannot join
+ *
+ * Signal context: yes. errno and thread-local storage are not used.
+ * Source: OSTEP ch. 21-22; Appel and Li, "Virtual Memory Primitives for User Programs",
+ * ASPLOS 1991.
+ */
+#ifndef UPAGE_PAGER_H
+#define UPAGE_PAGER_H
+
+#include "frame.h"
+#include "page_table.h"
+#include "replace.h"
+#include "stats.h"
+#include "store.h"
+
+/* Buffers of one page each, for content on its way between a frame and a store. */
+#define BUFFERS 64
+struct buffers {
+	_Atomic uint64_t free; /* a bit each */
+	char *memory;          /* BUFFERS pages, touched from the lowest up */
+};
+
+struct upage_pool {
+	struct frame_table frames;
+	struct replace replace;
+	struct swap *swap;
+	struct table_memory tables;
+	struct buffers buffers;
+	struct stats stats;
+	_Atomic uint64_t pinned;        /* frames with pins                              */
+	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */
+	_Atomic uint64_t mappings;      /* of spaces: an upper bound                     */
+	uint64_t mappings_peak;
+	_Atomic uint64_t mapping_budget;
+	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
+	_Atomic uint64_t slot_hand;     /* the same for slots                            */
+	_Atomic uint32_t spaces;        /* that use this pool                            */
+	int process;                    /* that made it                                  */
+	uint64_t born;                  /* host_nanoseconds()                            */
+	struct upage_config config;
+	struct upage_pool *next;        /* of all pools: pool.c                          */
+};
+
+/* A page as its mapping has it; the PTE is locked. */
+struct page {
+	pte_t *pte;
+	uintptr_t address;
+	int prot;                /* of the mapping; what may be written or executed may be read */
+	struct backing *backing;
+};
+
+/* Frames that no pin may take: what one instruction can need at once, and one more. */
+#define FRAMES_NEVER_PINNED 8
+
+/**
+ * pager_resolve - make a locked page accessible, and unlock it
+ * @value:  its PTE, as pte_trylock() gave it
+ * @access: PROT_* bits, which page->prot allows
+ * @pin:    hold the page until pager_unpin()
+ * @kind:   out: what had to be done, for the statistics; may be NULL
+ *
+ * Context: a page fault, or a public call with signals blocked; no lock but this PTE's.
+ * May wait for a store, and for other faults.
+ * Return: 0, or UPAGE_ENOMEM (every frame is pinned), UPAGE_ENOSPC (swap is full and nothing
+ *         clean is left), UPAGE_EIO, STORE_PAST_END, UPAGE_EPINS, or a host's error. On
+ *         failure the page is as before.
+ */
+int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
+                  bool pin, enum counter *kind);
+
+/* The page's content into a free frame, not yet accessible: nothing is evicted for it.
+ * Return: whether there was a free frame. Unlocks the page. */
+bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t value);
+
+/* Release one pin. Return: 0, or UPAGE_EINVAL if there is none. */
+int pager_unpin(struct upage_pool *pool, pte_t *pte);
+bool pager_is_pinned(struct upage_pool *pool, pte_t *pte);
+
+/* @count PTEs beside each other, of the pages from @address on, become empty: frames, slots
+ * and content are given up. Waits for work under way on them. Return: 0 or a host's error
+ * (the pages not reached are as before). */
+int pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+
+/* They may from now on be accessed as @prot says: what has more is revoked. */
+int pager_restrict(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, int prot);
+
+/* Writes a dirty page of a shared mapping to its store. Return: 0 or the store's error. */
+int pager_sync(struct upage_pool *pool, const struct page *page);
+
+/* Of the seams between host mappings that a shown page has, those that count as its own when
+ * all pages are gone through: the left one, and the right one if nothing is shown there. */
+unsigned pager_seams_owned(pte_t *pte, uint64_t value);
+
+/* Whether neither a frame nor a slot is left for one more page. */
+bool pager_is_full(struct upage_pool *pool);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "replace.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct replace_ops *const policies[] = { &replace_clock, &replace_fifo,
+	                                              &replace_random };
+#define POLICIES (sizeof(policies) / sizeof(policies[0]))
+
+const struct replace_ops *replace_by_name(const char *name)
+{
+	if (name[0] == '\0')
+		return policies[0];
+	for (size_t i = 0; i < POLICIES; i++)
+		if (strcmp(policies[i]->name, name) == 0)
+			return policies[i];
+	return NULL;
+}
+
+void replace_names(char *text, size_t size)
+{
+	size_t length = 0;
+	text[0] = '\0';
+	for (size_t i = 0; i < POLICIES && length < size; i++)
+		length += (size_t)snprintf(text + length, size - length, "%s%s", i ? ", " : "",
+		                           policies[i]->name);
+}
+
+void replace_init(struct replace *replace, const struct replace_ops *ops, void *state,
+                  uint64_t frames, uint64_t seed)
+{
+	*replace = (struct replace){ .ops = ops, .state = state };
+	ops->init(state, frames, seed);
+}
+
+void replace_insert(struct replace *replace, upage_pfn pfn)
+{
+	lock_acquire(&replace->lock);
+	replace->ops->insert(replace->state, pfn);
+	lock_release(&replace->lock);
+	atomic_fetch_add(&replace->held, 1);
+}
+
+void replace_touch(struct replace *replace, upage_pfn pfn)
+{
+	if (replace->ops->touch == NULL)
+		return;
+	lock_acquire(&replace->lock);
+	replace->ops->touch(replace->state, pfn);
+	lock_release(&replace->lock);
+}
+
+void replace_remove(struct replace *replace, upage_pfn pfn)
+{
+	atomic_fetch_sub(&replace->held, 1);
+	lock_acquire(&replace->lock);
+	replace->ops->remove(replace->state, pfn);
+	lock_release(&replace->lock);
+}
+
+upage_pfn replace_candidate(struct replace *replace, struct aged *aged)
+{
+	lock_acquire(&replace->lock);
+	upage_pfn pfn = replace->ops->candidate(replace->state, aged);
+	lock_release(&replace->lock);
+	return pfn;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * replace.h - replacement policies: which frame loses its page
+ *
+ * A policy sees frame numbers and nothing else: it never allocates, never maps, never does
+ * I/O. Its state is an array that its caller provides. It is told of pages placed (insert),
+ * references observed (touch) and frames taken away (remove), and asked for candidates.
+ *
+ * A candidate is an offer, not a removal: the pager may find it pinned or locked and ask
+ * again, and says remove when it has really taken it. Asking moves on, so that as many
+ * questions as there are frames offer every frame at least once.
+ *
+ * References are only visible as soft faults. A policy that samples them names the frames
+ * whose access should be revoked, so that the next reference traps (`aged`).
+ *
+ * Locking: replace_* take the policy's lock (rank 3). Signal context: yes, but replace_init.
+ * Source: OSTEP ch. 22; Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an
+ * Architecture Lacking Page-Referenced Bits", SOSP 1981 (reference bits by faults).
+ */
+#ifndef UPAGE_REPLACE_H
+#define UPAGE_REPLACE_H
+
+#include "compiler.h"
+#include "lock.h"
+#include "upage.h"
+
+/* Frames whose reference was forgotten while a candidate was looked for. */
+#define REPLACE_AGED_MAX 32 /* they lie on the stack of a page fault */
+struct aged {
+	unsigned count;
+	upage_pfn frames[REPLACE_AGED_MAX];
+};
+
+#define REPLACE_NONE UINT64_MAX
+
+struct replace_ops {
+	const char *name;
+	size_t (*state_size)(uint64_t frames); /* bytes; the state starts all zero */
+	void (*init)(void *state, uint64_t frames, uint64_t seed);
+	void (*insert)(void *state, upage_pfn pfn);
+	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care */
+	void (*remove)(void *state, upage_pfn pfn);
+	upage_pfn (*candidate)(void *state, struct aged *aged); /* REPLACE_NONE: no frame, or
+	                                                           aged is full: revoke, ask again */
+};
+
+extern const struct replace_ops replace_clock, replace_fifo, replace_random;
+
+/* The policy of that name ("" is the default), or NULL. */
+const struct replace_ops *replace_by_name(const char *name);
+
+/* Writes "clock, fifo, random": the names that there are. */
+void replace_names(char *text, size_t size);
+
+struct replace {
+	const struct replace_ops *ops;
+	struct lock lock; /* guards the state */
+	void *state;
+	_Atomic uint64_t held; /* frames inserted and not removed */
+};
+
+void replace_init(struct replace *replace, const struct replace_ops *ops, void *state,
+                  uint64_t frames, uint64_t seed);
+void replace_insert(struct replace *replace, upage_pfn pfn);
+void replace_touch(struct replace *replace, upage_pfn pfn);
+void replace_remove(struct replace *replace, upage_pfn pfn);
+upage_pfn replace_candidate(struct replace *replace, struct aged *aged);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * store.h - backing stores: where pages live that are in no frame
+ *
+ * A store moves pages between a buffer and its medium. The interface is asynchronous: a
+ * request is submitted, and completed later, by whoever needs the result. A store that works
+ * at once does everything in submit.
+ *
+ * A backing ties the pages of one mapping to a store: the page at address a has its content
+ * at offset a + delta. It is shared by the pieces that a mapping is split into.
+ *
+ * Locking: `mappings` of a store and `references` of a backing by the lock in store.c (rank
+ * 3); the rest does not change. Signal context: submit and complete, yes.
+ */
+#ifndef UPAGE_STORE_H
+#define UPAGE_STORE_H
+
+#include <stdatomic.h>
+
+#include "compiler.h"
+#include "lock.h"
+#include "upage.h"
+
+enum store_operation { STORE_READ, STORE_WRITE };
+
+/* Results beside 0 and negated errno values. */
+#define STORE_PAST_END 1 /* a read wholly past the end of a file */
+
+struct store_request {
+	enum store_operation operation;
+	void *buffer;   /* stays as it is until the request is complete */
+	size_t length;  /* bytes */
+	off_t offset;   /* bytes into the store */
+	int result;     /* valid once done */
+	_Atomic uint32_t done; /* a futex: 0, then 1 */
+};
+
+struct store_ops {
+	const char *name;
+	void (*submit)(upage_store *store, struct store_request *request);
+	int (*sync)(upage_store *store);
+	void (*discard)(upage_store *store, off_t offset, size_t length); /* NULL: no use for it */
+	void (*close)(upage_store *store); /* frees the store too */
+};
+
+struct upage_store {
+	const struct store_ops *ops;
+	bool writable;
+	uint64_t device, inode; /* of a file: two stores of one file are one; else 0, 0 */
+	uint64_t mappings;
+};
+
+struct backing {
+	upage_store *store;  /* NULL: anonymous, zero at first   */
+	int64_t delta;       /* store offset - address           */
+	bool shared;         /* changes go to the store, else to swap */
+	uint32_t references; /* mappings                         */
+	struct backing *next_free;
+};
+
+static inline void store_submit(upage_store *store, struct store_request *request)
+{
+	store->ops->submit(store, request);
+}
+
+/* Ends a request that submit did at once. */
+static inline void store_done(struct store_request *request, int result)
+{
+	request->result = result;
+	atomic_store(&request->done, 1);
+	futex_wake(&request->done, INT_MAX);
+}
+
+/* Waits for the result. */
+static inline int store_complete(struct store_request *request)
+{
+	while (atomic_load(&request->done) == 0)
+		futex_wait(&request->done, 0);
+	return request->result;
+}
+
+int store_transfer(upage_store *store, enum store_operation operation, void *buffer,
+                   size_t length, off_t offset);
+
+static inline bool store_is_same(const upage_store *a, const upage_store *b)
+{
+	return a == b || (a->inode != 0 && a->device == b->device && a->inode == b->inode);
+}
+
+/* A backing with one reference; NULL: no memory. The store cannot be closed while it lives. */
+struct backing *backing_create(upage_store *store, int64_t delta, bool shared);
+void backing_reference(struct backing *backing);
+void backing_release(struct backing *backing);
+
+static inline off_t backing_offset(const struct backing *backing, uintptr_t page)
+{
+	return (off_t)((int64_t)page + backing->delta);
+}
+
+/* ---- Swap: the store of anonymous and private pages ---------------------------------- */
+
+/*
+ * Slots are page-sized places in a store, its medium, given out in runs: a page asks for the
+ * slot behind its neighbour's, else for the next free stretch. The medium is a sparse file.
+ */
+struct swap;
+
+/**
+ * swap_create - make a swap file
+ * @path:  a directory (an unnamed file in it), a name (created, then unlinked at once), a
+ *         block device, or "": $TMPDIR or /tmp
+ * @bytes: the most that it may hold; 0: as much as the disk
+ * @used:  out: the path that was meant, for messages
+ * Return: 0 or a negated errno value.
+ */
+int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned page_shift,
+                const char **used);
+void swap_destroy(struct swap *swap);
+
+#define SWAP_NONE UINT32_MAX
+
+/* A slot, @near if it is free, else another; SWAP_NONE: full. */
+uint32_t swap_allocate(struct swap *swap, uint32_t near);
+void swap_free(struct swap *swap, uint32_t slot);
+uint64_t swap_used(struct swap *swap);
+uint64_t swap_slots(struct swap *swap);
+
+/* Whether another page would find no slot: all taken, or the medium refused the last write. */
+bool swap_is_full(struct swap *swap);
+
+/* Moves the page of a slot. Return: 0 or a negated errno value. */
+int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot, void *buffer);
+
+#endif

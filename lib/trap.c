@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "trap.h"
+
+#include <sigsegv.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "host.h"
+#include "print.h"
+#include "signals.h"
+#include "space.h"
+
+/* One reference that trapped: what libsigsegv cannot carry. */
+struct trap {
+	uintptr_t address;
+	int access; /* PROT_READ, PROT_WRITE or PROT_EXEC */
+	upage_space *space;
+	enum fault_outcome outcome;
+	int failure; /* for FAULT_FAILED */
+};
+
+static sigsegv_dispatcher dispatcher;
+static void (*libsigsegv_handler)(int, siginfo_t *, void *);
+
+/* ---- What the hardware says --------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+#define TRAP_PAGE_FAULT 14
+#define ERROR_WRITE (1 << 1)
+#define ERROR_FETCH (1 << 4)
+
+static bool is_page_fault(const ucontext_t *context)
+{
+	return context->uc_mcontext.gregs[REG_TRAPNO] == TRAP_PAGE_FAULT;
+}
+
+static int access_type(const ucontext_t *context)
+{
+	long long error = context->uc_mcontext.gregs[REG_ERR];
+	return error & ERROR_WRITE ? PROT_WRITE : error & ERROR_FETCH ? PROT_EXEC : PROT_READ;
+}
+
+static uintptr_t program_counter(const ucontext_t *context)
+{
+	return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+}
+#else
+#define ESR_CLASS(esr) ((esr) >> 26 & 0x3f)
+#define ESR_CLASS_FETCH 0x20
+#define ESR_WRITE (1u << 6)
+
+static bool is_page_fault(const ucontext_t *context)
+{
+	(void)context;
+	return true; /* the kernel gives other causes other signals or codes */
+}
+
+static int access_type(const ucontext_t *context)
+{
+	const unsigned char *record = context->uc_mcontext.__reserved;
+	const unsigned char *end = record + sizeof(context->uc_mcontext.__reserved);
+	while (record + sizeof(struct esr_context) <= end) {
+		const struct _aarch64_ctx *head = (const void *)record;
+		if (head->magic == 0 || head->size == 0)
+			break;
+		if (head->magic == ESR_MAGIC) {
+			uint64_t esr = ((const struct esr_context *)(const void *)record)->esr;
+			if (ESR_CLASS(esr) == ESR_CLASS_FETCH)
+				return PROT_EXEC;
+			return esr & ESR_WRITE ? PROT_WRITE : PROT_READ;
+		}
+		record += head->size;
+	}
+	return PROT_READ; /* not told: a write traps again, as an upgrade */
+}
+
+static uintptr_t program_counter(const ucontext_t *context)
+{
+	return (uintptr_t)context->uc_mcontext.pc;
+}
+#endif
+
+/* ---- Reports ------------------------------------------------------------------------------- */
+
+static const char *access_name(int access)
+{
+	return access == PROT_WRITE ? "write to " : access == PROT_EXEC ? "execution of " : "read of ";
+}
+
+static const char *outcome_name(enum fault_outcome outcome)
+{
+	switch (outcome) {
+	case FAULT_PROTECTION:
+		return "the mapping's protection forbids it";
+	case FAULT_PAST_END:
+		return "past the end of the mapped file";
+	case FAULT_FAILED:
+		return "the page fault could not be served: ";
+	default:
+		return "not mapped";
+	}
+}
+
+/* One line: access, address, instruction, cause, space, nearest mapping. */
+static void report(const char *signal_name, const struct trap *trap, const ucontext_t *context)
+{
+	struct line line = { 0 };
+	uintptr_t start, end;
+	print_text(&line, "upage: ");
+	print_text(&line, signal_name);
+	print_text(&line, ": ");
+	print_text(&line, access_name(trap->access));
+	print_hex(&line, trap->address);
+	print_text(&line, " by the instruction at ");
+	print_hex(&line, program_counter(context));
+	print_text(&line, " in thread ");
+	print_decimal(&line, (uint64_t)host_thread_id());
+	print_text(&line, ": ");
+	print_text(&line, outcome_name(trap->outcome));
+	if (trap->outcome == FAULT_FAILED && atomic_load(&trap->space->lost))
+		print_text(&line, "paged memory is not carried over a fork");
+	else if (trap->outcome == FAULT_FAILED)
+		print_text(&line, upage_strerror(trap->failure));
+	print_text(&line, "; space ");
+	print_hex(&line, trap->space->base);
+	print_text(&line, "-");
+	print_hex(&line, trap->space->base + trap->space->length);
+	if (space_nearest(trap->space, trap->address, &start, &end)) {
+		print_text(&line, ", nearest mapping ");
+		print_hex(&line, start);
+		print_text(&line, "-");
+		print_hex(&line, end);
+	}
+	print_flush(&line, 2);
+}
+
+/* ---- The program's own ---------------------------------------------------------------------- */
+
+/* Calls the program's handler as the kernel would: with its mask. SIGSEGV alone stays open,
+ * since the handler may touch evicted pages. */
+static void call_program(const struct sigaction *action, int number, siginfo_t *info,
+                         ucontext_t *context)
+{
+	signal_mask during, before;
+	memcpy(&before, &context->uc_sigmask, sizeof(before));
+	memcpy(&during, &action->sa_mask, sizeof(during));
+	signals_set((during | before) & ~SIGNAL_BIT(SIGSEGV));
+	if (action->sa_flags & SA_SIGINFO)
+		action->sa_sigaction(number, info, context);
+	else
+		action->sa_handler(number);
+	signals_block();
+}
+
+/* @trap: NULL for what is no reference into a space. */
+static void own(int number, siginfo_t *info, ucontext_t *context, const struct trap *trap)
+{
+	struct sigaction action;
+	signals_program_action(&action);
+	bool sent = info->si_code <= 0; /* by kill(2) and the like, which may be ignored */
+	if (action.sa_handler == SIG_IGN && sent)
+		return;
+	if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+		call_program(&action, number, info, context);
+		return;
+	}
+	if (trap != NULL) {
+		report("segmentation fault", trap, context);
+	} else if (!sent) {
+		struct line line = { 0 };
+		print_text(&line, "upage: segmentation fault outside paged memory, at address ");
+		print_hex(&line, (uintptr_t)info->si_addr);
+		print_text(&line, ", by the instruction at ");
+		print_hex(&line, program_counter(context));
+		print_text(&line, " in thread ");
+		print_decimal(&line, (uint64_t)host_thread_id());
+		print_flush(&line, 2);
+	}
+	signals_force(SIGSEGV, info->si_code > 0 ? info->si_code : SI_USER, info->si_addr, context);
+}
+
+/* ---- The way in ------------------------------------------------------------------------------ */
+
+static int serve(void *note, void *unused)
+{
+	struct trap *trap = note;
+	(void)unused;
+	trap->outcome = space_fault(trap->space, trap->address, trap->access, &trap->failure);
+	return 1; /* never declined: libsigsegv would reset SIGSEGV for the whole process */
+}
+
+static int dispatch(void *note, int serious)
+{
+	(void)serious;
+	return sigsegv_dispatch(&dispatcher, note);
+}
+
+static void front(int number, siginfo_t *info, void *ucontext)
+{
+	uint64_t start = host_ticks();
+	ucontext_t *context = ucontext;
+	bool reference = info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR;
+	struct trap trap = { .address = (uintptr_t)info->si_addr };
+	if (reference && is_page_fault(context))
+		trap.space = space_find(trap.address);
+	if (trap.space == NULL) {
+		own(number, info, context, NULL);
+		return;
+	}
+	trap.access = access_type(context);
+	siginfo_t note = *info;
+	note.si_addr = &trap;
+	libsigsegv_handler(number, &note, ucontext);
+	switch (trap.outcome) {
+	case FAULT_SERVED:
+		stats_time(&trap.space->pool->stats, host_ticks() - start);
+		break;
+	case FAULT_BOUNDS:
+	case FAULT_PROTECTION:
+		/* The host sees one reservation without access; the program has mappings. */
+		info->si_code = trap.outcome == FAULT_BOUNDS ? SEGV_MAPERR : SEGV_ACCERR;
+		own(number, info, context, &trap);
+		break;
+	case FAULT_FAILED:
+		report("bus error", &trap, context);
+		signals_force(SIGBUS, BUS_ADRERR, info->si_addr, context);
+		break;
+	case FAULT_PAST_END:
+		signals_force(SIGBUS, BUS_ADRERR, info->si_addr, context);
+		break;
+	}
+}
+
+int trap_install(void)
+{
+	static bool installed;
+	struct sigaction before, libsigsegv, action;
+	if (installed)
+		return 0;
+	signals_host_action(SIGSEGV, NULL, &before);
+	sigsegv_init(&dispatcher);
+	/* One area: every address that a note on a stack can have. */
+	if (sigsegv_register(&dispatcher, NULL, SIZE_MAX, serve, NULL) == NULL ||
+	    sigsegv_install_handler(dispatch) != 0)
+		return UPAGE_ENOTSUP;
+	signals_host_action(SIGSEGV, NULL, &libsigsegv);
+	libsigsegv_handler = libsigsegv.sa_sigaction;
+	action = (struct sigaction){ .sa_sigaction = front, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	sigfillset(&action.sa_mask);
+	signals_host_action(SIGSEGV, &action, NULL);
+	signals_take_over(&before);
+	installed = true;
+	return 0;
+}

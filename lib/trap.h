@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * trap.h - SIGSEGV: from the signal to the space, or to the program's own handler
+ *
+ *      front            ours? a page fault (trap 14) at an address of a space
+ *       |- libsigsegv   -> dispatch -> serve -> space_fault
+ *       '- own          everything else, and what space_fault refuses: the program's own
+ *                       action, with its mask and the true si_addr and si_code; without one
+ *                       a line on stderr and death by the signal, at the true instruction
+ *
+ * libsigsegv's handler passes an address and nothing else, so the front notes what the
+ * hardware said of the access, and hands it the address of that note. Its dispatcher knows
+ * one area, all addresses, registered once: its tree has no lock.
+ *
+ * The front runs with every signal blocked, SIGSEGV included: a fault in here is a bug, and
+ * ends the process at once.
+ *
+ * Signal context: all but trap_install.
+ * Source: libsigsegv's manual (sigsegv.h); sigaction(2); Intel SDM vol. 3, 4.7 (error code
+ * of a page fault); Arm ARM, ESR_EL1.
+ */
+#ifndef UPAGE_TRAP_H
+#define UPAGE_TRAP_H
+
+/* Installs the front, once a process. Return: 0 or an error. Not in signal context. */
+int trap_install(void);
+
+#endif

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * upage.h - paging in user space: physical memory, address spaces, heaps
+ *
+ * Order of use: a pool of frames, a space over it, a mapping in the space (or a heap),
+ * then plain loads and stores:
+ *
+ *      struct upage_config config = UPAGE_CONFIG_INIT;
+ *      upage_pool *pool;
+ *      upage_space *space;
+ *      void *memory = NULL;
+ *      upage_config_parse(&config, "memory=1M,policy=clock");
+ *      upage_pool_create(&pool, &config);
+ *      upage_space_create(&space, pool, NULL);
+ *      upage_map(space, &memory, 64 << 20, PROT_READ | PROT_WRITE, 0, NULL, 0);
+ *      memset(memory, 1, 64 << 20);             // 64 MiB, never more than 1 MiB resident
+ *
+ * Words: a page is virtual, a frame is physical, a host page is the kernel's; a page fault
+ * is the trap that we serve, a failure is an error; a slot is a page's place in a store.
+ *
+ * Results: every int function returns 0 or a negative code (enum upage_error, or a negated
+ * errno value that the host gave); upage_strerror() names it. Outputs and all state are as
+ * before when a call fails. errno is neither used nor changed.
+ *
+ * Caveats
+ *  - The kernel does not take our faults: a system call that is handed an address whose page
+ *    is not resident fails with EFAULT. Hold such memory with upage_pin() for the call.
+ *  - The first pool installs a SIGSEGV handler for good. sigaction() and signal() of this
+ *    library stand in front of the C library's, so that a handler for SIGSEGV that the
+ *    program installs, before or after, still gets the faults that are the program's own.
+ *  - A page fault runs in the faulting thread, on its stack or its alternate signal stack:
+ *    it needs about 4 KiB of it, which must not itself be paged memory.
+ *  - After fork() the child has no paged memory: a reference to it there ends in one clear
+ *    line and SIGBUS. The parent goes on.
+ *  - A page fault that cannot be served (the store fails, swap is full, every frame pinned)
+ *    ends in one line on stderr and SIGBUS with BUS_ADRERR at the faulting instruction.
+ */
+#ifndef UPAGE_H
+#define UPAGE_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h> /* PROT_* */
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UPAGE_VERSION "0.1.0"
+
+typedef struct upage_pool upage_pool;   /* physical memory: frames, policy, swap    */
+typedef struct upage_space upage_space; /* one virtual address space                */
+typedef struct upage_store upage_store; /* where pages live that are in no frame    */
+typedef struct upage_heap upage_heap;   /* an allocator whose blocks are paged      */
+typedef uint64_t upage_vpn;             /* virtual page number: (address - base) / page size */
+typedef uint64_t upage_pfn;             /* page frame number, in [0, frames)        */
+
+/* ---- Errors -------------------------------------------------------------------------- */
+
+/* name, value, text. Codes that errno has a word for keep errno's number, negated. */
+#define UPAGE_ERROR_MAP(X)                                                                    \
+	X(EINVAL, -EINVAL, "invalid argument")                                                \
+	X(ENOMEM, -ENOMEM, "out of memory: no frame, no swap slot, or no room in the space")  \
+	X(EBUSY, -EBUSY, "still in use, or pinned")                                           \
+	X(EEXIST, -EEXIST, "the range is already mapped")                                     \
+	X(E2BIG, -E2BIG, "the structure has fields that this library does not know")          \
+	X(EIO, -EIO, "the backing store failed")                                              \
+	X(ENOSPC, -ENOSPC, "the backing store is full")                                       \
+	X(EACCES, -EACCES, "the mapping or the store does not allow this access")             \
+	X(EOVERFLOW, -EOVERFLOW, "address + length, or offset + length, overflows")           \
+	X(ENOTSUP, -EOPNOTSUPP, "not supported on this machine or by this store")             \
+	X(ENOTMAPPED, -20001, "the range, or a part of it, is not mapped")                    \
+	X(EPINS, -20002, "more pins than memory can hold")                                    \
+	X(EFRAMES, -20003, "memory is under 16 frames, or over 2^31 frames")                  \
+	X(EPAGESIZE, -20004, "page size is no power of two from the host's page to 2 MiB")    \
+	X(EOPTION, -20005, "unknown option, or a value that the option cannot take")          \
+	X(EBOUNDS, -20006, "the range is outside the address space")
+
+enum upage_error {
+	UPAGE_OK = 0,
+#define X(name, value, text) UPAGE_##name = (value),
+	UPAGE_ERROR_MAP(X)
+#undef X
+};
+
+/**
+ * upage_strerror - the text of a code
+ * @code: what a function of this library returned
+ *
+ * Context: anywhere, signal handlers too. Cost: a search of a small table.
+ * Return: a static string; for a negated errno value of the host, the host's words.
+ */
+const char *upage_strerror(int code);
+
+/** upage_version - the version of the library that is linked, such as "0.1.0". */
+const char *upage_version(void);
+
+/* ---- Configuration ------------------------------------------------------------------- */
+
+/*
+ * What a pool is made of. Zero (and NULL) is the default of every field. The words are those
+ * of UPAGE_OPTIONS and of the command line.
+ */
+struct upage_config {
+	size_t size;            /* sizeof(struct upage_config)                               */
+	size_t memory;          /* memory=SIZE: bytes of frames; 0: 256 MiB                  */
+	size_t page_size;       /* page-size=SIZE: bytes; power of two, 4 KiB to 2 MiB; 0: 4 KiB */
+	size_t swap_size;       /* swap-size=SIZE: most bytes of swap; 0: what the disk holds */
+	size_t mapping_budget;  /* mapping-budget=N: most host mappings; 0: from vm.max_map_count */
+	uint64_t seed;          /* seed=N: of every random choice                            */
+	unsigned stats;         /* stats: non-zero: a table on stderr at the end             */
+	char policy[32];        /* policy=clock|fifo|random; "": clock                       */
+	char store[256];        /* store=file[:PATH]: where swapped pages go; "": file, an
+	                           unlinked temporary file in $TMPDIR or /tmp                */
+	char mapping[16];       /* mapping=auto|remap; "": auto                              */
+	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id */
+	char message[256];      /* out: after a failure, a sentence that names the word at fault */
+};
+#define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
+
+/**
+ * upage_config_parse - take in options, written as in UPAGE_OPTIONS
+ * @config: changed as the words say; as it was, but for message, on failure
+ * @words:  comma-separated "name=value" or "name", such as "memory=64M,policy=fifo,stats";
+ *          sizes are bytes, or have a suffix K, M, G or T (powers of 1024); a comma cannot
+ *          stand in a value
+ *
+ * Context: not in a signal handler. Cost: the length of the words.
+ * Return: 0, or
+ *         UPAGE_EOPTION  a word is unknown or its value is none that it takes; message names
+ *                        the word and what would be right
+ *         UPAGE_EINVAL   config or words is NULL, or config->size is 0
+ */
+int upage_config_parse(struct upage_config *config, const char *words);
+
+/**
+ * upage_config_environment - take in the options of the environment variable UPAGE_OPTIONS
+ * @config: as in upage_config_parse(); unchanged if the variable is unset
+ *
+ * Return: as upage_config_parse().
+ */
+int upage_config_environment(struct upage_config *config);
+
+/* ---- Pools: physical memory ---------------------------------------------------------- */
+
+/**
+ * upage_pool_create - make a physical memory
+ * @out:    the new pool; unchanged on failure
+ * @config: its make; message is written on failure. NULL: the defaults, changed by
+ *          UPAGE_OPTIONS (then the message goes to stderr)
+ *
+ * Host memory is taken as frames are first used, never more than config->memory and a few
+ * percent of tables. The first pool of a process installs the trap (see Caveats).
+ *
+ * Context: not in a signal handler. Cost: a few dozen system calls.
+ * Return: 0, or
+ *         UPAGE_EFRAMES    memory / page size is under 16, or over 2^31
+ *         UPAGE_EPAGESIZE  page size is no power of two, under the host's or over 2 MiB
+ *         UPAGE_EOPTION    policy, store or mapping is none that there is
+ *         UPAGE_E2BIG      config->size is larger than this library knows
+ *         another -errno   the swap file cannot be made (message has its path), or the host
+ *                          has no memory
+ * Source: OSTEP ch. 21-22; memfd_create(2).
+ */
+int upage_pool_create(upage_pool **out, struct upage_config *config);
+
+/**
+ * upage_pool_destroy - give a physical memory back
+ * @pool: its spaces destroyed before; NULL is allowed
+ *
+ * Writes the statistics that the configuration asked for.
+ * Return: 0, or UPAGE_EBUSY if a space is left.
+ */
+int upage_pool_destroy(upage_pool *pool);
+
+/**
+ * upage_pool_verify - whether the tables of a pool agree with each other
+ * @pool: no page fault and no call is under way in it
+ *
+ * Every frame in use belongs to exactly one page, every slot to one page or frame, the policy
+ * holds just the frames in use, free runs and used frames add up, mappings are in order.
+ * Cost: O(frames + pages). For tests, and for programs that look for their own stray writes.
+ * Return: 0, or UPAGE_EIO with a line on stderr that says what disagrees.
+ */
+int upage_pool_verify(upage_pool *pool);
+
+/** upage_pool_page_size - bytes of a page and of a frame of @pool. */
+size_t upage_pool_page_size(const upage_pool *pool);
+
+/* ---- Spaces: virtual memory ---------------------------------------------------------- */
+
+struct upage_space_config {
+	size_t size;      /* sizeof(struct upage_space_config)                          */
+	size_t length;    /* bytes of virtual addresses to reserve; 0: 1 TiB            */
+	void *address;    /* where; NULL: anywhere                                      */
+	unsigned levels;  /* levels of the page table, 1 to 5; 0: as many as 9 bits a level need */
+};
+#define UPAGE_SPACE_CONFIG_INIT { .size = sizeof(struct upage_space_config) }
+
+/**
+ * upage_space_create - reserve a range of virtual addresses
+ * @out:    the new space; unchanged on failure
+ * @pool:   the physical memory that its pages will use
+ * @config: NULL: the defaults
+ *
+ * Nothing in it is accessible before upage_map(). A reserved TiB costs under 1 MiB.
+ * Context: not in a signal handler.
+ * Return: 0, or
+ *         UPAGE_EINVAL   config->address is no page multiple, or levels is over 5
+ *         UPAGE_E2BIG    config->size is larger than this library knows
+ *         UPAGE_EEXIST   something is mapped at config->address
+ *         UPAGE_ENOMEM   the host has no such range (ulimit -v?)
+ */
+int upage_space_create(upage_space **out, upage_pool *pool, const struct upage_space_config *config);
+
+/**
+ * upage_space_destroy - unmap everything and give the range back
+ * @space: used by no other thread any more; NULL is allowed
+ *
+ * Dirty pages of shared mappings are written to their stores first.
+ * Return: 0, or UPAGE_EBUSY (a page is pinned, or a heap lives in it), or the store's error (the space is
+ *         left as it is, so that the data is not lost).
+ */
+int upage_space_destroy(upage_space *space);
+
+/** upage_space_base - the first address of @space. */
+void *upage_space_base(const upage_space *space);
+
+/** upage_space_length - bytes that @space has reserved. */
+size_t upage_space_length(const upage_space *space);
+
+/* Flags of upage_map(). Unknown ones are refused. */
+#define UPAGE_MAP_FIXED (1u << 0)  /* *address is an order, not a hint                     */
+#define UPAGE_MAP_SHARED (1u << 1) /* writes go to the store; without it they stay private */
+
+/**
+ * upage_map - give pages of a space a meaning
+ * @space:   the space
+ * @address: in: NULL or a hint, with UPAGE_MAP_FIXED an order (page multiple);
+ *           out: the first address
+ * @length:  bytes, > 0; rounded up to pages
+ * @prot:    PROT_READ, PROT_WRITE, PROT_EXEC bits, or PROT_NONE
+ * @flags:   UPAGE_MAP_*
+ * @store:   NULL: anonymous, zero when first touched; else the pages' first content, and
+ *           with UPAGE_MAP_SHARED the place that changes go to
+ * @offset:  bytes into @store, a page multiple; 0 if @store is NULL
+ *
+ * No frame is taken before the first touch. A page wholly past the end of a file raises
+ * SIGBUS when touched, as natively. One range of a store can be shared-mapped once at a time.
+ *
+ * Context: not in a signal handler. Takes the space's lock. Cost: O(mappings).
+ * Return: 0, or
+ *         UPAGE_EINVAL     length 0, an address or offset that is no page multiple, an
+ *                          unknown bit in prot or flags, a negative offset,
+ *                          UPAGE_MAP_SHARED without a store
+ *         UPAGE_EOVERFLOW  address + length or offset + length overflows
+ *         UPAGE_EBOUNDS    UPAGE_MAP_FIXED outside the space
+ *         UPAGE_EEXIST     UPAGE_MAP_FIXED over a mapping
+ *         UPAGE_EACCES     writable, shared, and the store is read-only
+ *         UPAGE_EBUSY      that part of the store is shared-mapped already
+ *         UPAGE_ENOMEM     no gap in the space is that long; or memory and swap are both
+ *                          full; or both together could never hold the mapping
+ * Source: mmap(2); OSTEP ch. 21.
+ */
+int upage_map(upage_space *space, void **address, size_t length, int prot, unsigned flags,
+              upage_store *store, off_t offset);
+
+/**
+ * upage_unmap - take the meaning away: content, frames and slots are gone
+ * @address: page multiple
+ * @length:  bytes, > 0, rounded up to pages; wholly mapped, by one mapping or several
+ *
+ * Dirty pages of shared mappings are written to their stores first.
+ * Context: not in a signal handler. Waits for page faults under way in the range.
+ * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED (a part is not
+ *         mapped), UPAGE_EBUSY (a page is pinned), or the store's error (all still mapped).
+ */
+int upage_unmap(upage_space *space, void *address, size_t length);
+
+/**
+ * upage_protect - change what may be done with pages
+ * @address: page multiple
+ * @length:  bytes, > 0, rounded up to pages; wholly mapped
+ * @prot:    as in upage_map()
+ *
+ * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED, UPAGE_EACCES
+ *         (writable, shared, and the store is read-only).
+ * Source: mprotect(2).
+ */
+int upage_protect(upage_space *space, void *address, size_t length, int prot);
+
+enum upage_advice {
+	UPAGE_NORMAL,     /* no special order of references                                */
+	UPAGE_SEQUENTIAL, /* read the next pages of the store ahead, while frames are free */
+	UPAGE_RANDOM,     /* read nothing ahead                                            */
+	UPAGE_WILLNEED,   /* now bring in what the free frames can hold                    */
+	UPAGE_DONTNEED,   /* drop: anonymous pages are zero again, private ones as in the store
+	                     again, shared ones are written back and lose their frames      */
+};
+
+/**
+ * upage_advise - say how pages will be used
+ * @address: page multiple
+ * @length:  bytes, > 0, rounded up to pages; wholly mapped
+ *
+ * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED, UPAGE_EBUSY
+ *         (UPAGE_DONTNEED of a pinned page), or the store's error.
+ * Source: madvise(2).
+ */
+int upage_advise(upage_space *space, void *address, size_t length, enum upage_advice advice);
+
+/**
+ * upage_pin - bring pages in and hold them in their frames, for a system call say
+ * @address: any
+ * @length:  bytes, > 0; every page that has a byte of [address, address + length)
+ * @prot:    PROT_READ for memory that is only read, PROT_READ | PROT_WRITE for memory that
+ *           is written too
+ *
+ * Pins count: a page pinned twice must be unpinned twice. Pins hold at most memory less 8
+ * frames. A pinned page cannot be unmapped.
+ * Context: not in a signal handler. May wait for the store. Cost: a page fault a page.
+ * Return: 0, or (nothing is pinned then)
+ *         UPAGE_EINVAL      length 0, or prot is none of the two
+ *         UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED
+ *         UPAGE_EACCES      the protection forbids it
+ *         UPAGE_EPINS       more than memory less 8 frames, or 65,535 pins on one page
+ *         UPAGE_ENOMEM, UPAGE_ENOSPC, UPAGE_EIO   a page cannot be brought in
+ */
+int upage_pin(upage_space *space, const void *address, size_t length, int prot);
+
+/**
+ * upage_unpin - release what upage_pin() held
+ * Return: 0, or UPAGE_EINVAL (a page of the range is not pinned; none is unpinned),
+ *         UPAGE_EOVERFLOW, UPAGE_EBOUNDS.
+ */
+int upage_unpin(upage_space *space, const void *address, size_t length);
+
+/**
+ * upage_sync - write dirty pages of shared mappings to their stores
+ * @address: page multiple
+ * @length:  bytes, > 0, rounded up to pages; wholly mapped
+ *
+ * Pages of other mappings have nothing to write. The store is flushed to its medium.
+ * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED, or the store's
+ *         first error (what was not written stays dirty).
+ * Source: msync(2).
+ */
+int upage_sync(upage_space *space, void *address, size_t length);
+
+enum upage_cause { /* why an address has no translation: an outcome, not an error */
+	UPAGE_CAUSE_NONE,
+	UPAGE_CAUSE_BOUNDS,     /* outside the space                              */
+	UPAGE_CAUSE_NO_SEGMENT, /* no segment has it                              */
+	UPAGE_CAUSE_NOT_MAPPED, /* no frame holds its page, or no mapping has it  */
+	UPAGE_CAUSE_PROTECTION, /* this access is not allowed at present          */
+};
+
+/**
+ * upage_translate - what the translation of an address is at this moment
+ * @address: any
+ * @prot:    the access, one or more of PROT_READ, PROT_WRITE, PROT_EXEC
+ * @pfn:     out: the frame, if the result is UPAGE_CAUSE_NONE
+ *
+ * The answer may be out of date at once if other threads run. No page is brought in.
+ * Return: UPAGE_CAUSE_NONE, or the cause that a reference would trap with.
+ */
+enum upage_cause upage_translate(upage_space *space, const void *address, int prot, upage_pfn *pfn);
+
+/**
+ * upage_residency - which pages are in frames
+ * @address: page multiple
+ * @length:  bytes, > 0, rounded up to pages; inside the space
+ * @vector:  out: a byte a page, 1 if it is resident, else 0
+ *
+ * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS. Source: mincore(2).
+ */
+int upage_residency(upage_space *space, const void *address, size_t length, unsigned char *vector);
+
+/* ---- Backing stores ------------------------------------------------------------------ */
+
+#define UPAGE_STORE_WRITABLE (1u << 0) /* open the file for writing too */
+
+/**
+ * upage_store_open - a file as a backing store
+ * @out:   the new store; unchanged on failure
+ * @path:  an existing regular file
+ * @flags: UPAGE_STORE_*
+ *
+ * Return: 0, UPAGE_EINVAL (unknown flag, or no regular file), or the negated errno of open(2).
+ */
+int upage_store_open(upage_store **out, const char *path, unsigned flags);
+
+/*
+ * A store of the program's own. The functions run in the faulting thread, in signal context:
+ * no malloc, no stdio, no lock that a thread may hold while it touches paged memory, no
+ * reference to paged memory. @page is @length bytes (a page of the pool), @offset bytes into
+ * the store. They return 0 or a negated errno value; the page fault or the write-back then
+ * fails with UPAGE_EIO.
+ */
+struct upage_store_ops {
+	size_t size; /* sizeof(struct upage_store_ops) */
+	int (*read)(void *context, void *page, size_t length, off_t offset);
+	int (*write)(void *context, const void *page, size_t length, off_t offset); /* NULL: read-only */
+	int (*sync)(void *context);   /* NULL: nothing to do              */
+	void (*close)(void *context); /* NULL: nothing to do              */
+};
+
+/**
+ * upage_store_create - the program's own backing store
+ * @out:     the new store; unchanged on failure
+ * @ops:     copied
+ * @context: handed to each function
+ *
+ * Return: 0, UPAGE_EINVAL (no read function), UPAGE_E2BIG, UPAGE_ENOMEM.
+ */
+int upage_store_create(upage_store **out, const struct upage_store_ops *ops, void *context);
+
+/**
+ * upage_store_close - give a store back
+ * Return: 0, or UPAGE_EBUSY while it is mapped. NULL is allowed.
+ */
+int upage_store_close(upage_store *store);
+
+/* ---- Heaps --------------------------------------------------------------------------- */
+
+/**
+ * upage_heap_create - an allocator whose blocks lie in a space
+ * @out:   the new heap; unchanged on failure
+ * @space: where; the heap maps and unmaps there, beside others
+ *
+ * jemalloc arenas do the work; their metadata lies outside paged memory.
+ * Context: not in a signal handler, as all of upage_heap_*. Any thread.
+ * Return: 0, UPAGE_ENOMEM, or UPAGE_ENOTSUP (the library was built without jemalloc).
+ */
+int upage_heap_create(upage_heap **out, upage_space *space);
+
+/**
+ * upage_heap_allocate - a block of at least @size bytes (0 counts as 1), aligned for any type
+ * Return: the block, its content undefined; NULL if memory and swap, or the space, are full.
+ */
+void *upage_heap_allocate(upage_heap *heap, size_t size);
+
+/**
+ * upage_heap_allocate_aligned - a block at a multiple of @alignment, a power of two
+ * Return: the block; NULL as above, or if @alignment is no power of two.
+ */
+void *upage_heap_allocate_aligned(upage_heap *heap, size_t alignment, size_t size);
+
+/**
+ * upage_heap_resize - a block of another size with the old content, as far as it fits
+ * @block: of this heap; NULL: as upage_heap_allocate()
+ * Return: the block, perhaps elsewhere; NULL on failure (the old one is as it was).
+ */
+void *upage_heap_resize(upage_heap *heap, void *block, size_t size);
+
+/** upage_heap_free - give @block, of this heap or NULL, back; from any thread. */
+void upage_heap_free(upage_heap *heap, void *block);
+
+/** upage_heap_block_size - bytes that can be used at @block, at least what was asked for. */
+size_t upage_heap_block_size(upage_heap *heap, const void *block);
+
+/** upage_heap_mapped - bytes of the space that the heap has mapped now: its footprint. */
+size_t upage_heap_mapped(const upage_heap *heap);
+
+/**
+ * upage_heap_destroy - all blocks are gone, their memory unmapped
+ * @heap: used by no other thread any more; NULL is allowed
+ * Return: 0, or UPAGE_EBUSY if a page of it is pinned (the heap is as it was).
+ */
+int upage_heap_destroy(upage_heap *heap);
+
+/* ---- Statistics ---------------------------------------------------------------------- */
+
+/* Counts since the pool was made, unless "now" is said. faults = zero_fill + major + soft +
+ * write_upgrade; protection and bounds are the program's own and counted apart. */
+struct upage_stats {
+	size_t size;           /* in: sizeof(struct upage_stats)                     */
+	uint64_t page_size;    /* bytes                                              */
+	uint64_t frames;       /* all                                                */
+	uint64_t frames_peak;  /* most in use at a time                              */
+	uint64_t frames_free;  /* now                                                */
+	uint64_t frames_pinned;    /* now                                            */
+	uint64_t largest_free_run; /* frames, now                                    */
+	uint64_t table_bytes;      /* page tables, now                               */
+	uint64_t metadata_bytes;   /* tables of frames, policy, slots: bytes set up  */
+	uint64_t faults;
+	uint64_t zero_fill;     /* first touch                                       */
+	uint64_t major;         /* content read from a store                         */
+	uint64_t soft;          /* resident; access was revoked                      */
+	uint64_t write_upgrade; /* resident and readable; first write                */
+	uint64_t protection;    /* against a mapping's protection                    */
+	uint64_t bounds;        /* in a space, but in no mapping                     */
+	uint64_t failed;        /* faults that could not be served                   */
+	uint64_t evictions;     /* pages that lost their frame to another            */
+	uint64_t writebacks;    /* pages written to a store                          */
+	uint64_t writeback_failures;
+	uint64_t prefetched;    /* pages read ahead                                  */
+	uint64_t prefetch_used; /* of them, referenced later                         */
+	uint64_t swap_slots;    /* in use now                                        */
+	uint64_t host_mappings; /* of spaces, now: an upper bound                    */
+	uint64_t host_mappings_peak;
+	uint64_t mapping_budget;
+	uint64_t pinned_pages;  /* pages pinned, in all                              */
+	uint64_t fault_ns_p50, fault_ns_p99, fault_ns_max; /* inside the handler     */
+};
+
+/**
+ * upage_stats_get - the counters of a pool
+ * @stats: size set by the caller; that many bytes are filled
+ *
+ * Context: anywhere. Cost: about 10 microseconds. Not one instant: the counters go on.
+ * Return: 0, or UPAGE_EINVAL (size 0).
+ */
+int upage_stats_get(upage_pool *pool, struct upage_stats *stats);
+
+/**
+ * upage_stats_json - write the statistics as one JSON object
+ * @path: file to create or replace; "%p" in it becomes the process id
+ *
+ * Return: 0, or the negated errno of open(2) or write(2).
+ */
+int upage_stats_json(upage_pool *pool, const char *path);
+
+/**
+ * upage_stats_print - a table for people
+ * @descriptor: where, 2 for stderr
+ *
+ * Return: 0, or the negated errno of write(2).
+ */
+int upage_stats_print(upage_pool *pool, int descriptor);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* UPAGE_H */

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * support.h - what the tests share: a pool in one line, numbers that repeat, lost frames
+ */
+#ifndef UPAGE_TESTS_SUPPORT_H
+#define UPAGE_TESTS_SUPPORT_H
+
+#include <check.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "upage.h"
+
+#define PAGE ((size_t)4096)
+#define RW (PROT_READ | PROT_WRITE)
+
+/* splitmix64: the same numbers on every run */
+static inline uint64_t random_number(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static inline int run_suite(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+#define ck_assert_ok(expression)                                                              \
+	do {                                                                                  \
+		int result_ = (expression);                                                   \
+		ck_assert_msg(result_ == 0, "%s: %s", #expression, upage_strerror(result_));  \
+	} while (0)
+
+/* ---- A pool with one space ------------------------------------------------------------- */
+
+struct machine {
+	upage_pool *pool;
+	upage_space *space;
+};
+
+static inline struct machine machine_make(const char *words)
+{
+	struct upage_config config = UPAGE_CONFIG_INIT;
+	struct machine machine;
+	int result = upage_config_parse(&config, words);
+	if (result == 0)
+		result = upage_pool_create(&machine.pool, &config);
+	ck_assert_msg(result == 0, "%s: %s", words, config.message);
+	ck_assert_ok(upage_space_create(&machine.space, machine.pool, NULL));
+	return machine;
+}
+
+static inline struct upage_stats machine_stats(struct machine machine)
+{
+	struct upage_stats stats = { .size = sizeof(stats) };
+	ck_assert_ok(upage_stats_get(machine.pool, &stats));
+	return stats;
+}
+
+/* Ends both, and asks whether a frame or a slot was lost. */
+static inline void machine_end(struct machine machine)
+{
+	ck_assert_ok(upage_pool_verify(machine.pool));
+	ck_assert_ok(upage_space_destroy(machine.space));
+	ck_assert_ok(upage_pool_verify(machine.pool));
+	struct upage_stats stats = machine_stats(machine);
+	ck_assert_uint_eq(stats.frames_free, stats.frames);
+	ck_assert_uint_eq(stats.frames_pinned, 0);
+	ck_assert_uint_eq(stats.swap_slots, 0);
+	ck_assert_ok(upage_pool_destroy(machine.pool));
+}
+
+static inline char *machine_map(struct machine machine, size_t pages, int prot)
+{
+	void *address = NULL;
+	ck_assert_ok(upage_map(machine.space, &address, pages * upage_pool_page_size(machine.pool),
+	                       prot, 0, NULL, 0));
+	return address;
+}
+
+#endif
