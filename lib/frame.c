@@ -120,6 +120,16 @@ uint32_t frame_allocate(struct frame_table *table, uint32_t count)
 	return pfn;
 }
 
+/* One frame out of the free run of 2^order frames at @head. The lock is held. */
+static void take_from_run(struct frame_table *table, uint32_t head, unsigned order, uint32_t pfn)
+{
+	uint64_t end = head + (UINT64_C(1) << order);
+	list_remove(table, head);
+	take(table, pfn, 1);
+	range_free(table, head, pfn - head);
+	range_free(table, pfn + 1, end - pfn - 1);
+}
+
 bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
 {
 	if (pfn >= table->frames)
@@ -128,17 +138,31 @@ bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
 	lock_acquire(&table->lock);
 	for (unsigned order = 0; order < FRAME_ORDERS && !taken; order++) {
 		uint64_t head = pfn & ~((UINT64_C(1) << order) - 1);
-		if (!is_free_run(table, head, order))
-			continue;
-		uint64_t end = head + (UINT64_C(1) << order);
-		list_remove(table, (uint32_t)head);
-		take(table, (uint32_t)pfn, 1);
-		range_free(table, (uint32_t)head, pfn - head);
-		range_free(table, (uint32_t)pfn + 1, end - pfn - 1);
-		taken = true;
+		taken = is_free_run(table, head, order);
+		if (taken)
+			take_from_run(table, (uint32_t)head, order, (uint32_t)pfn);
 	}
 	lock_release(&table->lock);
 	return taken;
+}
+
+uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page)
+{
+	lock_acquire(&table->lock);
+	unsigned order = FRAME_PLACE_ORDER;
+	while (order < FRAME_ORDERS && table->list[order] == FRAME_NONE)
+		order++;
+	if (order == FRAME_ORDERS) /* no run is that long: the longest that there is */
+		for (order = FRAME_PLACE_ORDER; order > 0 && table->list[order] == FRAME_NONE;)
+			order--;
+	uint32_t head = table->list[order], pfn = FRAME_NONE;
+	if (head != FRAME_NONE) {
+		unsigned span = order < FRAME_PLACE_ORDER ? order : FRAME_PLACE_ORDER;
+		pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
+		take_from_run(table, head, order, pfn);
+	}
+	lock_release(&table->lock);
+	return pfn;
 }
 
 void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count)

@@ -74,6 +74,13 @@ bool frame_table_is_valid(struct frame_table *table);
  * Return: the first, or FRAME_NONE. O(log frames). */
 uint32_t frame_allocate(struct frame_table *table, uint32_t count);
 
+/* A frame for a page that has no neighbour in memory, in the longest run there is up to
+ * 2^FRAME_PLACE_ORDER frames, and there as far from the start as page number @page is from a
+ * multiple of that: so that the frames on both sides are free for the pages on both sides.
+ * Return: the frame, or FRAME_NONE. O(log frames). */
+#define FRAME_PLACE_ORDER 9
+uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page);
+
 /* Frame @pfn itself if it is free: so that neighbouring pages get neighbouring frames and
  * the host can merge their mappings. Return: whether it was. O(log frames). */
 bool frame_allocate_at(struct frame_table *table, uint64_t pfn);

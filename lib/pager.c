@@ -380,9 +380,11 @@ static int evict(struct upage_pool *pool, uint32_t *out)
 
 /* ---- Bringing a page in --------------------------------------------------------------- */
 
-/* A free frame, if there is one beside the frame of a neighbouring page. */
-static uint32_t take_free_frame(struct upage_pool *pool, pte_t *pte)
+/* A free frame, if there is any: beside the frame of a neighbouring page, or where there is
+ * room for the frames of neighbours to come. */
+static uint32_t take_free_frame(struct upage_pool *pool, const struct page *page)
 {
+	const pte_t *pte = page->pte;
 	if (atomic_load(&pool->frames.free) == 0)
 		return FRAME_NONE;
 	size_t index = pte_index(pte);
@@ -393,7 +395,7 @@ static uint32_t take_free_frame(struct upage_pool *pool, pte_t *pte)
 	if ((right & PTE_PRESENT) && pte_number(right) > 0 &&
 	    frame_allocate_at(&pool->frames, pte_number(right) - 1))
 		return (uint32_t)pte_number(right) - 1;
-	return frame_allocate(&pool->frames, 1);
+	return frame_allocate_placed(&pool->frames, page->address >> pool->frames.page_shift);
 }
 
 /* The content of a page that is not resident, into a frame. */
@@ -437,7 +439,7 @@ static int page_place(struct upage_pool *pool, const struct page *page, uint64_t
 
 static int page_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value)
 {
-	uint32_t pfn = take_free_frame(pool, page->pte);
+	uint32_t pfn = take_free_frame(pool, page);
 	if (pfn == FRAME_NONE) {
 		int result = evict(pool, &pfn);
 		if (result < 0)
@@ -517,7 +519,7 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 	bool has_content = value & PTE_SWAPPED || page->backing->store != NULL;
 	bool room = true;
 	if (!(value & PTE_PRESENT) && has_content) {
-		uint32_t pfn = take_free_frame(pool, page->pte);
+		uint32_t pfn = take_free_frame(pool, page);
 		room = pfn != FRAME_NONE;
 		if (room && page_place(pool, page, &value, pfn) == 0) {
 			value |= PTE_PREFETCHED;

@@ -5,6 +5,7 @@
 #include "signals.h"
 
 #define SPACES_MAX 1024
+#define SPACE_SHIFT 21 /* spaces start at multiples of 2 MiB where they may choose */
 #define READ_AHEAD 16 /* pages, for UPAGE_SEQUENTIAL */
 #define LENGTH_DEFAULT ((size_t)1 << 40)
 
@@ -414,8 +415,10 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 	upage_space *space = space_allocate();
 	if (space == NULL)
 		return UPAGE_ENOMEM;
-	/* A larger reservation than asked for, where its start must be a page multiple. */
-	size_t slack = config->address == NULL && page_shift > 12 ? (size_t)1 << page_shift : 0;
+	/* Leaves of the page table should be aligned in address too, for mappings that the host
+	 * joins and tables that it moves: reserve more, give the ends back. */
+	size_t alignment = (size_t)1 << (page_shift > SPACE_SHIFT ? page_shift : SPACE_SHIFT);
+	size_t slack = config->address == NULL ? alignment : 0;
 	void *base;
 	int result = page_table_init(&space->table, &pool->tables, length >> page_shift, page_shift,
 	                             config->levels);
@@ -430,7 +433,7 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 		page_table_destroy(&space->table);
 		return result;
 	}
-	uintptr_t start = round_up((uintptr_t)base, (uint64_t)1 << page_shift);
+	uintptr_t start = slack > 0 ? round_up((uintptr_t)base, alignment) : (uintptr_t)base;
 	if (start > (uintptr_t)base)
 		host_release(base, start - (uintptr_t)base);
 	if ((uintptr_t)base + slack > start)

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * check_pager.c - which faults happen, how many, and what they cost in stores and mappings
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "support.h"
+
+static void touch(const char *place)
+{
+	(void)*(const volatile char *)place;
+}
+
+/* ---- Kinds of fault ---------------------------------------------------------------------- */
+
+START_TEST(each_kind_is_counted_once_and_as_what_it_is)
+{
+	struct machine m = machine_make("memory=64K");
+	char *memory = machine_map(m, 64, RW);
+	touch(memory);
+	touch(memory + 8);
+	ck_assert_uint_eq(machine_stats(m).zero_fill, 1);
+	ck_assert_uint_eq(machine_stats(m).faults, 1);
+	memory[0] = 1;
+	memory[1] = 1;
+	ck_assert_uint_eq(machine_stats(m).write_upgrade, 1);
+	((volatile char *)memory)[PAGE] = 1; /* a write at first needs no upgrade */
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.zero_fill, 2);
+	ck_assert_uint_eq(stats.write_upgrade, 1);
+	ck_assert_uint_eq(stats.major + stats.soft, 0);
+	memset(memory, 2, 64 * PAGE);
+	ck_assert_uint_eq(machine_stats(m).major, 0);
+	touch(memory);
+	ck_assert_uint_eq(machine_stats(m).major, 1);
+	stats = machine_stats(m);
+	ck_assert_uint_eq(stats.faults,
+	                  stats.zero_fill + stats.major + stats.soft + stats.write_upgrade);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(clock_samples_references_by_soft_faults_and_keeps_what_is_used)
+{
+	struct machine m = machine_make("memory=128K,policy=clock");
+	char *memory = machine_map(m, 256, RW);
+	memset(memory, 1, 4 * PAGE);
+	for (size_t i = 4; i < 256; i++) {
+		((volatile char *)memory)[i * PAGE] = 1; /* a scan … */
+		for (size_t hot = 0; hot < 4; hot++)
+			touch(memory + hot * PAGE); /* … beside four pages in steady use */
+	}
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_gt(stats.soft, 4);
+	ck_assert_uint_le(stats.major, 8); /* the hot ones never had to come back, but for luck */
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(fifo_does_not)
+{
+	struct machine m = machine_make("memory=128K,policy=fifo");
+	char *memory = machine_map(m, 256, RW);
+	memset(memory, 1, 4 * PAGE);
+	for (size_t i = 4; i < 256; i++) {
+		((volatile char *)memory)[i * PAGE] = 1;
+		for (size_t hot = 0; hot < 4; hot++)
+			touch(memory + hot * PAGE);
+	}
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.soft, 0);
+	ck_assert_uint_gt(stats.major, 20);
+	machine_end(m);
+}
+END_TEST
+
+/* ---- What is written ----------------------------------------------------------------------- */
+
+START_TEST(clean_pages_keep_their_slot_and_are_not_written_again)
+{
+	struct machine m = machine_make("memory=64K,policy=fifo");
+	char *memory = machine_map(m, 64, RW);
+	memset(memory, 1, 64 * PAGE);
+	for (size_t i = 0; i < 64; i++) /* the last sixteen are written out now */
+		touch(memory + i * PAGE);
+	uint64_t written = machine_stats(m).writebacks;
+	ck_assert_uint_eq(written, 64);
+	for (int round = 0; round < 5; round++)
+		for (size_t i = 0; i < 64; i++)
+			touch(memory + i * PAGE);
+	ck_assert_uint_eq(machine_stats(m).writebacks, written);
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 64);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(pages_of_zeros_need_no_slot)
+{
+	struct machine m = machine_make("memory=64K");
+	char *memory = machine_map(m, 256, RW);
+	memset(memory, 0, 256 * PAGE);
+	for (size_t i = 0; i < 256; i++)
+		touch(memory + i * PAGE);
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_ge(stats.evictions, 240);
+	ck_assert_uint_eq(stats.writebacks, 0);
+	ck_assert_uint_eq(stats.swap_slots, 0);
+	memset(memory, 1, 256 * PAGE);
+	memset(memory, 0, 256 * PAGE); /* and those that had one give it back */
+	for (size_t i = 0; i < 256; i++)
+		touch(memory + i * PAGE);
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 0);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(pages_only_read_cost_no_write)
+{
+	struct machine m = machine_make("memory=64K");
+	char *memory = machine_map(m, 256, RW);
+	for (size_t i = 0; i < 256; i++)
+		touch(memory + i * PAGE);
+	ck_assert_uint_eq(machine_stats(m).writebacks, 0);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(full_swap_lends_the_slots_of_resident_pages)
+{
+	/* 16 frames and 32 slots hold 48 pages; kept slots must not count twice. */
+	struct machine m = machine_make("memory=64K,swap-size=128K");
+	char *memory = machine_map(m, 46, RW);
+	for (int round = 0; round < 20; round++)
+		for (size_t i = 0; i < 46; i++) {
+			if (round > 0 && i % 3 != 0)
+				ck_assert_int_eq(memory[i * PAGE + 8], (char)(i + 1));
+			else
+				memset(memory + i * PAGE, (int)i + 1, PAGE);
+		}
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.failed, 0);
+	ck_assert_uint_le(stats.swap_slots, 32);
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Several threads ------------------------------------------------------------------------ */
+
+#define THREADS 8
+
+static struct {
+	_Atomic int reads, running, most_running, finished;
+	int delay_us;
+} slow;
+
+static int slow_read(void *context, void *page, size_t length, off_t offset)
+{
+	(void)context;
+	atomic_fetch_add(&slow.reads, 1);
+	int running = atomic_fetch_add(&slow.running, 1) + 1;
+	int most = atomic_load(&slow.most_running);
+	while (running > most && !atomic_compare_exchange_weak(&slow.most_running, &most, running))
+		;
+	usleep((useconds_t)slow.delay_us);
+	memset(page, (int)(offset / (off_t)PAGE) + 1, length);
+	atomic_fetch_sub(&slow.running, 1);
+	atomic_fetch_add(&slow.finished, 1);
+	return 0;
+}
+
+static pthread_barrier_t barrier;
+
+struct reader {
+	pthread_t thread;
+	const char *place;
+	char found;
+};
+
+static void *read_together(void *argument)
+{
+	struct reader *reader = argument;
+	pthread_barrier_wait(&barrier);
+	reader->found = *(const volatile char *)reader->place;
+	return NULL;
+}
+
+/* Eight threads read, each at its own stride, in a mapping of a slow store. */
+static void read_slowly(struct machine m, size_t stride, struct reader *readers)
+{
+	struct upage_store_ops ops = { .size = sizeof(ops), .read = slow_read };
+	upage_store *store;
+	void *memory = NULL;
+	ck_assert_ok(upage_store_create(&store, &ops, NULL));
+	ck_assert_ok(upage_map(m.space, &memory, THREADS * PAGE, PROT_READ, 0, store, 0));
+	slow.delay_us = 50000;
+	pthread_barrier_init(&barrier, NULL, THREADS);
+	for (size_t i = 0; i < THREADS; i++) {
+		readers[i].place = (char *)memory + i * stride;
+		pthread_create(&readers[i].thread, NULL, read_together, &readers[i]);
+	}
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(readers[i].thread, NULL);
+	ck_assert_ok(upage_unmap(m.space, memory, THREADS * PAGE));
+	ck_assert_ok(upage_store_close(store));
+}
+
+START_TEST(threads_that_fault_on_one_page_read_it_once)
+{
+	struct machine m = machine_make("memory=64K");
+	struct reader readers[THREADS];
+	read_slowly(m, 0, readers);
+	ck_assert_int_eq(slow.reads, 1);
+	ck_assert_uint_eq(machine_stats(m).major, 1);
+	for (size_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(readers[i].found, 1);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(faults_on_different_pages_do_not_wait_for_each_other)
+{
+	struct machine m = machine_make("memory=64K");
+	struct reader readers[THREADS];
+	read_slowly(m, PAGE, readers);
+	ck_assert_int_eq(slow.reads, THREADS);
+	ck_assert_int_eq(slow.most_running, THREADS);
+	for (size_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(readers[i].found, (char)(i + 1));
+	machine_end(m);
+}
+END_TEST
+
+static struct machine dropped;
+static void *dropped_memory;
+
+static void *drop_soon(void *argument)
+{
+	(void)argument;
+	pthread_barrier_wait(&barrier);
+	usleep(20000); /* the read is under way */
+	ck_assert_int_eq(slow.running, 1);
+	ck_assert_int_eq(slow.finished, 0);
+	ck_assert_ok(upage_advise(dropped.space, dropped_memory, PAGE, UPAGE_DONTNEED));
+	ck_assert_int_ge(slow.finished, 1); /* the reader may already be at it again */
+	return NULL;
+}
+
+START_TEST(a_drop_waits_for_a_fault_under_way)
+{
+	struct upage_store_ops ops = { .size = sizeof(ops), .read = slow_read };
+	upage_store *store;
+	pthread_t thread;
+	dropped = machine_make("memory=64K");
+	ck_assert_ok(upage_store_create(&store, &ops, NULL));
+	ck_assert_ok(upage_map(dropped.space, &dropped_memory, PAGE, RW, 0, store, 0));
+	slow.delay_us = 100000;
+	pthread_barrier_init(&barrier, NULL, 2);
+	pthread_create(&thread, NULL, drop_soon, NULL);
+	pthread_barrier_wait(&barrier);
+	slow.delay_us = 200000;
+	touch(dropped_memory);
+	pthread_join(thread, NULL);
+	ck_assert_ok(upage_unmap(dropped.space, dropped_memory, PAGE));
+	ck_assert_ok(upage_store_close(store));
+	machine_end(dropped);
+}
+END_TEST
+
+static _Atomic bool enough;
+
+static void *touch_everywhere(void *argument)
+{
+	volatile char *memory = argument;
+	uint64_t random = (uint64_t)(uintptr_t)&random;
+	while (!atomic_load(&enough))
+		memory[random_number(&random) % 64 * PAGE]++;
+	return NULL;
+}
+
+START_TEST(pins_beyond_memory_fail_while_faults_go_on)
+{
+	struct machine m = machine_make("memory=64K");
+	char *memory = machine_map(m, 64, RW), *mine = machine_map(m, 64, RW);
+	pthread_t threads[4];
+	atomic_store(&enough, false);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, touch_everywhere, memory);
+	for (int i = 0; i < 2000; i++) {
+		size_t pages = 1 + (size_t)i % 12;
+		int result = upage_pin(m.space, mine, pages * PAGE, RW);
+		ck_assert_int_eq(result, pages <= 8 ? 0 : UPAGE_EPINS);
+		if (result == 0)
+			ck_assert_ok(upage_unpin(m.space, mine, pages * PAGE));
+		ck_assert_uint_eq(machine_stats(m).frames_pinned, 0);
+	}
+	atomic_store(&enough, true);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Host mappings --------------------------------------------------------------------------- */
+
+static size_t maps_lines(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	size_t lines = 0;
+	for (int c; (c = fgetc(maps)) != EOF;)
+		lines += c == '\n';
+	fclose(maps);
+	return lines;
+}
+
+START_TEST(neighbouring_pages_get_neighbouring_frames)
+{
+	struct machine m = machine_make("memory=16M");
+	char *memory = machine_map(m, 4096, RW);
+	size_t before = maps_lines();
+	for (size_t i = 0; i < 2048; i++)
+		((volatile char *)memory)[i * PAGE] = 1;
+	for (size_t i = 4096; i-- > 2048;) /* downwards too */
+		((volatile char *)memory)[i * PAGE] = 1;
+	ck_assert_uint_le(maps_lines() - before, 8); /* a leaf of the page table at a time */
+	ck_assert_uint_le(machine_stats(m).host_mappings, 40); /* an upper bound: leaves count */
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(the_budget_of_mappings_is_kept_by_revoking_not_evicting)
+{
+	struct machine m = machine_make("memory=16M,mapping-budget=200");
+	char *memory = machine_map(m, 8192, RW);
+	size_t before = maps_lines(), most = 0;
+	for (size_t i = 0; i < 4000; i++) { /* every second page: none can be joined */
+		((volatile char *)memory)[i * 2 * PAGE] = (char)i;
+		if (i % 50 == 0 && maps_lines() > most)
+			most = maps_lines();
+	}
+	for (size_t i = 0; i < 4000; i++)
+		ck_assert_int_eq(memory[i * 2 * PAGE], (char)i);
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_le(stats.host_mappings_peak, 200);
+	ck_assert_uint_le(most - before, 200);
+	ck_assert_uint_gt(stats.soft, 3000);
+	ck_assert_uint_eq(stats.evictions, 0);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(the_count_of_mappings_is_an_upper_bound_of_the_truth)
+{
+	struct machine m = machine_make("memory=1M");
+	char *memory = machine_map(m, 1000, RW);
+	uint64_t random = 3;
+	size_t before = maps_lines();
+	for (int i = 0; i < 20000; i++) {
+		char *place = memory + random_number(&random) % 1000 * PAGE;
+		if (i % 3)
+			touch(place);
+		else
+			*(volatile char *)place = 1;
+		if (i % 1000 == 0)
+			ck_assert_uint_le(maps_lines() - before, machine_stats(m).host_mappings);
+	}
+	machine_end(m);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("pager");
+	TCase *tests = tcase_create("pager");
+	tcase_add_test(tests, each_kind_is_counted_once_and_as_what_it_is);
+	tcase_add_test(tests, clock_samples_references_by_soft_faults_and_keeps_what_is_used);
+	tcase_add_test(tests, fifo_does_not);
+	tcase_add_test(tests, clean_pages_keep_their_slot_and_are_not_written_again);
+	tcase_add_test(tests, pages_of_zeros_need_no_slot);
+	tcase_add_test(tests, pages_only_read_cost_no_write);
+	tcase_add_test(tests, full_swap_lends_the_slots_of_resident_pages);
+	tcase_add_test(tests, threads_that_fault_on_one_page_read_it_once);
+	tcase_add_test(tests, faults_on_different_pages_do_not_wait_for_each_other);
+	tcase_add_test(tests, a_drop_waits_for_a_fault_under_way);
+	tcase_add_test(tests, pins_beyond_memory_fail_while_faults_go_on);
+	tcase_add_test(tests, neighbouring_pages_get_neighbouring_frames);
+	tcase_add_test(tests, the_budget_of_mappings_is_kept_by_revoking_not_evicting);
+	tcase_add_test(tests, the_count_of_mappings_is_an_upper_bound_of_the_truth);
+	tcase_set_timeout(tests, 60);
+	suite_add_tcase(suite, tests);
+	return run_suite(suite);
+}
