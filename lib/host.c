@@ -187,6 +187,22 @@ size_t host_metadata_bytes(void)
 	return atomic_load(&metadata_bytes);
 }
 
+_Atomic uint64_t *host_fork_word(uint64_t value)
+{
+	static _Atomic(_Atomic uint64_t *) made;
+	_Atomic uint64_t *word = atomic_load(&made);
+	if (word == NULL) {
+		word = host_metadata(HOST_PAGE_SIZE);
+		if (word == NULL)
+			return NULL;
+		syscall_3(SYS_madvise, word, HOST_PAGE_SIZE, MADV_WIPEONFORK);
+		atomic_store(&made, word);
+	}
+	if (atomic_load(word) == 0)
+		atomic_store(word, value);
+	return word;
+}
+
 /* ---- The mapping limit --------------------------------------------------------------- */
 
 static uint64_t count_bytes(const char *path, char wanted, uint64_t *number)

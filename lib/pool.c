@@ -109,7 +109,7 @@ static int install(void)
 		return 0;
 	int result = trap_install();
 	if (result == 0) {
-		pthread_atfork(NULL, NULL, space_lose_all);
+		pthread_atfork(NULL, NULL, space_hide_all);
 		atexit(write_all_statistics);
 		installed = true;
 	}

@@ -71,7 +71,8 @@ static void random_remove(void *state, upage_pfn pfn)
 		random_put(random, hole, order_of(random)[--random->offered]);
 		hole = random->offered;
 	}
-	random_put(random, hole, order_of(random)[--random->held]);
+	if (hole != --random->held)
+		random_put(random, hole, order_of(random)[random->held]);
 	place_of(random)[pfn] = 0;
 }
 

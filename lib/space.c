@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "space.h"
 
+#include <unistd.h>
+
 #include "host.h"
 #include "signals.h"
 
@@ -12,6 +14,7 @@
 static _Atomic(upage_space *) spaces[SPACES_MAX];
 static _Atomic unsigned space_count; /* entries of spaces that were ever used */
 static struct lock spaces_lock;      /* guards making and ending spaces */
+static _Atomic uint64_t *fork_word;  /* the process that made the newest space; 0: forked since */
 
 /* One shared mapping of a part of a store at a time: held while it is looked for and made. */
 static struct lock shared_lock; /* rank 0 */
@@ -155,7 +158,7 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	struct page page;
 	uint64_t value;
 	enum upage_advice advice;
-	if (atomic_load(&space->lost)) {
+	if (space_is_lost(space)) {
 		*failure = UPAGE_ENOTSUP;
 		return FAULT_FAILED;
 	}
@@ -376,7 +379,7 @@ bool space_count_pages(upage_pool *pool, struct space_pages *pages)
 {
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
-		if (space->base == 0 || space->pool != pool || atomic_load(&space->lost))
+		if (space->base == 0 || space->pool != pool || space_is_lost(space))
 			continue;
 		if (!mappings_are_valid(space) ||
 		    each_run(space, space->base, space->base + space->length, visit_count, pages) != 0)
@@ -407,6 +410,9 @@ static upage_space *space_allocate(void)
 
 static int space_make(upage_space **out, upage_pool *pool, const struct upage_space_config *config)
 {
+	fork_word = host_fork_word((uint64_t)getpid());
+	if (fork_word == NULL)
+		return UPAGE_ENOMEM;
 	unsigned page_shift = pool->frames.page_shift;
 	size_t length = config->length != 0 ? config->length : LENGTH_DEFAULT;
 	if (length > SIZE_MAX - ((size_t)1 << page_shift))
@@ -440,7 +446,7 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 		host_release((void *)(start + length), (uintptr_t)base + slack - start);
 	space->pool = pool;
 	space->count = 0;
-	atomic_store(&space->lost, false);
+	space->process = atomic_load(fork_word);
 	atomic_store(&space->length, length);
 	atomic_store(&space->base, start);
 	atomic_fetch_add(&pool->spaces, 1);
@@ -501,7 +507,7 @@ static int space_end(upage_space *space)
 	if (atomic_load(&space->heaps) > 0)
 		return UPAGE_EBUSY;
 	int result = 0;
-	if (!atomic_load(&space->lost)) {
+	if (!space_is_lost(space)) {
 		rwlock_write(&space->lock);
 		result = unmap_range(space, space->base, space->base + space->length);
 		rwlock_write_release(&space->lock);
@@ -538,14 +544,17 @@ PUBLIC size_t upage_space_length(const upage_space *space)
 	return space->length;
 }
 
-void space_lose_all(void)
+bool space_is_lost(const upage_space *space)
+{
+	return atomic_load(fork_word) != space->process;
+}
+
+void space_hide_all(void)
 {
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
-		if (space->base == 0)
-			continue;
-		host_hide(space->base, space->length);
-		atomic_store(&space->lost, true);
+		if (space->base != 0 && space_is_lost(space))
+			host_hide(space->base, space->length);
 	}
 }
 
@@ -653,7 +662,7 @@ PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot
 		return UPAGE_EINVAL;
 	bool fixed = flags & UPAGE_MAP_FIXED, shared = flags & UPAGE_MAP_SHARED;
 	uintptr_t wanted = (uintptr_t)*address, mask = page_bytes(space) - 1, start = 0;
-	if (atomic_load(&space->lost))
+	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	if ((wanted & mask) || ((uint64_t)offset & mask) || (store == NULL && (shared || offset != 0)))
 		return UPAGE_EINVAL;
@@ -692,7 +701,7 @@ int space_map_backing(upage_space *space, void **address, size_t length, unsigne
                       struct backing *backing)
 {
 	uintptr_t start = 0;
-	if (atomic_load(&space->lost))
+	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	if (!has_room_for(space->pool, length))
 		return UPAGE_ENOMEM;
@@ -710,7 +719,7 @@ int space_map_backing(upage_space *space, void **address, size_t length, unsigne
 int space_unmap_backing(upage_space *space, const struct backing *backing)
 {
 	int result = 0;
-	if (atomic_load(&space->lost))
+	if (space_is_lost(space))
 		return 0;
 	signal_mask saved = signals_block();
 	rwlock_write(&space->lock);
@@ -745,7 +754,7 @@ static int with_range(upage_space *space, void *address, size_t length, range_ac
 	int result = take_range(space, address, length, false, &start, &end);
 	if (result < 0)
 		return result;
-	if (atomic_load(&space->lost))
+	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	rwlock_write(&space->lock);
@@ -909,7 +918,7 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 	int result = take_range(space, address, length, true, &start, &end);
 	if (result < 0)
 		return result;
-	if (atomic_load(&space->lost))
+	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	for (uintptr_t at = start; at < end && result == 0; at += page_bytes(space)) {
@@ -929,7 +938,7 @@ PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 	int result = take_range(space, address, length, true, &start, &end);
 	if (result < 0)
 		return result;
-	if (atomic_load(&space->lost))
+	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	rwlock_read(&space->lock);

@@ -42,7 +42,7 @@ struct upage_space {
 	size_t count;
 	struct backing *anonymous; /* of all anonymous mappings */
 	_Atomic unsigned heaps;   /* that live here */
-	_Atomic bool lost;        /* we are the child of a fork: the memory is the parent's */
+	uint64_t process;         /* that made it; see space_is_lost()           */
 };
 
 /* The space that has @address in its range, or NULL. */
@@ -83,7 +83,11 @@ struct space_pages {
 /* Return: whether every PTE and every array of mappings is valid. */
 bool space_count_pages(upage_pool *pool, struct space_pages *pages);
 
-/* In the child of a fork: hide the parent's frames, serve nothing. */
-void space_lose_all(void);
+/* Whether we are the child of a fork: the memory behind @space is the parent's, and nothing of
+ * it is served here. The word of host_fork_word() says so before any code of the child runs. */
+bool space_is_lost(const upage_space *space);
+
+/* In the child of a fork: hide what the parent's spaces showed. */
+void space_hide_all(void);
 
 #endif

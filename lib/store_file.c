@@ -9,6 +9,8 @@
 #include "store.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -71,9 +73,13 @@ PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)
 {
 	if (out == NULL || path == NULL || (flags & ~UPAGE_STORE_WRITABLE) != 0)
 		return UPAGE_EINVAL;
+	char name[PATH_MAX]; /* the kernel must not be handed paged memory */
+	if (strlen(path) >= sizeof(name))
+		return -ENAMETOOLONG;
+	strcpy(name, path);
 	bool writable = flags & UPAGE_STORE_WRITABLE;
 	int saved = errno;
-	int descriptor = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	int descriptor = open(name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 	int failure = descriptor < 0 ? -errno : 0;
 	errno = saved;
 	if (failure < 0)

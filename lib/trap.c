@@ -117,7 +117,7 @@ static void report(const char *signal_name, const struct trap *trap, const ucont
 	print_decimal(&line, (uint64_t)host_thread_id());
 	print_text(&line, ": ");
 	print_text(&line, outcome_name(trap->outcome));
-	if (trap->outcome == FAULT_FAILED && atomic_load(&trap->space->lost))
+	if (trap->outcome == FAULT_FAILED && space_is_lost(trap->space))
 		print_text(&line, "paged memory is not carried over a fork");
 	else if (trap->outcome == FAULT_FAILED)
 		print_text(&line, upage_strerror(trap->failure));

@@ -84,9 +84,9 @@ static size_t page_size;
 static struct worker workers[THREADS_MAX];
 static _Atomic uint64_t accesses;
 static _Atomic bool stop;
-static volatile uint64_t *signal_words; /* paged: a word a page */
+static _Atomic uint64_t *signal_words; /* paged: a word a page */
 static size_t signal_pages;
-static uint64_t signals_taken;
+static _Atomic uint64_t signals_taken;
 
 /* ---- Words ------------------------------------------------------------------------------- */
 
@@ -286,10 +286,9 @@ static void *work(void *argument)
 static void on_timer(int number)
 {
 	(void)number;
-	volatile uint64_t *word =
-	        signal_words + (signals_taken % signal_pages) * page_size / sizeof(uint64_t);
-	*word += 1;
-	signals_taken++;
+	/* Two threads may be in here at once. */
+	uint64_t nth = atomic_fetch_add(&signals_taken, 1);
+	atomic_fetch_add(&signal_words[nth % signal_pages * page_size / sizeof(uint64_t)], 1);
 }
 
 static void timer(bool on)
@@ -379,7 +378,7 @@ static void check_signal_words(void)
 {
 	uint64_t sum = 0;
 	for (size_t i = 0; i < signal_pages; i++)
-		sum += signal_words[i * page_size / sizeof(uint64_t)];
+		sum += atomic_load(&signal_words[i * page_size / sizeof(uint64_t)]);
 	if (sum != signals_taken)
 		fail("a signal handler's writes were lost");
 }

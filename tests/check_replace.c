@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * check_replace.c - who has to leave, and is it always somebody who is there?
+ */
+#include "replace.h"
+#include "support.h"
+
+/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
+#define must(condition)                                                                       \
+	do {                                                                                  \
+		if (!(condition))                                                             \
+			ck_abort_msg("%s", #condition);                                       \
+	} while (0)
+
+static const struct replace_ops *const policies[] = { &replace_fifo, &replace_clock,
+	                                              &replace_random };
+#define POLICIES 3
+
+static struct replace policy;
+
+/* The state is just as large as the policy asked for: a sanitizer sees a step past it. */
+static void begin(const struct replace_ops *ops, uint64_t frames, uint64_t seed)
+{
+	void *state = calloc(1, ops->state_size(frames));
+	ck_assert_ptr_nonnull(state);
+	replace_init(&policy, ops, state, frames, seed);
+}
+
+static void end(void)
+{
+	free(policy.state);
+}
+
+/* A candidate as the pager gets it: the frames to revoke are taken note of, then it asks
+ * again. */
+static upage_pfn ask(void)
+{
+	struct aged aged = { .count = 0 };
+	for (;;) {
+		upage_pfn pfn = replace_candidate(&policy, &aged);
+		must(aged.count <= REPLACE_AGED_MAX);
+		if (pfn != REPLACE_NONE || aged.count == 0)
+			return pfn;
+		aged.count = 0;
+	}
+}
+
+/* ---- Reference strings ---------------------------------------------------------------------- */
+
+#define FRAMES_MOST 16
+
+struct simulation {
+	unsigned frames, misses, victims;
+	int page[FRAMES_MOST]; /* in each frame; -1: none */
+	int victim[64];
+};
+
+static void refer(struct simulation *s, int page)
+{
+	unsigned frame = 0;
+	while (frame < s->frames && s->page[frame] != page)
+		frame++;
+	if (frame < s->frames) {
+		replace_touch(&policy, frame);
+		return;
+	}
+	s->misses++;
+	for (frame = 0; frame < s->frames && s->page[frame] != -1;)
+		frame++;
+	if (frame == s->frames) {
+		frame = (unsigned)ask();
+		ck_assert_uint_lt(frame, s->frames);
+		s->victim[s->victims++] = s->page[frame];
+		replace_remove(&policy, frame);
+	}
+	s->page[frame] = page;
+	replace_insert(&policy, frame);
+}
+
+static void simulate(struct simulation *s, const struct replace_ops *ops, unsigned frames,
+                     const int *string)
+{
+	*s = (struct simulation){ .frames = frames };
+	for (unsigned i = 0; i < frames; i++)
+		s->page[i] = -1;
+	begin(ops, frames, 1);
+	for (; *string != 0; string++)
+		refer(s, *string);
+	end();
+}
+
+static void expect_victims(const struct simulation *s, const int *victims)
+{
+	unsigned count = 0;
+	for (; victims[count] != 0; count++) {
+		ck_assert_uint_lt(count, s->victims);
+		ck_assert_int_eq(s->victim[count], victims[count]);
+	}
+	ck_assert_uint_eq(s->victims, count);
+}
+
+/* Belady, Nelson and Shedler, 1969: more frames, more misses. */
+START_TEST(does_fifo_show_beladys_anomaly)
+{
+	static const int string[] = { 1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5, 0 };
+	static const int victims_of_3[] = { 1, 2, 3, 4, 1, 2, 0 };
+	static const int victims_of_4[] = { 1, 2, 3, 4, 5, 1, 0 };
+	struct simulation s;
+	simulate(&s, &replace_fifo, 3, string);
+	ck_assert_uint_eq(s.misses, 9);
+	expect_victims(&s, victims_of_3);
+	simulate(&s, &replace_fifo, 4, string);
+	ck_assert_uint_eq(s.misses, 10);
+	expect_victims(&s, victims_of_4);
+}
+END_TEST
+
+/* OSTEP ch. 22: 0 1 2 0 1 3 0 3 1 2 1 in three frames (pages plus one here). */
+START_TEST(does_fifo_follow_the_textbook_trace)
+{
+	static const int string[] = { 1, 2, 3, 1, 2, 4, 1, 4, 2, 3, 2, 0 };
+	static const int victims[] = { 1, 2, 3, 4, 0 };
+	struct simulation s;
+	simulate(&s, &replace_fifo, 3, string);
+	ck_assert_uint_eq(s.misses, 7);
+	expect_victims(&s, victims);
+}
+END_TEST
+
+/*
+ * By hand, three frames, a bit is set on placement. 1 2 3 fill them: bits 111, hand at 0.
+ * 4: clears all, comes round to 0: victim 1; bits 100, hand 1. 1: frame 1 is clear: victim 2;
+ * bits 110, hand 2. 3: a hit, bits 111. 5: clears 2, 0, 1, comes round to 2: victim 3; bits
+ * 001, hand 0. 4: a hit, bits 101. 2: clears 0; frame 1 is clear: victim 1.
+ */
+START_TEST(does_the_clock_follow_the_example_worked_by_hand)
+{
+	static const int string[] = { 1, 2, 3, 4, 1, 3, 5, 4, 2, 0 };
+	static const int victims[] = { 1, 2, 3, 1, 0 };
+	struct simulation s;
+	simulate(&s, &replace_clock, 3, string);
+	ck_assert_uint_eq(s.misses, 7);
+	expect_victims(&s, victims);
+}
+END_TEST
+
+/* OSTEP's trace, where the clock takes 3 and then nothing that is used: 1 2 3 1 2 4: all bits
+ * clear, victim 1, bits 100, hand 1. 1: victim 2, bits 110, hand 2. 4: hit. 2: victim 3, bits
+ * 111, hand 0. 3: clears all, victim 4 (frame 0), hand 1, bits 100. 2: a hit. */
+START_TEST(does_the_clock_follow_the_textbook_trace)
+{
+	static const int string[] = { 1, 2, 3, 1, 2, 4, 1, 4, 2, 3, 2, 0 };
+	static const int victims[] = { 1, 2, 3, 4, 0 };
+	struct simulation s;
+	simulate(&s, &replace_clock, 3, string);
+	ck_assert_uint_eq(s.misses, 7);
+	expect_victims(&s, victims);
+}
+END_TEST
+
+START_TEST(a_page_that_is_used_all_the_time_stays_with_the_clock_and_leaves_with_fifo)
+{
+	int string[61];
+	for (int i = 0; i < 60; i++)
+		string[i] = i % 2 == 0 ? 1 : 2 + i % 9; /* 1, and others in turn */
+	string[60] = 0;
+	struct simulation s;
+	unsigned lost = 0;
+	simulate(&s, &replace_clock, 4, string);
+	for (unsigned i = 0; i < s.victims; i++)
+		lost += s.victim[i] == 1;
+	/* Only where the hand has come round with no bit left clear. */
+	unsigned with_clock = lost;
+	simulate(&s, &replace_fifo, 4, string);
+	lost = 0;
+	for (unsigned i = 0; i < s.victims; i++)
+		lost += s.victim[i] == 1;
+	ck_assert_uint_gt(lost, 2 * with_clock);
+}
+END_TEST
+
+/* ---- The clock against a plain one ------------------------------------------------------------ */
+
+#define MODEL_FRAMES 100
+
+struct plain {
+	bool held[MODEL_FRAMES], referenced[MODEL_FRAMES];
+	unsigned hand, size;
+};
+
+static upage_pfn plain_clock(struct plain *plain)
+{
+	for (unsigned steps = 0; steps < 2 * MODEL_FRAMES; steps++) {
+		unsigned at = plain->hand;
+		plain->hand = (plain->hand + 1) % plain->size;
+		if (!plain->held[at])
+			continue;
+		if (!plain->referenced[at])
+			return at;
+		plain->referenced[at] = false;
+	}
+	return REPLACE_NONE;
+}
+
+START_TEST(the_clock_chooses_as_a_plain_one_does)
+{
+	struct plain plain = { .size = MODEL_FRAMES };
+	uint64_t random = 11;
+	begin(&replace_clock, MODEL_FRAMES, 0);
+	for (unsigned i = 0; i < MODEL_FRAMES; i++) { /* all, so that the circle is whole */
+		replace_insert(&policy, i);
+		plain.held[i] = plain.referenced[i] = true;
+	}
+	for (unsigned step = 0; step < 100000; step++) {
+		unsigned pfn = (unsigned)(random_number(&random) % MODEL_FRAMES);
+		switch (random_number(&random) % 4) {
+		case 0:
+			must(ask() == plain_clock(&plain));
+			break;
+		case 1:
+		case 2:
+			replace_touch(&policy, pfn);
+			plain.referenced[pfn] = plain.held[pfn];
+			break;
+		default:
+			if (plain.held[pfn])
+				replace_remove(&policy, pfn);
+			else
+				replace_insert(&policy, pfn);
+			plain.referenced[pfn] = plain.held[pfn] = !plain.held[pfn];
+		}
+	}
+	end();
+}
+END_TEST
+
+START_TEST(fifo_chooses_as_a_plain_queue_does)
+{
+	upage_pfn queue[MODEL_FRAMES];
+	unsigned length = 0;
+	uint64_t random = 12;
+	begin(&replace_fifo, MODEL_FRAMES, 0);
+	for (unsigned step = 0; step < 100000; step++) {
+		upage_pfn pfn = random_number(&random) % MODEL_FRAMES;
+		if (random_number(&random) % 3 == 0) {
+			upage_pfn oldest = length > 0 ? queue[0] : REPLACE_NONE;
+			must(ask() == oldest);
+			if (length > 0) {
+				memmove(queue, queue + 1, (length - 1) * sizeof(queue[0]));
+				queue[length - 1] = oldest;
+			}
+			continue;
+		}
+		unsigned place = 0;
+		while (place < length && queue[place] != pfn)
+			place++;
+		if (place == length) {
+			replace_insert(&policy, pfn);
+			queue[length++] = pfn;
+		} else {
+			replace_remove(&policy, pfn);
+			memmove(queue + place, queue + place + 1,
+			        (--length - place) * sizeof(queue[0]));
+		}
+	}
+	end();
+}
+END_TEST
+
+/* ---- What holds for every policy ------------------------------------------------------------ */
+
+START_TEST(a_policy_without_frames_has_no_candidate)
+{
+	struct aged aged = { .count = 0 };
+	begin(policies[_i], 16, 1);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	replace_insert(&policy, 3);
+	ck_assert_uint_eq(ask(), 3);
+	replace_remove(&policy, 3);
+	ck_assert_uint_eq(ask(), REPLACE_NONE);
+	ck_assert_uint_eq(aged.count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(a_candidate_is_never_a_frame_that_was_removed)
+{
+	static const uint64_t sizes[] = { 1, 2, 3, 16, 100, 1000 };
+	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		uint64_t frames = sizes[s], random = 7 + s, held = 0;
+		bool *is_held = calloc(frames, sizeof(*is_held));
+		begin(policies[_i], frames, 1);
+		for (unsigned step = 0; step < 100000; step++) {
+			upage_pfn pfn = random_number(&random) % frames;
+			switch (random_number(&random) % 8) {
+			case 0:
+			case 1: /* an eviction, and what is brought in instead */
+				pfn = ask();
+				must((pfn != REPLACE_NONE) == (held > 0));
+				if (held == 0)
+					break;
+				must(pfn < frames && is_held[pfn]);
+				replace_remove(&policy, pfn);
+				if (random_number(&random) % 4 != 0) {
+					replace_insert(&policy, pfn);
+				} else {
+					is_held[pfn] = false;
+					held--;
+				}
+				break;
+			case 2:
+			case 3: /* an offer that the pager cannot take */
+				pfn = ask();
+				must((pfn != REPLACE_NONE) == (held > 0));
+				must(held == 0 || is_held[pfn]);
+				break;
+			case 4: /* a page that is unmapped */
+				if (is_held[pfn])
+					replace_remove(&policy, pfn);
+				held -= is_held[pfn];
+				is_held[pfn] = false;
+				break;
+			case 5:
+				replace_touch(&policy, pfn);
+				break;
+			default: /* a page in a free frame */
+				if (!is_held[pfn])
+					replace_insert(&policy, pfn);
+				held += !is_held[pfn];
+				is_held[pfn] = true;
+			}
+			must(atomic_load(&policy.held) == held);
+		}
+		end();
+		free(is_held);
+	}
+}
+END_TEST
+
+/* After any history, a few rounds of offers reach every frame: none is lost to eviction. */
+START_TEST(no_frame_is_forgotten)
+{
+	enum { FRAMES = 48 };
+	uint64_t random = 5;
+	bool is_held[FRAMES] = { false };
+	unsigned held = 0;
+	begin(policies[_i], FRAMES, 1);
+	for (unsigned step = 0; step < 20000; step++) {
+		upage_pfn pfn = random_number(&random) % FRAMES;
+		if (is_held[pfn])
+			replace_remove(&policy, pfn);
+		else
+			replace_insert(&policy, pfn);
+		is_held[pfn] = !is_held[pfn];
+		held += is_held[pfn] ? 1 : -1u;
+		unsigned offers = (unsigned)(random_number(&random) % 4) == 0 ? 2 * held : 1;
+		bool offered[FRAMES] = { false };
+		unsigned seen = 0;
+		for (unsigned i = 0; i < offers; i++) {
+			pfn = ask();
+			if (held == 0)
+				break;
+			must(pfn < FRAMES && is_held[pfn]);
+			seen += !offered[pfn];
+			offered[pfn] = true;
+		}
+		must(offers == 1 || seen == held);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(a_frame_that_was_removed_after_a_full_round_stays_away)
+{
+	for (upage_pfn gone = 0; gone < 3; gone++) {
+		begin(policies[_i], 3, 1);
+		for (upage_pfn pfn = 0; pfn < 3; pfn++)
+			replace_insert(&policy, pfn);
+		for (unsigned i = 0; i < 3; i++) /* everyone has been offered, nobody could go */
+			ask();
+		replace_remove(&policy, gone);
+		upage_pfn next = (gone + 1) % 3, last = (gone + 2) % 3;
+		replace_remove(&policy, next);
+		for (unsigned i = 0; i < 6; i++)
+			ck_assert_uint_eq(ask(), last);
+		replace_remove(&policy, last);
+		ck_assert_uint_eq(ask(), REPLACE_NONE);
+		end();
+	}
+}
+END_TEST
+
+START_TEST(a_touch_of_a_frame_without_a_page_places_none)
+{
+	begin(policies[_i], 16, 1);
+	for (upage_pfn pfn = 0; pfn < 16; pfn++)
+		replace_touch(&policy, pfn);
+	ck_assert_uint_eq(ask(), REPLACE_NONE);
+	replace_insert(&policy, 7);
+	replace_remove(&policy, 7);
+	replace_touch(&policy, 7);
+	ck_assert_uint_eq(ask(), REPLACE_NONE);
+	ck_assert_uint_eq(atomic_load(&policy.held), 0);
+	end();
+}
+END_TEST
+
+/* ---- Random --------------------------------------------------------------------------------- */
+
+START_TEST(a_round_of_random_offers_each_frame_once)
+{
+	enum { FRAMES = 257 };
+	begin(&replace_random, FRAMES, 42);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	unsigned in_order = 0;
+	for (unsigned round = 0; round < 20; round++) {
+		bool offered[FRAMES] = { false };
+		upage_pfn before = REPLACE_NONE;
+		for (unsigned i = 0; i < FRAMES; i++) {
+			upage_pfn pfn = ask();
+			must(pfn < FRAMES && !offered[pfn]);
+			offered[pfn] = true;
+			in_order += pfn == before + 1;
+			before = pfn;
+		}
+	}
+	ck_assert_uint_lt(in_order, 20 * FRAMES / 16); /* about one a round by chance */
+	end();
+}
+END_TEST
+
+static void random_sequence(uint64_t seed, upage_pfn *sequence, unsigned length)
+{
+	begin(&replace_random, 64, seed);
+	for (upage_pfn pfn = 0; pfn < 64; pfn++)
+		replace_insert(&policy, pfn);
+	for (unsigned i = 0; i < length; i++) {
+		sequence[i] = ask();
+		replace_remove(&policy, sequence[i]);
+		replace_insert(&policy, sequence[i]);
+	}
+	end();
+}
+
+START_TEST(the_same_seed_chooses_the_same_frames_and_another_does_not)
+{
+	upage_pfn first[200], again[200], other[200];
+	random_sequence(7, first, 200);
+	random_sequence(7, again, 200);
+	random_sequence(8, other, 200);
+	ck_assert_mem_eq(first, again, sizeof(first));
+	ck_assert_mem_ne(first, other, sizeof(first));
+}
+END_TEST
+
+START_TEST(every_frame_has_its_chance_with_random)
+{
+	enum { FRAMES = 16, CHOICES = 16000 };
+	unsigned chosen[FRAMES] = { 0 };
+	begin(&replace_random, FRAMES, 3);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	for (unsigned i = 0; i < CHOICES; i++) {
+		upage_pfn pfn = ask();
+		must(pfn < FRAMES);
+		chosen[pfn]++;
+		replace_remove(&policy, pfn);
+		replace_insert(&policy, pfn);
+	}
+	for (unsigned i = 0; i < FRAMES; i++) { /* 1000 each; the deviation is about 31 */
+		ck_assert_uint_gt(chosen[i], 800);
+		ck_assert_uint_lt(chosen[i], 1200);
+	}
+	end();
+}
+END_TEST
+
+/* ---- Reference bits ------------------------------------------------------------------------- */
+
+START_TEST(every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time)
+{
+	enum { FRAMES = 2 * REPLACE_AGED_MAX + 5 };
+	struct aged aged;
+	upage_pfn next = 0;
+	begin(&replace_clock, FRAMES, 0);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	static const unsigned counts[] = { REPLACE_AGED_MAX, REPLACE_AGED_MAX, 5 };
+	for (unsigned question = 0; question < 3; question++) {
+		aged.count = 0;
+		upage_pfn pfn = replace_candidate(&policy, &aged);
+		ck_assert_uint_eq(pfn, question < 2 ? REPLACE_NONE : 0);
+		ck_assert_uint_eq(aged.count, counts[question]);
+		for (unsigned i = 0; i < aged.count; i++)
+			ck_assert_uint_eq(aged.frames[i], next++);
+	}
+	aged.count = 0; /* nothing was referenced since: nothing to forget */
+	ck_assert_uint_eq(replace_candidate(&policy, &aged), 1);
+	ck_assert_uint_eq(aged.count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(a_list_of_aged_frames_that_is_full_is_not_written_past)
+{
+	struct {
+		struct aged aged;
+		upage_pfn guard[8];
+	} box;
+	memset(&box, 0x55, sizeof(box));
+	box.aged.count = REPLACE_AGED_MAX - 1;
+	begin(policies[_i], 64, 1);
+	for (upage_pfn pfn = 0; pfn < 64; pfn++)
+		replace_insert(&policy, pfn);
+	for (unsigned i = 0; i < 200; i++)
+		replace_candidate(&policy, &box.aged);
+	ck_assert_uint_le(box.aged.count, REPLACE_AGED_MAX);
+	for (unsigned i = 0; i < 8; i++)
+		ck_assert_uint_eq(box.guard[i], 0x5555555555555555u);
+	for (unsigned i = 0; i < REPLACE_AGED_MAX - 1; i++)
+		ck_assert_uint_eq(box.aged.frames[i], 0x5555555555555555u);
+	end();
+}
+END_TEST
+
+START_TEST(a_frame_referenced_after_the_hand_passed_is_spared)
+{
+	begin(&replace_clock, 4, 0);
+	for (upage_pfn pfn = 0; pfn < 4; pfn++)
+		replace_insert(&policy, pfn);
+	ck_assert_uint_eq(ask(), 0); /* all bits are clear now */
+	replace_touch(&policy, 1);
+	replace_touch(&policy, 2);
+	ck_assert_uint_eq(ask(), 3);
+	ck_assert_uint_eq(ask(), 0);
+	ck_assert_uint_eq(ask(), 1);
+	end();
+}
+END_TEST
+
+/* ---- Names ---------------------------------------------------------------------------------- */
+
+START_TEST(a_policy_is_found_by_its_whole_name_only)
+{
+	ck_assert_ptr_eq(replace_by_name("fifo"), &replace_fifo);
+	ck_assert_ptr_eq(replace_by_name("clock"), &replace_clock);
+	ck_assert_ptr_eq(replace_by_name("random"), &replace_random);
+	ck_assert_ptr_eq(replace_by_name(""), &replace_clock);
+	ck_assert_ptr_null(replace_by_name("lru"));
+	ck_assert_ptr_null(replace_by_name("clo"));
+	ck_assert_ptr_null(replace_by_name("clocks"));
+	ck_assert_ptr_null(replace_by_name("CLOCK"));
+	ck_assert_ptr_null(replace_by_name(" fifo"));
+}
+END_TEST
+
+START_TEST(the_names_fit_any_buffer)
+{
+	static const char all[] = "clock, fifo, random";
+	for (size_t size = 1; size < sizeof(all) + 4; size++) {
+		char text[64];
+		memset(text, '#', sizeof(text));
+		replace_names(text, size);
+		ck_assert_int_eq(text[size], '#');
+		size_t length = size < sizeof(all) ? size - 1 : sizeof(all) - 1;
+		ck_assert_uint_eq(strlen(text), length);
+		ck_assert_int_eq(strncmp(text, all, length), 0);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("replace");
+	TCase *choice = tcase_create("choice");
+	tcase_set_timeout(choice, 60);
+	tcase_add_test(choice, does_fifo_show_beladys_anomaly);
+	tcase_add_test(choice, does_fifo_follow_the_textbook_trace);
+	tcase_add_test(choice, does_the_clock_follow_the_example_worked_by_hand);
+	tcase_add_test(choice, does_the_clock_follow_the_textbook_trace);
+	tcase_add_test(
+	        choice, a_page_that_is_used_all_the_time_stays_with_the_clock_and_leaves_with_fifo);
+	tcase_add_test(choice, the_clock_chooses_as_a_plain_one_does);
+	tcase_add_test(choice, fifo_chooses_as_a_plain_queue_does);
+	suite_add_tcase(suite, choice);
+
+	TCase *every = tcase_create("every policy");
+	tcase_set_timeout(every, 60);
+	tcase_add_loop_test(every, a_policy_without_frames_has_no_candidate, 0, POLICIES);
+	tcase_add_loop_test(every, a_candidate_is_never_a_frame_that_was_removed, 0, POLICIES);
+	tcase_add_loop_test(every, no_frame_is_forgotten, 0, POLICIES);
+	tcase_add_loop_test(every, a_frame_that_was_removed_after_a_full_round_stays_away, 0,
+	                    POLICIES);
+	tcase_add_loop_test(every, a_touch_of_a_frame_without_a_page_places_none, 0, POLICIES);
+	tcase_add_loop_test(every, a_list_of_aged_frames_that_is_full_is_not_written_past, 0,
+	                    POLICIES);
+	suite_add_tcase(suite, every);
+
+	TCase *chance = tcase_create("random");
+	tcase_add_test(chance, a_round_of_random_offers_each_frame_once);
+	tcase_add_test(chance, the_same_seed_chooses_the_same_frames_and_another_does_not);
+	tcase_add_test(chance, every_frame_has_its_chance_with_random);
+	suite_add_tcase(suite, chance);
+
+	TCase *bits = tcase_create("reference bits");
+	tcase_add_test(bits,
+	               every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time);
+	tcase_add_test(bits, a_frame_referenced_after_the_hand_passed_is_spared);
+	suite_add_tcase(suite, bits);
+
+	TCase *names = tcase_create("names");
+	tcase_add_test(names, a_policy_is_found_by_its_whole_name_only);
+	tcase_add_test(names, the_names_fit_any_buffer);
+	suite_add_tcase(suite, names);
+	return run_suite(suite);
+}
