@@ -17,7 +17,7 @@
  *   soft               the page is resident; its access was revoked, and is given back
  *   major clean        read from swap; the victim was only read, its copy in swap is good
  *   major dirty        read from swap; the victim was written to, and is written back
- *   kernel             one-page, against first touch of the kernel's anonymous memory
+ *   kernel …           one-page, against first touch of the kernel's anonymous memory
  *   fill               zeroing a frame by pwrite(2), as frame.h says, against an alias mapping
  */
 #include "bench.h"
@@ -75,7 +75,7 @@ static double look(const char *memory, size_t pages)
 	return (bench_now() - start) / (double)pages;
 }
 
-/* ---- Ours -------------------------------------------------------------------------------- */
+/* ---- Ours ------------------------------------------------------------------------------ */
 
 static upage_pool *pool;
 static upage_space *space;
@@ -163,7 +163,7 @@ static double our_major_clean(void)
 	return time;
 }
 
-/* ---- The bare handler ---------------------------------------------------------------------- */
+/* ---- The bare handler ------------------------------------------------------------------ */
 
 static int (*libc_sigaction)(int, const struct sigaction *, struct sigaction *);
 
@@ -343,7 +343,7 @@ static double bare_major_clean(void)
 	return time;
 }
 
-/* ---- The kernel's own, and filling ---------------------------------------------------------- */
+/* ---- The kernel's own, and filling ----------------------------------------------------- */
 
 static double kernel_anonymous(void)
 {
@@ -381,7 +381,7 @@ static double fill_by_alias(void)
 	return time;
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
+/* ---- All of it ------------------------------------------------------------------------- */
 
 static void major_cases(const struct bench *bench)
 {
@@ -418,7 +418,7 @@ int main(int argc, char **argv)
 	need_host(buffer != NULL, "aligned_alloc");
 
 	bench_case(&bench, "one-page fresh", our_fresh, "bare handler, same calls", bare_fresh);
-	bench_case(&bench, "kernel", our_fresh, "kernel, anonymous memory", kernel_anonymous);
+	bench_case(&bench, "kernel fresh", our_fresh, "kernel, anonymous memory", kernel_anonymous);
 	machine_make(region, region);
 	bare_make(region, region);
 	touch(memory, region);

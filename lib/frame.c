@@ -3,6 +3,8 @@
 
 #include "host.h"
 
+static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count);
+
 int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift)
 {
 	INVARIANT(frames >= 1 && frames <= FRAMES_MAX);
@@ -17,8 +19,9 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 		host_close(table->memory);
 		return UPAGE_ENOMEM;
 	}
-	frame_free(table, 0, (uint32_t)frames);
-	table->free_least = table->free;
+	/* A fresh table says FREE_BODY everywhere: only heads of runs are touched. */
+	range_free(table, 0, frames);
+	table->free = table->free_least = frames;
 	return 0;
 }
 

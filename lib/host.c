@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -72,8 +73,17 @@ int host_protect(uintptr_t page, size_t length, int prot)
 
 /* ---- Descriptors --------------------------------------------------------------------- */
 
+uint64_t host_file_limit(void)
+{
+	struct rlimit limit;
+	long result = syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit);
+	return result < 0 || limit.rlim_cur > INT64_MAX ? INT64_MAX : limit.rlim_cur;
+}
+
 int host_memory_create(uint64_t bytes)
 {
+	if (bytes > host_file_limit())
+		return -EFBIG; /* ftruncate would say it by SIGXFSZ */
 	/* Frames may hold code; kernels before 6.3 do not know the word for it. */
 	long memory = syscall_2(SYS_memfd_create, "upage", MFD_CLOEXEC | MFD_EXEC);
 	if (memory == -EINVAL)

@@ -37,6 +37,9 @@ int host_protect(uintptr_t page, size_t length, int prot);
 /* Physical memory: a memfd of @bytes. Return: its descriptor, or a negated errno value. */
 int host_memory_create(uint64_t bytes);
 
+/* The longest file that the process may write (RLIMIT_FSIZE): past it, a write kills. */
+uint64_t host_file_limit(void);
+
 /* Whole transfers at an offset of a descriptor. A read past the end of a file gives zeros:
  * host_read_file says how many bytes were there. */
 int host_read(int descriptor, void *buffer, size_t length, off_t offset);

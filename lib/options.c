@@ -9,6 +9,8 @@
 #include "compiler.h"
 #include "replace.h"
 
+#define MAPPING_BUDGET_MIN 64 /* what a few threads' instructions need at once */
+
 enum kind { KIND_SIZE, KIND_NUMBER, KIND_FLAG, KIND_TEXT };
 
 static const struct option {
@@ -25,6 +27,7 @@ static const struct option {
 	{ "swap-size", KIND_SIZE, FIELD(swap_size), "a size such as 1G" },
 	{ "mapping", KIND_TEXT, FIELD(mapping), "auto or remap" },
 	{ "mapping-budget", KIND_NUMBER, FIELD(mapping_budget), "a number of host mappings" },
+	{ "overcommit", KIND_FLAG, FIELD(overcommit), "no value" },
 	{ "seed", KIND_NUMBER, FIELD(seed), "a number" },
 	{ "stats", KIND_FLAG, FIELD(stats), "no value" },
 	{ "stats-json", KIND_TEXT, FIELD(stats_json), "the name of a file" },
@@ -160,6 +163,9 @@ int options_check(struct upage_config *config)
 	if (config->swap_size != 0 && config->swap_size < page_size)
 		return refuse(config, UPAGE_EOPTION, "swap-size=%zu: it must hold one page, %zu bytes",
 		              config->swap_size, page_size);
+	if (config->mapping_budget != 0 && config->mapping_budget < MAPPING_BUDGET_MIN)
+		return refuse(config, UPAGE_EOPTION, "mapping-budget=%llu: it must be at least %d",
+		              (unsigned long long)config->mapping_budget, MAPPING_BUDGET_MIN);
 	config->page_size = page_size;
 	config->memory = memory;
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "page_table.h"
 
-#define CHUNK_BYTES (1u << 20) /* address space; touched node by node */
+#define CHUNK_BYTES ((size_t)1 << 20) /* address space; touched node by node */
+#define NODE_ALIGNMENT 4096
 
 /* ---- Memory of nodes ----------------------------------------------------------------- */
 
@@ -11,30 +12,40 @@ void table_memory_init(struct table_memory *memory, void *(*allocate)(size_t),
 	*memory = (struct table_memory){ .allocate = allocate, .release = release };
 }
 
+static size_t node_bytes(unsigned bits)
+{
+	return sizeof(uint64_t) << bits;
+}
+
+/* What a node takes: whole pages, so that entries of two nodes never share one. */
+static size_t node_room(unsigned bits)
+{
+	return round_up(node_bytes(bits), NODE_ALIGNMENT);
+}
+
+/* Small nodes come from chunks, a flat table's huge ones from the host. */
+static bool node_is_huge(unsigned bits)
+{
+	return node_room(bits) > CHUNK_BYTES / 16;
+}
+
+/* All nodes were given back before. */
 void table_memory_destroy(struct table_memory *memory)
 {
+	for (unsigned i = 0; i < 2 * (PAGE_TABLE_BITS_MAX + 1); i++) {
+		unsigned bits = i / 2;
+		void **list = &memory->free_nodes[i % 2][bits];
+		while (node_is_huge(bits) && *list != NULL) {
+			void *node = *list;
+			*list = *(void **)node;
+			memory->release(node, node_room(bits));
+		}
+	}
 	while (memory->chunks != NULL) {
 		void *next = *(void **)memory->chunks;
 		memory->release(memory->chunks, CHUNK_BYTES);
 		memory->chunks = next;
 	}
-}
-
-static size_t node_bytes(const struct page_table *table, unsigned level)
-{
-	return sizeof(uint64_t) << table->bits[level];
-}
-
-/* Nodes of the usual size come from chunks and lists; a flat table's huge ones from the host. */
-static bool node_is_listed(const struct page_table *table, unsigned level)
-{
-	return table->bits[level] == PAGE_TABLE_NODE_BITS;
-}
-
-static void **free_list(const struct page_table *table, unsigned level)
-{
-	bool leaf = level == table->levels - 1;
-	return leaf ? &table->memory->free_leaves : &table->memory->free_nodes;
 }
 
 static void *chunk_take(struct table_memory *memory, size_t bytes)
@@ -55,40 +66,42 @@ static void *chunk_take(struct table_memory *memory, size_t bytes)
 	return node;
 }
 
+static void **free_list(const struct page_table *table, unsigned level)
+{
+	return &table->memory->free_nodes[level == table->levels - 1][table->bits[level]];
+}
+
 static void *node_allocate(const struct page_table *table, unsigned level)
 {
 	struct table_memory *memory = table->memory;
-	size_t bytes = node_bytes(table, level);
+	unsigned bits = table->bits[level];
 	void *node;
 	lock_acquire(&memory->lock);
-	if (!node_is_listed(table, level)) {
-		node = memory->allocate(round_up(bytes, 4096));
-	} else if (*free_list(table, level) != NULL) {
-		node = *free_list(table, level);
-		*free_list(table, level) = *(void **)node;
+	void **list = free_list(table, level);
+	if (*list != NULL) {
+		node = *list;
+		*list = *(void **)node;
 		*(void **)node = NULL;
+	} else if (node_is_huge(bits)) {
+		node = memory->allocate(node_room(bits));
 	} else {
-		node = chunk_take(memory, bytes);
+		node = chunk_take(memory, node_room(bits));
 	}
 	if (node != NULL)
-		memory->bytes += bytes;
+		memory->bytes += node_bytes(bits);
 	lock_release(&memory->lock);
 	return node;
 }
 
-/* The node must be all zero. */
+/* The node must be all zero. It is kept: a stale pointer to an entry may still be read. */
 static void node_release(const struct page_table *table, unsigned level, void *node)
 {
 	struct table_memory *memory = table->memory;
-	size_t bytes = node_bytes(table, level);
 	lock_acquire(&memory->lock);
-	if (node_is_listed(table, level)) {
-		*(void **)node = *free_list(table, level);
-		*free_list(table, level) = node;
-	} else {
-		memory->release(node, round_up(bytes, 4096));
-	}
-	memory->bytes -= bytes;
+	void **list = free_list(table, level);
+	*(void **)node = *list;
+	*list = node;
+	memory->bytes -= node_bytes(table->bits[level]);
 	lock_release(&memory->lock);
 }
 
@@ -121,6 +134,8 @@ int page_table_init(struct page_table *table, struct table_memory *memory, uint6
 	unsigned vpn_bits = log2_ceiling(pages);
 	if (vpn_bits == 0)
 		vpn_bits = 1;
+	if (vpn_bits > PAGE_TABLE_BITS_MAX)
+		return UPAGE_EINVAL;
 	bool automatic = levels == 0;
 	if (automatic)
 		levels = (vpn_bits + PAGE_TABLE_NODE_BITS - 1) / PAGE_TABLE_NODE_BITS;

@@ -152,8 +152,10 @@ static inline void pte_set_locked(pte_t *pte, uint64_t value)
 
 #define PAGE_TABLE_LEVELS_MAX 5
 #define PAGE_TABLE_NODE_BITS 9
+#define PAGE_TABLE_BITS_MAX 52 /* of a page number */
 
-/* Where nodes come from, shared by the tables of a pool. */
+/* Where nodes come from, shared by the tables of a pool. Each starts a page of its own. A node
+ * that was given back waits for another of its size, and for a leaf if it was one. */
 struct table_memory {
 	void *(*allocate)(size_t bytes); /* zeroed, page aligned; NULL: none left */
 	void (*release)(void *memory, size_t bytes);
@@ -161,8 +163,7 @@ struct table_memory {
 	char *chunk;                  /* what is left of the newest chunk              */
 	size_t chunk_left;            /* bytes                                         */
 	void *chunks;                 /* list of all, by their first word              */
-	void *free_leaves;            /* lists, by the first word                      */
-	void *free_nodes;
+	void *free_nodes[2][PAGE_TABLE_BITS_MAX + 1]; /* [is a leaf][bits]: by the first word */
 	size_t bytes;                 /* of nodes in use                               */
 };
 

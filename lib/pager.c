@@ -94,18 +94,6 @@ static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_
 	lock_release(&pool->mapping_lock);
 }
 
-static int page_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)
-{
-	if (!(*value & PTE_ACCESS))
-		return 0;
-	int result = host_hide(address, page_size(pool));
-	if (result < 0)
-		return result;
-	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
-	*value &= ~(uint64_t)PTE_ACCESS;
-	return 0;
-}
-
 /* Locks the PTE that frame @pfn says it has, if it is that frame's and free. Only a word that
  * is seen to be this frame's entry is ever written to. */
 static bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte, uint64_t *value)
@@ -135,10 +123,34 @@ static void mappings_relieve(struct upage_pool *pool)
 		uint64_t value;
 		if (!frame_trylock(pool, pfn, &pte, &value))
 			continue;
-		if (frame->pins == 0 && (value & PTE_ACCESS) && seams(pte, value) > 0)
-			page_hide(pool, pte, frame->page, &value);
+		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
+		if (frame->pins == 0 && after != value && seams(pte, value) > 0 &&
+		    host_hide(frame->page, page_size(pool)) == 0) {
+			record(pool, pte, value, after);
+			value = after;
+		}
 		pte_unlock(pte, value);
 	}
+}
+
+/* Before anything that can make two more of them: a page shown alone, a hole in a run. */
+static void mappings_make_room(struct upage_pool *pool)
+{
+	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
+		mappings_relieve(pool);
+}
+
+static int page_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)
+{
+	if (!(*value & PTE_ACCESS))
+		return 0;
+	mappings_make_room(pool);
+	int result = host_hide(address, page_size(pool));
+	if (result < 0)
+		return result;
+	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
+	*value &= ~(uint64_t)PTE_ACCESS;
+	return 0;
 }
 
 /* Lets the host show a resident page, all of @access and no more. */
@@ -147,8 +159,7 @@ static int page_show(struct upage_pool *pool, const struct page *page, uint64_t 
 {
 	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
 	off_t offset = frame_offset(&pool->frames, pte_number(*value));
-	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
-		mappings_relieve(pool);
+	mappings_make_room(pool);
 	for (int attempt = 0;; attempt++) {
 		int result;
 		record(pool, page->pte, *value, after);
@@ -208,6 +219,7 @@ static void hide_aged(struct upage_pool *pool, struct aged *aged)
 		for (end = first + 1; end < count; end++)
 			if (pages[end].address != pages[end - 1].address + page_size(pool))
 				break;
+		mappings_make_room(pool);
 		bool hidden = host_hide(pages[first].address, (end - first) * page_size(pool)) == 0;
 		for (unsigned i = first; i < end; i++) {
 			uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
@@ -598,6 +610,7 @@ int pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t 
 	uint64_t values[DISCARD_BATCH];
 	for (size_t done = 0; done < count;) {
 		size_t left = count - done < DISCARD_BATCH ? count - done : DISCARD_BATCH;
+		mappings_make_room(pool);
 		size_t n = lock_run(ptes + done, left, values);
 		if (n == 0) { /* nothing is held while we wait */
 			pte_wait(&ptes[done]);
@@ -675,7 +688,24 @@ int pager_sync(struct upage_pool *pool, const struct page *page)
 	return result;
 }
 
-bool pager_is_full(struct upage_pool *pool)
+/* ---- Promises --------------------------------------------------------------------------- */
+
+bool pager_commit(struct upage_pool *pool, uint64_t pages)
 {
-	return atomic_load(&pool->frames.free) == 0 && swap_is_full(pool->swap);
+	if (atomic_load(&pool->frames.free) == 0 && swap_is_full(pool->swap))
+		return false;
+	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1;
+	uint64_t committed = atomic_load(&pool->committed);
+	do {
+		uint64_t promised = pool->config.overcommit ? 0 : committed;
+		if (promised > most || pages > most - promised)
+			return false;
+	} while (!atomic_compare_exchange_weak(&pool->committed, &committed, committed + pages));
+	return true;
+}
+
+void pager_uncommit(struct upage_pool *pool, uint64_t pages)
+{
+	INVARIANT(atomic_load(&pool->committed) >= pages);
+	atomic_fetch_sub(&pool->committed, pages);
 }

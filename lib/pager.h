@@ -52,6 +52,7 @@ struct upage_pool {
 	_Atomic uint64_t mapping_budget;
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
+	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
 	_Atomic uint32_t spaces;        /* that use this pool                            */
 	int process;                    /* that made it                                  */
 	uint64_t born;                  /* host_nanoseconds()                            */
@@ -109,7 +110,11 @@ int pager_sync(struct upage_pool *pool, const struct page *page);
  * all pages are gone through: the left one, and the right one if nothing is shown there. */
 unsigned pager_seams_owned(pte_t *pte, uint64_t value);
 
-/* Whether neither a frame nor a slot is left for one more page. */
-bool pager_is_full(struct upage_pool *pool);
+/* Promises room for private pages that may be written. With a limit to swap, no more is promised
+ * than frames and slots can hold (one slot is for the page that makes room for another), so that
+ * a page fault never finds both full; without one, or with the option overcommit, whatever is
+ * asked for, until both are full. Return: whether there is room. */
+bool pager_commit(struct upage_pool *pool, uint64_t pages);
+void pager_uncommit(struct upage_pool *pool, uint64_t pages);
 
 #endif

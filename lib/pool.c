@@ -51,8 +51,10 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	const char *path;
 	int result = swap_create(&pool->swap, swap_path(config), config->swap_size, page_shift, &path);
 	if (result < 0) {
-		snprintf(config->message, sizeof(config->message), "store=file:%.150s: %s", path,
-		         upage_strerror(result));
+		snprintf(config->message, sizeof(config->message),
+		         "store=file:%.150s: no swap file can be made there: %s", path,
+		         result == -EEXIST ? "the file exists; a directory or a new name is right"
+		                           : strerrordesc_np(-result));
 		return result;
 	}
 	result = frame_table_init(&pool->frames, frames, page_shift);
@@ -229,6 +231,8 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 		return disagree("frames that the policy holds, frames in use", pool->replace.held, used);
 	if (pinned != pool->pinned)
 		return disagree("frames with pins, pinned", pinned, pool->pinned);
+	if (pages.committed != pool->committed)
+		return disagree("pages promised room, and kept", pages.committed, pool->committed);
 	if (pages.seams + 1 != pool->mappings)
 		return disagree("host mappings, counted again and kept", pages.seams + 1, pool->mappings);
 	return 0;

@@ -181,12 +181,26 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	return outcome;
 }
 
+/* ---- Promises of room --------------------------------------------------------------------- */
+
+/* Whether a mapping's pages may come to need frames or slots that no store of its own has. */
+static bool needs_room(int prot, bool shared)
+{
+	return !shared && (prot & PROT_WRITE);
+}
+
+static uint64_t pages_of(const upage_space *space, size_t length)
+{
+	return length >> space->table.page_shift;
+}
+
 /* ---- The array of mappings: the lock is held for writing --------------------------------- */
 
 static bool can_join(const struct mapping *left, const struct mapping *right)
 {
 	return left->end == right->start && left->prot == right->prot &&
-	       left->advice == right->advice && left->backing == right->backing;
+	       left->advice == right->advice && left->committed == right->committed &&
+	       left->backing == right->backing;
 }
 
 static void mapping_remove(upage_space *space, size_t i)
@@ -363,7 +377,7 @@ static int visit_count(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 	return 0;
 }
 
-static bool mappings_are_valid(const upage_space *space)
+static bool mappings_are_valid(const upage_space *space, uint64_t *committed)
 {
 	uintptr_t end = space->base;
 	for (size_t i = 0; i < space->count; i++) {
@@ -371,6 +385,7 @@ static bool mappings_are_valid(const upage_space *space)
 		if (m->start < end || m->start >= m->end || m->backing->references == 0)
 			return false;
 		end = m->end;
+		*committed += m->committed ? pages_of(space, m->end - m->start) : 0;
 	}
 	return end <= space->base + space->length;
 }
@@ -381,7 +396,7 @@ bool space_count_pages(upage_pool *pool, struct space_pages *pages)
 		upage_space *space = spaces[i];
 		if (space->base == 0 || space->pool != pool || space_is_lost(space))
 			continue;
-		if (!mappings_are_valid(space) ||
+		if (!mappings_are_valid(space, &pages->committed) ||
 		    each_run(space, space->base, space->base + space->length, visit_count, pages) != 0)
 			return false;
 	}
@@ -494,8 +509,12 @@ static int unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 	mapping_split(space, start);
 	mapping_split(space, end);
 	size_t first = mapping_index(space, start), last = first;
-	while (last < space->count && space->mappings[last].start < end)
-		backing_release(space->mappings[last++].backing);
+	for (; last < space->count && space->mappings[last].start < end; last++) {
+		const struct mapping *m = &space->mappings[last];
+		if (m->committed)
+			pager_uncommit(space->pool, pages_of(space, m->end - m->start));
+		backing_release(m->backing);
+	}
 	for (size_t i = last; i < space->count; i++)
 		space->mappings[first + i - last] = space->mappings[i];
 	space->count -= last - first;
@@ -607,14 +626,6 @@ static bool is_shared_already(const upage_store *store, int64_t offset, size_t l
 	return false;
 }
 
-/* Overcommitting is allowed; what could never be held is not, nor anything once there is
- * nothing left. */
-static bool has_room_for(upage_pool *pool, size_t length)
-{
-	uint64_t pages = length >> pool->frames.page_shift;
-	return !pager_is_full(pool) && pages <= pool->frames.frames + swap_slots(pool->swap);
-}
-
 /* Where a mapping goes. Return: 0, UPAGE_EEXIST or UPAGE_ENOMEM. */
 static int place(const upage_space *space, uintptr_t wanted, size_t length, bool fixed,
                  uintptr_t *start)
@@ -632,7 +643,7 @@ static int place(const upage_space *space, uintptr_t wanted, size_t length, bool
 }
 
 /* @backing: of anonymous pages; with a store the mapping gets one of its own. */
-static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int prot, unsigned flags,
+static int insert_locked(upage_space *space, uintptr_t wanted, size_t length, int prot, unsigned flags,
                       struct backing *backing, upage_store *store, int64_t offset,
                       uintptr_t *start)
 {
@@ -648,10 +659,28 @@ static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int p
 	if (backing == NULL)
 		return UPAGE_ENOMEM;
 	size_t i = mapping_index(space, *start);
-	mapping_insert(space, i, (struct mapping){ *start, *start + length, prot, UPAGE_NORMAL,
-	                                           backing });
+	mapping_insert(space, i,
+	               (struct mapping){ .start = *start,
+	                                 .end = *start + length,
+	                                 .prot = prot,
+	                                 .advice = UPAGE_NORMAL,
+	                                 .committed = needs_room(prot, flags & UPAGE_MAP_SHARED),
+	                                 .backing = backing });
 	mappings_join(space, i, i);
 	return 0;
+}
+
+static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int prot, unsigned flags,
+                      struct backing *backing, upage_store *store, int64_t offset,
+                      uintptr_t *start)
+{
+	bool commit = needs_room(prot, flags & UPAGE_MAP_SHARED);
+	if (commit && !pager_commit(space->pool, pages_of(space, length)))
+		return UPAGE_ENOMEM;
+	int result = insert_locked(space, wanted, length, prot, flags, backing, store, offset, start);
+	if (commit && result < 0)
+		pager_uncommit(space->pool, pages_of(space, length));
+	return result;
 }
 
 PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot, unsigned flags,
@@ -677,8 +706,6 @@ PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot
 		return UPAGE_EBOUNDS;
 	if (shared && (prot & PROT_WRITE) && !store->writable)
 		return UPAGE_EACCES;
-	if (!shared && !has_room_for(space->pool, length))
-		return UPAGE_ENOMEM;
 	signal_mask saved = signals_block();
 	if (shared)
 		lock_acquire(&shared_lock);
@@ -703,8 +730,6 @@ int space_map_backing(upage_space *space, void **address, size_t length, unsigne
 	uintptr_t start = 0;
 	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
-	if (!has_room_for(space->pool, length))
-		return UPAGE_ENOMEM;
 	signal_mask saved = signals_block();
 	rwlock_write(&space->lock);
 	int result = map_locked(space, (uintptr_t)*address, length, PROT_READ | PROT_WRITE, flags,
@@ -780,23 +805,55 @@ PUBLIC int upage_unmap(upage_space *space, void *address, size_t length)
 	return with_range(space, address, length, unmap_action, 0);
 }
 
-static int protect_action(upage_space *space, uintptr_t start, uintptr_t end, int prot)
+/* Pages of a range that would need room if they became writable, and have none promised. */
+static uint64_t uncommitted_pages(const upage_space *space, uintptr_t start, uintptr_t end)
+{
+	uint64_t pages = 0;
+	for (size_t i = mapping_index(space, start);
+	     i < space->count && space->mappings[i].start < end; i++) {
+		const struct mapping *m = &space->mappings[i];
+		if (m->committed || m->backing->shared)
+			continue;
+		uintptr_t from = m->start > start ? m->start : start;
+		uintptr_t to = m->end < end ? m->end : end;
+		pages += pages_of(space, to - from);
+	}
+	return pages;
+}
+
+static bool stores_are_writable(const upage_space *space, uintptr_t start, uintptr_t end)
 {
 	for (size_t i = mapping_index(space, start);
 	     i < space->count && space->mappings[i].start < end; i++) {
 		const struct backing *backing = space->mappings[i].backing;
-		if (backing->shared && (prot & PROT_WRITE) && !backing->store->writable)
-			return UPAGE_EACCES;
+		if (backing->shared && !backing->store->writable)
+			return false;
 	}
+	return true;
+}
+
+static int protect_action(upage_space *space, uintptr_t start, uintptr_t end, int prot)
+{
+	bool writable = prot & PROT_WRITE;
+	if (writable && !stores_are_writable(space, start, end))
+		return UPAGE_EACCES;
+	uint64_t pages = writable ? uncommitted_pages(space, start, end) : 0;
+	if (pages > 0 && !pager_commit(space->pool, pages))
+		return UPAGE_ENOMEM;
 	int allowed = effective_prot(prot);
 	int result = each_run(space, start, end, visit_restrict, &allowed);
-	if (result < 0)
+	if (result < 0) {
+		pager_uncommit(space->pool, pages);
 		return result;
+	}
 	mapping_split(space, start);
 	mapping_split(space, end);
 	size_t first = mapping_index(space, start), last = first;
-	for (; last < space->count && space->mappings[last].start < end; last++)
-		space->mappings[last].prot = prot;
+	for (; last < space->count && space->mappings[last].start < end; last++) {
+		struct mapping *m = &space->mappings[last];
+		m->prot = prot;
+		m->committed = m->committed || needs_room(prot, m->backing->shared);
+	}
 	mappings_join(space, first, last - 1);
 	return 0;
 }

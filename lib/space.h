@@ -29,6 +29,7 @@ struct mapping {
 	uintptr_t start, end; /* [start, end) */
 	int prot;             /* as asked for */
 	enum upage_advice advice; /* normal, sequential or random */
+	bool committed;           /* room for it was promised: it is, or was, private and writable */
 	struct backing *backing;
 };
 
@@ -78,7 +79,7 @@ int space_unmap_backing(upage_space *space, const struct backing *backing);
 
 /* The pages of all spaces of a pool, counted from their page tables while nothing runs. */
 struct space_pages {
-	uint64_t present, swapped, seams;
+	uint64_t present, swapped, seams, committed;
 };
 /* Return: whether every PTE and every array of mappings is valid. */
 bool space_count_pages(upage_pool *pool, struct space_pages *pages);

@@ -29,7 +29,7 @@ static uint64_t time_class_limit(unsigned class)
 	if (class < 8)
 		return class;
 	unsigned octave = class / 4;
-	return (UINT64_C(4 + 1) + class % 4) << (octave - 2);
+	return ((UINT64_C(4 + 1) + class % 4) << (octave - 2)) - 1; /* of the last: all ones */
 }
 
 void stats_time(struct stats *stats, uint64_t ticks)

@@ -79,7 +79,9 @@ PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)
 	strcpy(name, path);
 	bool writable = flags & UPAGE_STORE_WRITABLE;
 	int saved = errno;
-	int descriptor = open(name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	/* O_NONBLOCK: not to wait for the other end of a pipe, only to refuse it then. */
+	int flag = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	int descriptor = open(name, flag);
 	int failure = descriptor < 0 ? -errno : 0;
 	errno = saved;
 	if (failure < 0)

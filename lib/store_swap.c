@@ -153,9 +153,15 @@ int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned pa
 	uint64_t slots = bytes >> page_shift;
 	if (bytes == 0 || slots > SLOTS_UNLIMITED)
 		slots = SLOTS_UNLIMITED;
+	if (slots > host_file_limit() >> page_shift)
+		slots = host_file_limit() >> page_shift;
 	uint64_t words = (slots + SLOTS_A_WORD - 1) / SLOTS_A_WORD;
 	uint64_t *map = host_metadata(words * sizeof(*map));
 	if (swap == NULL || map == NULL) {
+		if (swap != NULL)
+			host_metadata_release(swap, sizeof(*swap));
+		if (map != NULL)
+			host_metadata_release(map, words * sizeof(*map));
 		medium->ops->close(medium);
 		return UPAGE_ENOMEM;
 	}

@@ -30,6 +30,8 @@
  *    program installs, before or after, still gets the faults that are the program's own.
  *  - A page fault runs in the faulting thread, on its stack or its alternate signal stack:
  *    it needs about 4 KiB of it, which must not itself be paged memory.
+ *  - A pool holds two descriptors (its memory and its swap file). A program that closes
+ *    descriptors that it did not open must leave these out.
  *  - After fork() the child has no paged memory: a reference to it there ends in one clear
  *    line and SIGBUS. The parent goes on.
  *  - A page fault that cannot be served (the store fails, swap is full, every frame pinned)
@@ -108,9 +110,12 @@ struct upage_config {
 	size_t memory;          /* memory=SIZE: bytes of frames; 0: 256 MiB                  */
 	size_t page_size;       /* page-size=SIZE: bytes; power of two, 4 KiB to 2 MiB; 0: 4 KiB */
 	size_t swap_size;       /* swap-size=SIZE: most bytes of swap; 0: what the disk holds */
-	size_t mapping_budget;  /* mapping-budget=N: most host mappings; 0: from vm.max_map_count */
+	size_t mapping_budget;  /* mapping-budget=N: most host mappings, at least 64;
+	                           0: from vm.max_map_count                                  */
 	uint64_t seed;          /* seed=N: of every random choice                            */
 	unsigned stats;         /* stats: non-zero: a table on stderr at the end             */
+	unsigned overcommit;    /* overcommit: with swap-size, map more than can be held: once
+	                           both are full a first touch is SIGBUS, not a map UPAGE_ENOMEM */
 	char policy[32];        /* policy=clock|fifo|random; "": clock                       */
 	char store[256];        /* store=file[:PATH]: where swapped pages go; "": file, an
 	                           unlinked temporary file in $TMPDIR or /tmp                */
@@ -158,7 +163,8 @@ int upage_config_environment(struct upage_config *config);
  * Return: 0, or
  *         UPAGE_EFRAMES    memory / page size is under 16, or over 2^31
  *         UPAGE_EPAGESIZE  page size is no power of two, under the host's or over 2 MiB
- *         UPAGE_EOPTION    policy, store or mapping is none that there is
+ *         UPAGE_EOPTION    policy, store or mapping is none that there is, or a size of swap
+ *                          or a budget of mappings too small to work with
  *         UPAGE_E2BIG      config->size is larger than this library knows
  *         another -errno   the swap file cannot be made (message has its path), or the host
  *                          has no memory
@@ -261,7 +267,8 @@ size_t upage_space_length(const upage_space *space);
  *         UPAGE_EACCES     writable, shared, and the store is read-only
  *         UPAGE_EBUSY      that part of the store is shared-mapped already
  *         UPAGE_ENOMEM     no gap in the space is that long; or memory and swap are both
- *                          full; or both together could never hold the mapping
+ *                          full; or, with swap-size and without overcommit, both together
+ *                          could not hold all private writable pages that are mapped
  * Source: mmap(2); OSTEP ch. 21.
  */
 int upage_map(upage_space *space, void **address, size_t length, int prot, unsigned flags,
@@ -286,7 +293,8 @@ int upage_unmap(upage_space *space, void *address, size_t length);
  * @prot:    as in upage_map()
  *
  * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED, UPAGE_EACCES
- *         (writable, shared, and the store is read-only).
+ *         (writable, shared, and the store is read-only), UPAGE_ENOMEM (pages that become
+ *         writable: as in upage_map()).
  * Source: mprotect(2).
  */
 int upage_protect(upage_space *space, void *address, size_t length, int prot);

@@ -36,7 +36,7 @@ static void end(uint64_t frames)
 	frame_table_destroy(&table);
 }
 
-/* ---- Runs against a model ----------------------------------------------------------------- */
+/* ---- Runs against a model -------------------------------------------------------------- */
 
 #define RUNS 4096
 
@@ -187,7 +187,7 @@ START_TEST(a_long_life_of_runs_agrees_with_a_model)
 }
 END_TEST
 
-/* ---- Runs ----------------------------------------------------------------------------------- */
+/* ---- Runs ------------------------------------------------------------------------------ */
 
 START_TEST(a_fresh_table_is_free_in_its_largest_runs)
 {
@@ -348,7 +348,7 @@ START_TEST(a_table_that_lost_a_frame_is_not_valid)
 }
 END_TEST
 
-/* ---- Threads -------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define POOL 512
@@ -393,8 +393,10 @@ START_TEST(no_two_threads_get_the_same_frame)
 {
 	pthread_t threads[THREADS];
 	begin(POOL, 12);
-	for (uintptr_t t = 0; t < THREADS; t++)
-		ck_assert_int_eq(pthread_create(&threads[t], NULL, take_and_give, (void *)(t + 1)), 0);
+	for (uintptr_t t = 0; t < THREADS; t++) {
+		void *seed = (void *)(t + 1);
+		ck_assert_int_eq(pthread_create(&threads[t], NULL, take_and_give, seed), 0);
+	}
 	for (unsigned t = 0; t < THREADS; t++) {
 		void *clashes;
 		ck_assert_int_eq(pthread_join(threads[t], &clashes), 0);
@@ -404,7 +406,7 @@ START_TEST(no_two_threads_get_the_same_frame)
 }
 END_TEST
 
-/* ---- Content -------------------------------------------------------------------------------- */
+/* ---- Content --------------------------------------------------------------------------- */
 
 static void fill(char *bytes, size_t length, uint64_t seed)
 {
@@ -453,7 +455,7 @@ START_TEST(a_frame_past_four_gibibytes_is_no_other_frame)
 }
 END_TEST
 
-START_TEST(a_frame_that_was_written_is_zero_after_zeroing_and_its_neighbours_are_not)
+START_TEST(zeroing_a_frame_reaches_all_of_it_and_no_neighbour)
 {
 	static const unsigned shifts[] = { 12, 16, 21 };
 	unsigned shift = shifts[_i];
@@ -512,7 +514,7 @@ START_TEST(zeroing_a_frame_that_was_never_written_costs_no_memory)
 }
 END_TEST
 
-/* ---- Cost, and refusal ---------------------------------------------------------------------- */
+/* ---- Cost, and refusal ----------------------------------------------------------------- */
 
 static size_t memory_pages(unsigned field) /* 0: address space, 1: resident */
 {
@@ -623,9 +625,7 @@ int main(void)
 	tcase_set_timeout(content, 60);
 	tcase_add_loop_test(content, a_frame_gives_back_what_was_written, 0, 3);
 	tcase_add_test(content, a_frame_past_four_gibibytes_is_no_other_frame);
-	tcase_add_loop_test(
-	        content, a_frame_that_was_written_is_zero_after_zeroing_and_its_neighbours_are_not, 0,
-	        3);
+	tcase_add_loop_test(content, zeroing_a_frame_reaches_all_of_it_and_no_neighbour, 0, 3);
 	tcase_add_test(content,
 	               a_frame_stained_behind_the_tables_back_is_zeroed_for_the_next_owner);
 	tcase_add_test(content, zeroing_a_frame_that_was_never_written_costs_no_memory);
