@@ -20,7 +20,7 @@ PUBLIC const char *upage_strerror(int code)
 		UPAGE_ERROR_MAP(X)
 #undef X
 	}
-	const char *text = code < 0 ? strerrordesc_np(-code) : NULL;
+	const char *text = code < 0 && code > -4096 ? strerrordesc_np(-code) : NULL;
 	return text != NULL ? text : "unknown error";
 }
 

@@ -70,7 +70,7 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 void frame_table_destroy(struct frame_table *table);
 bool frame_table_is_valid(struct frame_table *table);
 
-/* @count frames beside each other, the lowest that fit best, content undefined.
+/* @count frames beside each other, out of a shortest free run that has them, content undefined.
  * Return: the first, or FRAME_NONE. O(log frames). */
 uint32_t frame_allocate(struct frame_table *table, uint32_t count);
 

@@ -40,8 +40,8 @@ int host_memory_create(uint64_t bytes);
 /* The longest file that the process may write (RLIMIT_FSIZE): past it, a write kills. */
 uint64_t host_file_limit(void);
 
-/* Whole transfers at an offset of a descriptor. A read past the end of a file gives zeros:
- * host_read_file says how many bytes were there. */
+/* Whole transfers at an offset of a descriptor; less is -EIO. host_read_file() says how many
+ * bytes there were before the end. */
 int host_read(int descriptor, void *buffer, size_t length, off_t offset);
 ssize_t host_read_file(int descriptor, void *buffer, size_t length, off_t offset);
 int host_write(int descriptor, const void *buffer, size_t length, off_t offset);

@@ -123,6 +123,10 @@ int options_word(struct upage_config *config, const char *word)
 		const struct option *option = &options[i];
 		if (strlen(option->name) != length || strncmp(option->name, word, length) != 0)
 			continue;
+		if (option->offset + option->size > config->size)
+			return refuse(config, UPAGE_EOPTION,
+			              "'%.80s': this program was built before %s was known", word,
+			              option->name);
 		bool has_value = word[length] == '=';
 		if (has_value == (option->kind == KIND_FLAG) ||
 		    take_value(config, option, has_value ? word + length + 1 : "") < 0)
@@ -135,37 +139,51 @@ int options_word(struct upage_config *config, const char *word)
 	return refuse(config, UPAGE_EOPTION, "unknown option '%.60s'; there are %s", word, names);
 }
 
-int options_check(struct upage_config *config)
+static bool is_one_of(const char *text, const char *a, const char *b)
 {
-	size_t page_size = config->page_size != 0 ? config->page_size : 4096;
-	size_t memory = config->memory != 0 ? config->memory : (size_t)256 << 20;
-	if (!is_power_of_two(page_size) || page_size < 4096 || page_size > 2u << 20)
+	return text[0] == '\0' || strcmp(text, a) == 0 || strcmp(text, b) == 0;
+}
+
+/* What each value must be for itself. */
+static int check_values(struct upage_config *config)
+{
+	size_t page_size = config->page_size;
+	if (page_size != 0 &&
+	    (!is_power_of_two(page_size) || page_size < 4096 || page_size > 2u << 20))
 		return refuse(config, UPAGE_EPAGESIZE,
 		              "page-size=%zu: it must be a power of two from 4096 to 2097152",
 		              page_size);
-	if (memory / page_size < 16 || memory / page_size > UINT64_C(1) << 31)
-		return refuse(config, UPAGE_EFRAMES,
-		              "memory=%zu: with pages of %zu bytes it must be from %zu to %zu (16 to 2^31 frames)",
-		              memory, page_size, 16 * page_size, page_size << 31);
 	if (replace_by_name(config->policy) == NULL) {
 		char names[100];
 		replace_names(names, sizeof(names));
 		return refuse(config, UPAGE_EOPTION, "policy=%s: there are %s", config->policy, names);
 	}
-	if (config->store[0] != '\0' && strcmp(config->store, "file") != 0 &&
-	    strncmp(config->store, "file:", 5) != 0)
+	if (!is_one_of(config->store, "file", "file") && strncmp(config->store, "file:", 5) != 0)
 		return refuse(config, UPAGE_EOPTION, "store=%.80s: there are file and file:PATH",
 		              config->store);
-	if (config->mapping[0] != '\0' && strcmp(config->mapping, "auto") != 0 &&
-	    strcmp(config->mapping, "remap") != 0)
+	if (!is_one_of(config->mapping, "auto", "remap"))
 		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto and remap",
 		              config->mapping);
-	if (config->swap_size != 0 && config->swap_size < page_size)
-		return refuse(config, UPAGE_EOPTION, "swap-size=%zu: it must hold one page, %zu bytes",
-		              config->swap_size, page_size);
 	if (config->mapping_budget != 0 && config->mapping_budget < MAPPING_BUDGET_MIN)
 		return refuse(config, UPAGE_EOPTION, "mapping-budget=%llu: it must be at least %d",
 		              (unsigned long long)config->mapping_budget, MAPPING_BUDGET_MIN);
+	return 0;
+}
+
+int options_check(struct upage_config *config)
+{
+	int result = check_values(config);
+	if (result < 0)
+		return result;
+	size_t page_size = config->page_size != 0 ? config->page_size : 4096;
+	size_t memory = config->memory != 0 ? config->memory : (size_t)256 << 20;
+	if (memory / page_size < 16 || memory / page_size > UINT64_C(1) << 31)
+		return refuse(config, UPAGE_EFRAMES,
+		              "memory=%zu: with pages of %zu bytes it must be from %zu to %zu (16 to 2^31 frames)",
+		              memory, page_size, 16 * page_size, page_size << 31);
+	if (config->swap_size != 0 && config->swap_size < page_size)
+		return refuse(config, UPAGE_EOPTION, "swap-size=%zu: it must hold one page, %zu bytes",
+		              config->swap_size, page_size);
 	config->page_size = page_size;
 	config->memory = memory;
 	return 0;
@@ -190,6 +208,8 @@ PUBLIC int upage_config_parse(struct upage_config *config, const char *words)
 			result = options_word(&changed, word);
 		words += length + (words[length] == ',');
 	}
+	if (result == 0)
+		result = check_values(&changed);
 	if (result == 0)
 		memcpy(config, &changed, config->size);
 	else if (config->size == sizeof(*config))

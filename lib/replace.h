@@ -7,7 +7,7 @@
  * references observed (touch) and frames taken away (remove), and asked for candidates.
  *
  * A candidate is an offer, not a removal: the pager may find it pinned or locked and ask
- * again, and says remove when it has really taken it. Asking moves on, so that as many
+ * again, and says remove when it has really taken it. Asking moves on, so that twice as many
  * questions as there are frames offer every frame at least once.
  *
  * References are only visible as soft faults. A policy that samples them names the frames

@@ -154,7 +154,10 @@ size_t stats_json(const struct upage_stats *stats, const struct stats_labels *la
 	add(&out, " \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0},\n");
 	add(&out, " \"syscalls\": {\"intercepted\": 0, \"pinned_pages\": %llu}, \"injected\": {},\n",
 	    N(pinned_pages));
-	add(&out, " \"wall_seconds\": %.6f, ", labels->wall_seconds);
+	/* Not %f: a locale may write a comma. */
+	uint64_t microseconds = (uint64_t)(labels->wall_seconds * 1e6);
+	add(&out, " \"wall_seconds\": %llu.%06llu, ", (unsigned long long)microseconds / 1000000,
+	    (unsigned long long)microseconds % 1000000);
 	add(&out, "\"fault_ns\": {\"p50\": %llu, \"p99\": %llu, \"max\": %llu},\n", N(fault_ns_p50),
 	    N(fault_ns_p99), N(fault_ns_max));
 	add(&out, " \"processes\": []}\n");

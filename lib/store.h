@@ -32,7 +32,7 @@ struct store_request {
 	size_t length;  /* bytes */
 	off_t offset;   /* bytes into the store */
 	int result;     /* valid once done */
-	_Atomic uint32_t done; /* a futex: 0, then 1 */
+	_Atomic uint32_t done; /* a futex: 0 under way, 2 and somebody waits, 1 done */
 };
 
 struct store_ops {
@@ -63,20 +63,23 @@ static inline void store_submit(upage_store *store, struct store_request *reques
 	store->ops->submit(store, request);
 }
 
-/* Ends a request that submit did at once. */
+/* Ends a request. */
 static inline void store_done(struct store_request *request, int result)
 {
 	request->result = result;
-	atomic_store(&request->done, 1);
-	futex_wake(&request->done, INT_MAX);
+	if (atomic_exchange(&request->done, 1) == 2)
+		futex_wake(&request->done, INT_MAX);
 }
 
 /* Waits for the result. */
 static inline int store_complete(struct store_request *request)
 {
-	while (atomic_load(&request->done) == 0)
-		futex_wait(&request->done, 0);
-	return request->result;
+	for (;;) {
+		uint32_t done = 0;
+		if (!atomic_compare_exchange_strong(&request->done, &done, 2) && done == 1)
+			return request->result;
+		futex_wait(&request->done, 2);
+	}
 }
 
 int store_transfer(upage_store *store, enum store_operation operation, void *buffer,

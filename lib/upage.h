@@ -134,9 +134,11 @@ struct upage_config {
  *
  * Context: not in a signal handler. Cost: the length of the words.
  * Return: 0, or
- *         UPAGE_EOPTION  a word is unknown or its value is none that it takes; message names
- *                        the word and what would be right
- *         UPAGE_EINVAL   config or words is NULL, or config->size is 0
+ *         UPAGE_EOPTION    a word is unknown or its value is none that it takes; message
+ *                          names the word and what would be right
+ *         UPAGE_EPAGESIZE  the same of page-size
+ *         UPAGE_EINVAL     config or words is NULL, or config->size is 0
+ *         UPAGE_E2BIG      config->size is larger than this library knows
  */
 int upage_config_parse(struct upage_config *config, const char *words);
 
@@ -214,7 +216,9 @@ struct upage_space_config {
  * Nothing in it is accessible before upage_map(). A reserved TiB costs under 1 MiB.
  * Context: not in a signal handler.
  * Return: 0, or
- *         UPAGE_EINVAL   config->address is no page multiple, or levels is over 5
+ *         UPAGE_EINVAL   config->address is no page multiple, or levels is over 5, or more than
+ *                        the page numbers have bits
+ *         UPAGE_EOVERFLOW  length is too long for an address space
  *         UPAGE_E2BIG    config->size is larger than this library knows
  *         UPAGE_EEXIST   something is mapped at config->address
  *         UPAGE_ENOMEM   the host has no such range (ulimit -v?)
@@ -282,7 +286,8 @@ int upage_map(upage_space *space, void **address, size_t length, int prot, unsig
  * Dirty pages of shared mappings are written to their stores first.
  * Context: not in a signal handler. Waits for page faults under way in the range.
  * Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS, UPAGE_ENOTMAPPED (a part is not
- *         mapped), UPAGE_EBUSY (a page is pinned), or the store's error (all still mapped).
+ *         mapped), UPAGE_EBUSY (a page is pinned), or the store's error (all still mapped), or
+ *         UPAGE_ENOMEM (the process has no host mapping left to make a hole with).
  */
 int upage_unmap(upage_space *space, void *address, size_t length);
 
@@ -440,7 +445,8 @@ int upage_store_close(upage_store *store);
  *
  * jemalloc arenas do the work; their metadata lies outside paged memory.
  * Context: not in a signal handler, as all of upage_heap_*. Any thread.
- * Return: 0, UPAGE_ENOMEM, or UPAGE_ENOTSUP (the library was built without jemalloc).
+ * Return: 0, UPAGE_EINVAL (out or space is NULL), UPAGE_ENOMEM, or UPAGE_ENOTSUP (the library was
+ *         built without jemalloc).
  */
 int upage_heap_create(upage_heap **out, upage_space *space);
 
