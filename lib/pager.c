@@ -240,7 +240,9 @@ static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
 	if (left & PTE_SWAPPED)
 		return (uint32_t)pte_number(left) + 1;
 	if (left & PTE_PRESENT) {
-		uint32_t slot = pool->frames.frame[pte_number(left)].slot;
+		/* A hint: its page may be leaving just now. */
+		uint32_t *kept = &pool->frames.frame[pte_number(left)].slot;
+		uint32_t slot = __atomic_load_n(kept, __ATOMIC_RELAXED);
 		return slot != 0 ? slot : SWAP_NONE; /* kept plus one */
 	}
 	return SWAP_NONE;

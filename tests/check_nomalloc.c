@@ -90,8 +90,10 @@ static void *use(void *memory)
 {
 	volatile char *page = memory;
 	for (int round = 0; round < 4; round++)
-		for (size_t i = 0; i < 256; i++)
+		for (size_t i = 0; i < 256; i++) {
 			page[i * PAGE + (size_t)round] = (char)(page[i * PAGE] + 1);
+			page[0]++; /* in steady use: soft faults */
+		}
 	return NULL;
 }
 
