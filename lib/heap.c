@@ -14,7 +14,7 @@
  * Locking: jemalloc's own. `lock` guards the making of heaps. Signal context: no.
  * Source: jemalloc(3), "arena.<i>.extent_hooks".
  */
-#include "space.h"
+#include "map.h"
 
 #ifdef HAVE_JEMALLOC
 
@@ -60,7 +60,7 @@ static void *map_aligned(struct upage_heap *heap, size_t size, size_t alignment)
 	size_t page = frame_size(&heap->space->pool->frames);
 	size_t slack = alignment > page ? alignment - page : 0;
 	void *block = NULL;
-	if (space_map_backing(heap->space, &block, size + slack, 0, heap->backing) < 0)
+	if (map_backing(heap->space, &block, size + slack, 0, heap->backing) < 0)
 		return NULL;
 	char *start = (char *)round_up((uintptr_t)block, alignment);
 	size_t before = (size_t)(start - (char *)block);
@@ -80,7 +80,7 @@ static void *extent_allocate(extent_hooks_t *hooks, void *address, size_t size, 
 	size = to_pages(heap, size);
 	if (address == NULL)
 		extent = map_aligned(heap, size, alignment);
-	else if (space_map_backing(heap->space, &extent, size, UPAGE_MAP_FIXED, heap->backing) < 0)
+	else if (map_backing(heap->space, &extent, size, UPAGE_MAP_FIXED, heap->backing) < 0)
 		extent = NULL;
 	if (extent == NULL)
 		return NULL;
@@ -206,7 +206,7 @@ PUBLIC int upage_heap_destroy(upage_heap *heap)
 {
 	if (heap == NULL)
 		return 0;
-	int result = space_unmap_backing(heap->space, heap->backing);
+	int result = unmap_backing(heap->space, heap->backing);
 	if (result < 0)
 		return result;
 	heap->ended = true;

@@ -197,7 +197,7 @@ size_t host_metadata_bytes(void)
 	return atomic_load(&metadata_bytes);
 }
 
-_Atomic uint64_t *host_fork_word(uint64_t value)
+_Atomic uint64_t *host_fork_word(void)
 {
 	static _Atomic(_Atomic uint64_t *) made;
 	_Atomic uint64_t *word = atomic_load(&made);
@@ -209,7 +209,7 @@ _Atomic uint64_t *host_fork_word(uint64_t value)
 		atomic_store(&made, word);
 	}
 	if (atomic_load(word) == 0)
-		atomic_store(word, value);
+		atomic_store(word, host_ticks() | 1);
 	return word;
 }
 

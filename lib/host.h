@@ -56,9 +56,9 @@ void *host_metadata(size_t bytes);
 void host_metadata_release(void *memory, size_t bytes);
 size_t host_metadata_bytes(void); /* set up now, touched or not */
 
-/* A word that is @value until the process forks, and 0 in the child at once, before any of
- * its code runs. Return: the word (made by the first call, which sets it), or NULL. */
-_Atomic uint64_t *host_fork_word(uint64_t value);
+/* A word that is not 0, and not what it is in any other process, until the process forks; in
+ * the child it is 0 before any of its code runs, until the child asks for it. NULL: no memory. */
+_Atomic uint64_t *host_fork_word(void);
 
 /* How many mappings spaces may have: what the host allows, less those that the process has
  * now and a reserve for its own later ones. */

@@ -2,14 +2,6 @@
 /*
  * space.h - an address space: its reserved range, its mappings, the look-up by address
  *
- * Mappings are a sorted array without gaps in memory (there may be gaps in addresses):
- *
- *      base <= mapping[i].start < mapping[i].end <= mapping[i + 1].start,  end <= base + length
- *
- * all page multiples (space_is_valid). Neighbours that agree in everything are joined.
- * The array has address space for as many mappings as a process may have, and takes memory
- * as it grows, so that it never moves under a reader.
- *
  * Spaces are found by address through a table that grows and never shrinks; their structs
  * are used again, but never given back, so that a late look-up reads a struct.
  *
@@ -20,18 +12,9 @@
 #ifndef UPAGE_SPACE_H
 #define UPAGE_SPACE_H
 
+#include "mapping.h"
 #include "page_table.h"
 #include "pager.h"
-
-#define MAPPINGS_MAX (1u << 20)
-
-struct mapping {
-	uintptr_t start, end; /* [start, end) */
-	int prot;             /* as asked for */
-	enum upage_advice advice; /* normal, sequential or random */
-	bool committed;           /* room for it was promised: it is, or was, private and writable */
-	struct backing *backing;
-};
 
 struct upage_space {
 	_Atomic uintptr_t base;   /* 0: not in use */
@@ -39,11 +22,10 @@ struct upage_space {
 	upage_pool *pool;
 	struct page_table table;
 	struct rwlock lock;
-	struct mapping *mappings; /* [count] */
-	size_t count;
+	struct mappings mappings;
 	struct backing *anonymous; /* of all anonymous mappings */
 	_Atomic unsigned heaps;   /* that live here */
-	uint64_t process;         /* that made it; see space_is_lost()           */
+	uint64_t process;         /* that made it, by host_fork_word()          */
 };
 
 /* The space that has @address in its range, or NULL. */
@@ -70,13 +52,6 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 /* The mapping nearest to an address, for reports. Return: whether there is any. */
 bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uintptr_t *end);
 
-/* Anonymous, readable and writable pages that are told apart by their backing, for a heap:
- * upage_map() with UPAGE_MAP_FIXED or 0, and the end of all of them at once (0, or UPAGE_EBUSY
- * if one is pinned: all are there still). @length: pages. Not in signal context. */
-int space_map_backing(upage_space *space, void **address, size_t length, unsigned flags,
-                      struct backing *backing);
-int space_unmap_backing(upage_space *space, const struct backing *backing);
-
 /* The pages of all spaces of a pool, counted from their page tables while nothing runs. */
 struct space_pages {
 	uint64_t present, swapped, seams, committed;
@@ -90,5 +65,58 @@ bool space_is_lost(const upage_space *space);
 
 /* In the child of a fork: hide what the parent's spaces showed. */
 void space_hide_all(void);
+
+/* Whether a shared mapping, in any space, has a byte of [offset, offset + length) of a store. */
+bool space_any_shares(const upage_store *store, int64_t offset, size_t length);
+
+/* ---- For map.c: one page, and passes over ranges ------------------------------------------ */
+
+static inline size_t space_page_size(const upage_space *space)
+{
+	return (size_t)1 << space->table.page_shift;
+}
+
+static inline uint64_t space_pages(const upage_space *space, size_t length)
+{
+	return length >> space->table.page_shift;
+}
+
+static inline upage_vpn space_vpn(const upage_space *space, uintptr_t address)
+{
+	return (address - space->base) >> space->table.page_shift;
+}
+
+static inline uintptr_t space_address(const upage_space *space, upage_vpn vpn)
+{
+	return space->base + (vpn << space->table.page_shift);
+}
+
+/* What the machine allows where @prot was asked for: x86-64 has no memory that may be
+ * written or executed but not read. */
+static inline int effective_prot(int prot)
+{
+	return prot != PROT_NONE ? prot | PROT_READ : PROT_NONE;
+}
+
+/* Locks the PTE of an address that may be accessed so, with what its mapping says. The space's
+ * lock is only held for the look-up: who waits for the page, or works on it, holds nothing else. */
+enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int access,
+                                   struct page *page, uint64_t *value, enum upage_advice *advice,
+                                   int *failure);
+
+/* Calls @visit for each run of PTEs that exist in [start, end), and stops at the first failure,
+ * which is the result. The space's lock is held, here and below. */
+typedef int run_visitor(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                        void *argument);
+int space_each_run(upage_space *space, uintptr_t start, uintptr_t end, run_visitor *visit,
+                   void *argument);
+run_visitor space_visit_pinned;  /* UPAGE_EBUSY if a page is pinned */
+run_visitor space_visit_discard; /* every page becomes empty        */
+
+/* Writes what is dirty in the shared mappings of a range. Return: the first failure. */
+int space_sync_range(upage_space *space, uintptr_t start, uintptr_t end);
+
+/* Unmaps [start, end), which may have gaps. */
+int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end);
 
 #endif

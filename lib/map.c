@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "map.h"
+
+#include "signals.h"
+
+/* One shared mapping of a part of a store at a time: held while it is looked for and made. */
+static struct lock shared_lock; /* rank 0 */
+
+/* ---- Arguments of public functions -------------------------------------------------------- */
+
+/* [address, address + length) rounded to pages: out to both sides if @outward, else address
+ * must be a page multiple. */
+static int take_range(const upage_space *space, const void *address, size_t length, bool outward,
+                      uintptr_t *start, uintptr_t *end)
+{
+	uintptr_t mask = space_page_size(space) - 1, from = (uintptr_t)address, to;
+	if (length == 0 || (!outward && (from & mask)))
+		return UPAGE_EINVAL;
+	if (__builtin_add_overflow(from, length, &to) || to > UINTPTR_MAX - mask)
+		return UPAGE_EOVERFLOW;
+	from &= ~mask;
+	to = (to + mask) & ~mask;
+	if (from < space->base || to > space->base + space->length)
+		return UPAGE_EBOUNDS;
+	*start = from;
+	*end = to;
+	return 0;
+}
+
+static bool is_prot(int prot)
+{
+	return (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) == 0;
+}
+
+/* Whether a mapping's pages may come to need frames or slots that no store of its own has. */
+static bool needs_room(int prot, bool shared)
+{
+	return !shared && (prot & PROT_WRITE);
+}
+
+/* ---- Map ---------------------------------------------------------------------------------- */
+
+/* Where a mapping goes. Return: 0, UPAGE_EEXIST or UPAGE_ENOMEM. */
+static int place(const upage_space *space, uintptr_t wanted, size_t length, bool fixed,
+                 uintptr_t *start)
+{
+	uintptr_t limit = space->base + space->length;
+	bool inside = wanted >= space->base && wanted < limit && length <= limit - wanted;
+	if (inside && mapping_is_free(&space->mappings, wanted, wanted + length)) {
+		*start = wanted;
+		return 0;
+	}
+	if (fixed)
+		return UPAGE_EEXIST;
+	*start = length <= space->length ? mapping_gap(&space->mappings, space->base, limit, length) : 0;
+	return *start != 0 ? 0 : UPAGE_ENOMEM;
+}
+
+/* @backing: of anonymous pages; with a store the mapping gets one of its own. */
+static int insert_locked(upage_space *space, uintptr_t wanted, size_t length, int prot,
+                         unsigned flags, struct backing *backing, upage_store *store,
+                         int64_t offset, uintptr_t *start)
+{
+	int result = place(space, wanted, length, flags & UPAGE_MAP_FIXED, start);
+	if (result < 0)
+		return result;
+	if (space->mappings.count + 2 > MAPPINGS_MAX)
+		return UPAGE_ENOMEM;
+	if (store == NULL)
+		backing_reference(backing);
+	else
+		backing = backing_create(store, offset - (int64_t)*start, flags & UPAGE_MAP_SHARED);
+	if (backing == NULL)
+		return UPAGE_ENOMEM;
+	size_t i = mapping_index(&space->mappings, *start);
+	mapping_insert(&space->mappings, i,
+	               (struct mapping){ .start = *start,
+	                                 .end = *start + length,
+	                                 .prot = prot,
+	                                 .advice = UPAGE_NORMAL,
+	                                 .committed = needs_room(prot, flags & UPAGE_MAP_SHARED),
+	                                 .backing = backing });
+	mapping_join(&space->mappings, i, i);
+	return 0;
+}
+
+static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int prot, unsigned flags,
+                      struct backing *backing, upage_store *store, int64_t offset,
+                      uintptr_t *start)
+{
+	bool commit = needs_room(prot, flags & UPAGE_MAP_SHARED);
+	if (commit && !pager_commit(space->pool, space_pages(space, length)))
+		return UPAGE_ENOMEM;
+	int result = insert_locked(space, wanted, length, prot, flags, backing, store, offset, start);
+	if (commit && result < 0)
+		pager_uncommit(space->pool, space_pages(space, length));
+	return result;
+}
+
+PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot, unsigned flags,
+                     upage_store *store, off_t offset)
+{
+	if (space == NULL || address == NULL || length == 0 || !is_prot(prot) || offset < 0 ||
+	    (flags & ~(UPAGE_MAP_FIXED | UPAGE_MAP_SHARED)) != 0)
+		return UPAGE_EINVAL;
+	bool fixed = flags & UPAGE_MAP_FIXED, shared = flags & UPAGE_MAP_SHARED;
+	uintptr_t wanted = (uintptr_t)*address, mask = space_page_size(space) - 1, start = 0;
+	if (space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	if ((wanted & mask) || ((uint64_t)offset & mask) || (store == NULL && (shared || offset != 0)))
+		return UPAGE_EINVAL;
+	uintptr_t end;
+	if (length > SIZE_MAX - mask)
+		return UPAGE_EOVERFLOW;
+	length = (length + mask) & ~mask;
+	if (__builtin_add_overflow(wanted, length, &end) || (int64_t)length < 0 ||
+	    offset > INT64_MAX - (int64_t)length)
+		return UPAGE_EOVERFLOW;
+	if (fixed && (wanted < space->base || end > space->base + space->length))
+		return UPAGE_EBOUNDS;
+	if (shared && (prot & PROT_WRITE) && !store->writable)
+		return UPAGE_EACCES;
+	signal_mask saved = signals_block();
+	if (shared)
+		lock_acquire(&shared_lock);
+	int result = shared && space_any_shares(store, offset, length) ? UPAGE_EBUSY : 0;
+	if (result == 0) {
+		rwlock_write(&space->lock);
+		result = map_locked(space, wanted, length, prot, flags, space->anonymous, store,
+		                    offset, &start);
+		rwlock_write_release(&space->lock);
+	}
+	if (shared)
+		lock_release(&shared_lock);
+	signals_set(saved);
+	if (result == 0)
+		*address = (void *)start;
+	return result;
+}
+
+int map_backing(upage_space *space, void **address, size_t length, unsigned flags,
+                      struct backing *backing)
+{
+	uintptr_t start = 0;
+	if (space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	signal_mask saved = signals_block();
+	rwlock_write(&space->lock);
+	int result = map_locked(space, (uintptr_t)*address, length, PROT_READ | PROT_WRITE, flags,
+	                        backing, NULL, 0, &start);
+	rwlock_write_release(&space->lock);
+	signals_set(saved);
+	if (result == 0)
+		*address = (void *)start;
+	return result;
+}
+
+int unmap_backing(upage_space *space, const struct backing *backing)
+{
+	int result = 0;
+	if (space_is_lost(space))
+		return 0;
+	signal_mask saved = signals_block();
+	rwlock_write(&space->lock);
+	/* Nothing goes unless everything can. */
+	for (size_t i = 0; i < space->mappings.count && result == 0; i++)
+		if (space->mappings.mapping[i].backing == backing)
+			result = space_each_run(space, space->mappings.mapping[i].start, space->mappings.mapping[i].end,
+			                  space_visit_pinned, NULL);
+	for (size_t i = 0; i < space->mappings.count && result == 0;) {
+		const struct mapping *m = &space->mappings.mapping[i];
+		if (m->backing == backing)
+			result = space_unmap_range(space, m->start, m->end);
+		else
+			i++;
+	}
+	rwlock_write_release(&space->lock);
+	signals_set(saved);
+	return result;
+}
+
+/* ---- Unmap, protect, advise, sync ---------------------------------------------------------- */
+
+/* What these have in common: a wholly mapped range, and the lock held for writing. */
+typedef int range_action(upage_space *space, uintptr_t start, uintptr_t end, int argument);
+
+static int with_range(upage_space *space, void *address, size_t length, range_action *action,
+                      int argument)
+{
+	uintptr_t start, end;
+	if (space == NULL)
+		return UPAGE_EINVAL;
+	int result = take_range(space, address, length, false, &start, &end);
+	if (result < 0)
+		return result;
+	if (space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	signal_mask saved = signals_block();
+	rwlock_write(&space->lock);
+	if (!mapping_covers(&space->mappings, start, end))
+		result = UPAGE_ENOTMAPPED;
+	else if (space->mappings.count + 2 > MAPPINGS_MAX)
+		result = UPAGE_ENOMEM; /* a change in the middle makes two more */
+	else
+		result = action(space, start, end, argument);
+	rwlock_write_release(&space->lock);
+	signals_set(saved);
+	return result;
+}
+
+static int unmap_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	(void)argument;
+	return space_unmap_range(space, start, end);
+}
+
+PUBLIC int upage_unmap(upage_space *space, void *address, size_t length)
+{
+	return with_range(space, address, length, unmap_action, 0);
+}
+
+/* Pages of a range that would need room if they became writable, and have none promised. */
+static uint64_t uncommitted_pages(const upage_space *space, uintptr_t start, uintptr_t end)
+{
+	uint64_t pages = 0;
+	for (size_t i = mapping_index(&space->mappings, start);
+	     i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
+		const struct mapping *m = &space->mappings.mapping[i];
+		if (m->committed || m->backing->shared)
+			continue;
+		uintptr_t from = m->start > start ? m->start : start;
+		uintptr_t to = m->end < end ? m->end : end;
+		pages += space_pages(space, to - from);
+	}
+	return pages;
+}
+
+static bool stores_are_writable(const upage_space *space, uintptr_t start, uintptr_t end)
+{
+	for (size_t i = mapping_index(&space->mappings, start);
+	     i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
+		const struct backing *backing = space->mappings.mapping[i].backing;
+		if (backing->shared && !backing->store->writable)
+			return false;
+	}
+	return true;
+}
+
+static int visit_restrict(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                          void *argument)
+{
+	return pager_restrict(space->pool, ptes, count, address, *(const int *)argument);
+}
+
+static int protect_action(upage_space *space, uintptr_t start, uintptr_t end, int prot)
+{
+	bool writable = prot & PROT_WRITE;
+	if (writable && !stores_are_writable(space, start, end))
+		return UPAGE_EACCES;
+	uint64_t pages = writable ? uncommitted_pages(space, start, end) : 0;
+	if (pages > 0 && !pager_commit(space->pool, pages))
+		return UPAGE_ENOMEM;
+	int allowed = effective_prot(prot);
+	int result = space_each_run(space, start, end, visit_restrict, &allowed);
+	if (result < 0) {
+		pager_uncommit(space->pool, pages);
+		return result;
+	}
+	mapping_split(&space->mappings, start);
+	mapping_split(&space->mappings, end);
+	size_t first = mapping_index(&space->mappings, start), last = first;
+	for (; last < space->mappings.count && space->mappings.mapping[last].start < end; last++) {
+		struct mapping *m = &space->mappings.mapping[last];
+		m->prot = prot;
+		m->committed = m->committed || needs_room(prot, m->backing->shared);
+	}
+	mapping_join(&space->mappings, first, last - 1);
+	return 0;
+}
+
+PUBLIC int upage_protect(upage_space *space, void *address, size_t length, int prot)
+{
+	return is_prot(prot) ? with_range(space, address, length, protect_action, prot)
+	                     : UPAGE_EINVAL;
+}
+
+static int order_action(upage_space *space, uintptr_t start, uintptr_t end, int advice)
+{
+	mapping_split(&space->mappings, start);
+	mapping_split(&space->mappings, end);
+	size_t first = mapping_index(&space->mappings, start), last = first;
+	for (; last < space->mappings.count && space->mappings.mapping[last].start < end; last++)
+		space->mappings.mapping[last].advice = (enum upage_advice)advice;
+	mapping_join(&space->mappings, first, last - 1);
+	return 0;
+}
+
+static int drop_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	(void)argument;
+	int result = space_each_run(space, start, end, space_visit_pinned, NULL);
+	if (result == 0)
+		result = space_sync_range(space, start, end);
+	if (result == 0)
+		result = space_each_run(space, start, end, space_visit_discard, NULL);
+	return result;
+}
+
+/* Brings in what has content in a store or in swap, as far as free frames go. */
+static int need_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	(void)argument;
+	for (uintptr_t at = start; at < end; at += space_page_size(space)) {
+		const struct mapping *mapping = mapping_find(&space->mappings, at);
+		bool file = mapping->backing->store != NULL;
+		upage_vpn vpn = space_vpn(space, at);
+		pte_t *pte = file ? page_table_make(&space->table, vpn)
+		                  : page_table_walk(&space->table, vpn);
+		uint64_t value;
+		if (mapping->prot == PROT_NONE || pte == NULL || !pte_trylock(pte, &value))
+			continue;
+		const struct page page = { pte, at, effective_prot(mapping->prot), mapping->backing };
+		if (!pager_prefetch(space->pool, &page, value))
+			break;
+	}
+	return 0;
+}
+
+PUBLIC int upage_advise(upage_space *space, void *address, size_t length, enum upage_advice advice)
+{
+	switch (advice) {
+	case UPAGE_NORMAL:
+	case UPAGE_SEQUENTIAL:
+	case UPAGE_RANDOM:
+		return with_range(space, address, length, order_action, advice);
+	case UPAGE_WILLNEED:
+		return with_range(space, address, length, need_action, 0);
+	case UPAGE_DONTNEED:
+		return with_range(space, address, length, drop_action, 0);
+	}
+	return UPAGE_EINVAL;
+}
+
+static int sync_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	(void)argument;
+	int result = space_sync_range(space, start, end);
+	for (size_t i = mapping_index(&space->mappings, start);
+	     result == 0 && i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
+		upage_store *store = space->mappings.mapping[i].backing->store;
+		if (space->mappings.mapping[i].backing->shared)
+			result = store->ops->sync(store);
+	}
+	return result;
+}
+
+PUBLIC int upage_sync(upage_space *space, void *address, size_t length)
+{
+	return with_range(space, address, length, sync_action, 0);
+}
+
+/* ---- Pins ---------------------------------------------------------------------------------- */
+
+/* Releases the pins of [start, end). They are there. */
+static void unpin_range(upage_space *space, uintptr_t start, uintptr_t end)
+{
+	for (uintptr_t at = start; at < end; at += space_page_size(space))
+		pager_unpin(space->pool, page_table_walk(&space->table, space_vpn(space, at)));
+}
+
+static int pin_one(upage_space *space, uintptr_t at, int prot)
+{
+	struct page page;
+	uint64_t value;
+	enum upage_advice advice;
+	int failure = 0;
+	switch (space_lock_page(space, at, prot, &page, &value, &advice, &failure)) {
+	case FAULT_BOUNDS:
+		return UPAGE_ENOTMAPPED;
+	case FAULT_PROTECTION:
+		return UPAGE_EACCES;
+	case FAULT_SERVED:
+		failure = pager_resolve(space->pool, &page, value, prot, true, NULL);
+		return failure == STORE_PAST_END ? UPAGE_EIO : failure;
+	default:
+		return failure;
+	}
+}
+
+PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int prot)
+{
+	uintptr_t start, end;
+	if (space == NULL || (prot != PROT_READ && prot != (PROT_READ | PROT_WRITE)))
+		return UPAGE_EINVAL;
+	int result = take_range(space, address, length, true, &start, &end);
+	if (result < 0)
+		return result;
+	if (space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	signal_mask saved = signals_block();
+	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
+		result = pin_one(space, at, prot);
+		if (result < 0)
+			unpin_range(space, start, at);
+	}
+	signals_set(saved);
+	return result;
+}
+
+PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
+{
+	uintptr_t start, end;
+	if (space == NULL)
+		return UPAGE_EINVAL;
+	int result = take_range(space, address, length, true, &start, &end);
+	if (result < 0)
+		return result;
+	if (space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	signal_mask saved = signals_block();
+	rwlock_read(&space->lock);
+	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
+		pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
+		if (pte == NULL || !pager_is_pinned(space->pool, pte))
+			result = UPAGE_EINVAL;
+	}
+	if (result == 0)
+		unpin_range(space, start, end);
+	rwlock_read_release(&space->lock);
+	signals_set(saved);
+	return result;
+}
+
+/* ---- Questions ----------------------------------------------------------------------------- */
+
+PUBLIC enum upage_cause upage_translate(upage_space *space, const void *address, int prot,
+                                        upage_pfn *pfn)
+{
+	uint64_t physical;
+	uintptr_t offset = (uintptr_t)address - space->base;
+	if (offset >= space->length)
+		return UPAGE_CAUSE_BOUNDS;
+	enum upage_cause cause = translate(&space->table.translator, offset, prot, &physical);
+	if (cause == UPAGE_CAUSE_NONE && pfn != NULL)
+		*pfn = physical >> space->table.page_shift;
+	return cause;
+}
+
+PUBLIC int upage_residency(upage_space *space, const void *address, size_t length,
+                           unsigned char *vector)
+{
+	uintptr_t start, end;
+	if (space == NULL || vector == NULL)
+		return UPAGE_EINVAL;
+	int result = take_range(space, address, length, false, &start, &end);
+	for (uintptr_t at = start; result == 0 && at < end; at += space_page_size(space)) {
+		const pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
+		*vector++ = pte != NULL && (atomic_load(pte) & PTE_PRESENT) ? 1 : 0;
+	}
+	return result;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * map.h - what programs ask of the pages of a space: upage_map() and its like
+ *
+ * Each call checks its arguments, blocks signals, takes the space's lock, and either does all
+ * of what it was asked for or leaves everything as it was.
+ *
+ * Locking: `shared_lock` (rank 0) while a shared mapping is made, then the space's (rank 1).
+ * Signal context: no, but upage_translate and upage_residency.
+ * Source: mmap(2), mprotect(2), madvise(2), msync(2), mincore(2).
+ */
+#ifndef UPAGE_MAP_H
+#define UPAGE_MAP_H
+
+#include "space.h"
+
+/* Anonymous, readable and writable pages that are told apart by their backing, for a heap:
+ * upage_map() with UPAGE_MAP_FIXED or 0, and the end of all of them at once (0, or UPAGE_EBUSY
+ * if one is pinned: all are there still). @length: pages. Not in signal context. */
+int map_backing(upage_space *space, void **address, size_t length, unsigned flags,
+                      struct backing *backing);
+int unmap_backing(upage_space *space, const struct backing *backing);
+
+#endif
