@@ -3,9 +3,6 @@
 
 #include "signals.h"
 
-/* One shared mapping of a part of a store at a time: held while it is looked for and made. */
-static struct lock shared_lock; /* rank 0 */
-
 /* ---- Arguments of public functions -------------------------------------------------------- */
 
 /* [address, address + length) rounded to pages: out to both sides if @outward, else address
@@ -122,7 +119,7 @@ PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot
 		return UPAGE_EACCES;
 	signal_mask saved = signals_block();
 	if (shared)
-		lock_acquire(&shared_lock);
+		lock_acquire(&space_shared_lock);
 	int result = shared && space_any_shares(store, offset, length) ? UPAGE_EBUSY : 0;
 	if (result == 0) {
 		rwlock_write(&space->lock);
@@ -131,7 +128,7 @@ PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot
 		rwlock_write_release(&space->lock);
 	}
 	if (shared)
-		lock_release(&shared_lock);
+		lock_release(&space_shared_lock);
 	signals_set(saved);
 	if (result == 0)
 		*address = (void *)start;
@@ -298,12 +295,7 @@ static int order_action(upage_space *space, uintptr_t start, uintptr_t end, int 
 static int drop_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
 {
 	(void)argument;
-	int result = space_each_run(space, start, end, space_visit_pinned, NULL);
-	if (result == 0)
-		result = space_sync_range(space, start, end);
-	if (result == 0)
-		result = space_each_run(space, start, end, space_visit_discard, NULL);
-	return result;
+	return space_empty_range(space, start, end);
 }
 
 /* Brings in what has content in a store or in swap, as far as free frames go. */

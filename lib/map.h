@@ -5,7 +5,7 @@
  * Each call checks its arguments, blocks signals, takes the space's lock, and either does all
  * of what it was asked for or leaves everything as it was.
  *
- * Locking: `shared_lock` (rank 0) while a shared mapping is made, then the space's (rank 1).
+ * Locking: space_shared_lock (rank 0) while a shared mapping is made, then the space's (rank 1).
  * Signal context: no, but upage_translate and upage_residency.
  * Source: mmap(2), mprotect(2), madvise(2), msync(2), mincore(2).
  */

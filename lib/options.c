@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "compiler.h"
+#include "pager.h"
 #include "replace.h"
-
-#define MAPPING_BUDGET_MIN 64 /* what a few threads' instructions need at once */
 
 enum kind { KIND_SIZE, KIND_NUMBER, KIND_FLAG, KIND_TEXT };
 

@@ -3,7 +3,7 @@
 
 #include "host.h"
 
-#define DISCARD_BATCH 512
+#define RANGE_BATCH 512 /* pages that are hidden by one call */
 #define WAIT_LIMIT_NS UINT64_C(10000000000) /* for frames that others are about to free */
 
 static size_t page_size(const struct upage_pool *pool)
@@ -113,7 +113,10 @@ static bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte, ui
  * resident: their next reference is a soft fault. */
 static void mappings_relieve(struct upage_pool *pool)
 {
+	/* A budget that had to be cut grows back: the shortage may have passed. */
 	uint64_t budget = atomic_load(&pool->mapping_budget);
+	if (budget < pool->mapping_budget_whole)
+		atomic_store(&pool->mapping_budget, budget + budget / 16);
 	uint64_t goal = budget - budget / 16;
 	uint64_t frames = pool->frames.frames;
 	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
@@ -174,7 +177,8 @@ static int page_show(struct upage_pool *pool, const struct page *page, uint64_t 
 		if (result != -ENOMEM || attempt == 4)
 			return result;
 		/* The process has more mappings of its own than was thought: make do with less. */
-		atomic_store(&pool->mapping_budget, pool->mappings - pool->mappings / 8);
+		uint64_t less = pool->mappings - pool->mappings / 8;
+		atomic_store(&pool->mapping_budget, less > MAPPING_BUDGET_MIN ? less : MAPPING_BUDGET_MIN);
 		mappings_relieve(pool);
 	}
 	*value = after;
@@ -183,8 +187,12 @@ static int page_show(struct upage_pool *pool, const struct page *page, uint64_t 
 
 /* ---- Eviction ------------------------------------------------------------------------ */
 
-/* Results beside 0 and errors: why a frame could not be evicted at this moment. */
-enum { EVICT_BUSY = 1, EVICT_PINNED };
+/* One pass over the candidates, and what stood in its way. */
+struct search {
+	bool busy;     /* something was locked by another thread, who is about to finish */
+	bool no_slots; /* swap is full, and no resident page has a slot to spare */
+	int failure;   /* why a page could not be saved */
+};
 
 struct locked_page {
 	pte_t *pte;
@@ -248,17 +256,21 @@ static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
 	return SWAP_NONE;
 }
 
-/* Swap is full: a slot whose page is resident, and so holds only a copy, serves another. */
-static uint32_t slot_reclaim(struct upage_pool *pool)
+/* Swap is full: a slot whose page is resident, and so holds only a copy, serves the page of
+ * frame @needy. */
+static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct search *search)
 {
 	uint64_t frames = pool->frames.frames;
-	for (uint64_t i = 0; i < frames; i++) {
+	bool busy = false;
+	for (uint64_t i = 0; i < frames && !search->no_slots; i++) {
 		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->slot_hand, 1) % frames);
 		struct frame *frame = &pool->frames.frame[pfn];
 		pte_t *pte;
 		uint64_t value;
-		if (!frame_trylock(pool, pfn, &pte, &value))
+		if (!frame_trylock(pool, pfn, &pte, &value)) {
+			busy = busy || (pfn != needy && frame->state == FRAME_USED);
 			continue;
+		}
 		uint32_t slot = frame->slot;
 		if (slot != 0) {
 			frame->slot = 0;
@@ -268,6 +280,8 @@ static uint32_t slot_reclaim(struct upage_pool *pool)
 		if (slot != 0)
 			return slot - 1;
 	}
+	search->busy = search->busy || busy;
+	search->no_slots = !busy; /* for the rest of this pass: looking costs O(frames) */
 	return SWAP_NONE;
 }
 
@@ -305,26 +319,33 @@ static uint64_t pte_evicted(uint32_t slot)
 	return slot != SWAP_NONE ? pte_make(slot, PTE_SWAPPED) : 0;
 }
 
-/* Takes frame @pfn from its page. Return: 0, EVICT_BUSY, EVICT_PINNED, or why the page could
- * not be saved; then it is resident as before, but hidden. */
-static int evict_frame(struct upage_pool *pool, uint32_t pfn)
+/* A slot for the page of frame @pfn, whose PTE is locked; SWAP_NONE: there is none now. */
+static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, struct search *search)
+{
+	uint32_t slot = swap_allocate(pool->swap, slot_near(pool, pte));
+	return slot != SWAP_NONE ? slot : slot_reclaim(pool, pfn, search);
+}
+
+/* Takes frame @pfn from its page. Return: whether it could; else the page is resident as
+ * before, but perhaps hidden, and *search says what stood in the way. */
+static bool evict_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
 	pte_t *pte;
 	uint64_t value;
-	if (!frame_trylock(pool, pfn, &pte, &value))
-		return EVICT_BUSY;
+	if (!frame_trylock(pool, pfn, &pte, &value)) {
+		search->busy = true;
+		return false;
+	}
 	if (frame->pins > 0) {
 		pte_unlock(pte, value);
-		return EVICT_PINNED;
+		return false;
 	}
 	uint32_t slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
 	bool dirty = value & PTE_DIRTY, new_slot = false;
 	int result = 0;
 	if (dirty && !frame->backing->shared && slot == SWAP_NONE) {
-		slot = swap_allocate(pool->swap, slot_near(pool, pte));
-		if (slot == SWAP_NONE)
-			slot = slot_reclaim(pool);
+		slot = slot_take(pool, pfn, pte, search);
 		new_slot = slot != SWAP_NONE;
 		result = new_slot ? 0 : UPAGE_ENOSPC;
 	}
@@ -333,10 +354,11 @@ static int evict_frame(struct upage_pool *pool, uint32_t pfn)
 	if (result == 0 && dirty)
 		result = write_back(pool, pfn, &slot);
 	if (result < 0) {
+		search->failure = result;
 		if (new_slot)
 			swap_free(pool->swap, slot);
 		pte_unlock(pte, value);
-		return result;
+		return false;
 	}
 	frame->slot = 0;
 	frame->references = 0;
@@ -344,50 +366,51 @@ static int evict_frame(struct upage_pool *pool, uint32_t pfn)
 	replace_remove(&pool->replace, pfn);
 	stats_count(&pool->stats, COUNT_EVICTIONS);
 	pte_unlock(pte, pte_evicted(slot));
-	return 0;
+	return true;
 }
 
-/* A frame that some page had to give up. Waits, for a bounded time, while all that could be
- * taken is locked by others, who are about to finish. */
-static int evict(struct upage_pool *pool, uint32_t *out)
+/* Asks the policy until a candidate's frame could be taken, or each was offered. */
+static bool evict_pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 {
 	struct aged aged = { .count = 0 };
-	uint64_t start = 0;
-	for (;;) {
-		bool busy = false;
-		int failure = 0;
-		uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2;
-		for (uint64_t i = 0; i < offers; i++) {
-			upage_pfn pfn = replace_candidate(&pool->replace, &aged);
-			bool revoked = aged.count > 0;
-			if (revoked)
-				hide_aged(pool, &aged);
-			if (pfn == REPLACE_NONE && revoked)
-				continue;
-			if (pfn == REPLACE_NONE)
-				break;
-			int result = evict_frame(pool, (uint32_t)pfn);
-			if (result == 0) {
-				*out = (uint32_t)pfn;
-				return 0;
-			}
-			busy = busy || result == EVICT_BUSY;
-			if (result < 0)
-				failure = result;
-		}
-		/* Another thread may have freed frames; frames on their way into the policy, or
-		 * out of it, are as good as locked. */
+	uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2;
+	for (uint64_t i = 0; i < offers; i++) {
+		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
+		bool revoked = aged.count > 0;
+		if (revoked)
+			hide_aged(pool, &aged);
+		if (pfn == REPLACE_NONE && revoked)
+			continue;
+		if (pfn == REPLACE_NONE)
+			break;
+		*out = (uint32_t)pfn;
+		if (evict_frame(pool, (uint32_t)pfn, search))
+			return true;
+	}
+	return false;
+}
+
+/* A frame that some page had to give up. Waits, for a bounded time, while what could be taken
+ * is locked by others, or was when we looked. */
+static int evict(struct upage_pool *pool, uint32_t *out)
+{
+	for (uint64_t start = 0;;) {
+		struct search search = { .busy = false };
+		uint64_t placed = atomic_load(&pool->placed);
+		if (evict_pass(pool, &search, out))
+			return 0;
 		*out = frame_allocate(&pool->frames, 1);
 		if (*out != FRAME_NONE)
 			return 0;
+		/* Frames on their way into the policy, or out of it, are as good as locked; and a
+		 * page that came to rest meanwhile may be one that can go. */
 		uint64_t held = atomic_load(&pool->replace.held);
-		busy = busy || held + atomic_load(&pool->frames.free) < pool->frames.frames;
-		if (!busy)
-			return failure != 0 ? failure : UPAGE_ENOMEM;
-		if (start == 0)
-			start = host_nanoseconds();
-		else if (host_nanoseconds() - start > WAIT_LIMIT_NS)
-			return failure != 0 ? failure : UPAGE_ENOMEM;
+		bool busy = search.busy || atomic_load(&pool->placed) != placed ||
+		            held + atomic_load(&pool->frames.free) < pool->frames.frames;
+		uint64_t now = host_nanoseconds();
+		start = start != 0 ? start : now;
+		if (!busy || now - start > WAIT_LIMIT_NS)
+			return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
 		host_yield();
 	}
 }
@@ -524,6 +547,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		stats_count(&pool->stats, counter);
 	if (kind != NULL)
 		*kind = counter;
+	atomic_fetch_add_explicit(&pool->placed, 1, memory_order_relaxed);
 	pte_unlock(page->pte, value);
 	return result;
 }
@@ -577,13 +601,12 @@ static void discard_one(struct upage_pool *pool, pte_t *pte, uint64_t value)
 	if (value & PTE_PRESENT) {
 		uint32_t pfn = (uint32_t)pte_number(value);
 		struct frame *frame = &pool->frames.frame[pfn];
-		INVARIANT(frame->pins == 0);
+		INVARIANT(frame->pins == 0 && !(value & PTE_ACCESS));
 		uint32_t slot = frame->slot;
 		frame->slot = 0;
 		frame->references = 0;
 		atomic_store(&frame->pte, NULL);
 		replace_remove(&pool->replace, pfn);
-		record(pool, pte, value, 0);
 		frame_free(&pool->frames, pfn, 1);
 		if (slot != 0)
 			swap_free(pool->swap, slot - 1);
@@ -607,11 +630,12 @@ static size_t lock_run(pte_t *ptes, size_t count, uint64_t *values)
 	return n;
 }
 
-int pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+int pager_hide(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
 {
-	uint64_t values[DISCARD_BATCH];
-	for (size_t done = 0; done < count;) {
-		size_t left = count - done < DISCARD_BATCH ? count - done : DISCARD_BATCH;
+	uint64_t values[RANGE_BATCH];
+	int result = 0;
+	for (size_t done = 0; done < count && result == 0;) {
+		size_t left = count - done < RANGE_BATCH ? count - done : RANGE_BATCH;
 		mappings_make_room(pool);
 		size_t n = lock_run(ptes + done, left, values);
 		if (n == 0) { /* nothing is held while we wait */
@@ -626,20 +650,26 @@ int pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t 
 			end = i + 1;
 		}
 		uintptr_t start = address + (done + first) * page_size(pool);
-		int result = end > first ? host_hide(start, (end - first) * page_size(pool)) : 0;
+		if (end > first)
+			result = host_hide(start, (end - first) * page_size(pool));
 		for (size_t i = 0; i < n; i++) {
+			uint64_t after = values[i] & ~(uint64_t)PTE_ACCESS;
 			if (values[i] == 0)
 				continue;
-			if (result == 0)
-				discard_one(pool, &ptes[done + i], values[i]);
-			else
-				pte_unlock(&ptes[done + i], values[i]);
+			if (result == 0 && after != values[i])
+				record(pool, &ptes[done + i], values[i], after);
+			pte_unlock(&ptes[done + i], result == 0 ? after : values[i]);
 		}
-		if (result < 0)
-			return result;
 		done += n;
 	}
-	return 0;
+	return result;
+}
+
+void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (atomic_load(&ptes[i]) != 0)
+			discard_one(pool, &ptes[i], pte_lock(&ptes[i]));
 }
 
 /* One page: more access than @prot allows goes. A pinned page keeps what is allowed, since

@@ -49,7 +49,9 @@ struct upage_pool {
 	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */
 	_Atomic uint64_t mappings;      /* of spaces: an upper bound                     */
 	uint64_t mappings_peak;
-	_Atomic uint64_t mapping_budget;
+	_Atomic uint64_t mapping_budget; /* now; it is cut when the host refuses        */
+	uint64_t mapping_budget_whole;
+	_Atomic uint64_t placed;        /* pages resolved: whether anything moves       */
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
@@ -67,6 +69,9 @@ struct page {
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
 };
+
+/* What a few threads' instructions need at once. */
+#define MAPPING_BUDGET_MIN 64
 
 /* Frames that no pin may take: what one instruction can need at once, and one more. */
 #define FRAMES_NEVER_PINNED 8
@@ -95,10 +100,13 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 int pager_unpin(struct upage_pool *pool, pte_t *pte);
 bool pager_is_pinned(struct upage_pool *pool, pte_t *pte);
 
-/* @count PTEs beside each other, of the pages from @address on, become empty: frames, slots
- * and content are given up. Waits for work under way on them. Return: 0 or a host's error
- * (the pages not reached are as before). */
-int pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+/* @count PTEs beside each other, of the pages from @address on: no page stays shown. Waits for
+ * work under way on them. Return: 0, or a host's error (all content is there still). */
+int pager_hide(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+
+/* They become empty: frames, slots and content are given up. All were hidden by pager_hide(),
+ * and no fault could come since. Cannot fail. */
+void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count);
 
 /* They may from now on be accessed as @prot says: what has more is revoked. */
 int pager_restrict(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, int prot);

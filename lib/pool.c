@@ -67,6 +67,10 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	void *state = host_metadata(policy->state_size(frames));
 	pool->buffers.memory = host_metadata(buffers_bytes(pool));
 	if (state == NULL || pool->buffers.memory == NULL) {
+		if (state != NULL)
+			host_metadata_release(state, policy->state_size(frames));
+		if (pool->buffers.memory != NULL)
+			host_metadata_release(pool->buffers.memory, buffers_bytes(pool));
 		frame_table_destroy(&pool->frames);
 		swap_destroy(pool->swap);
 		return UPAGE_ENOMEM;
@@ -76,8 +80,9 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	table_memory_init(&pool->tables, host_metadata, host_metadata_release);
 	stats_init(&pool->stats);
 	pool->mappings = 1;
-	pool->mapping_budget =
+	pool->mapping_budget_whole =
 	        config->mapping_budget != 0 ? config->mapping_budget : host_mapping_budget();
+	pool->mapping_budget = pool->mapping_budget_whole;
 	pool->process = getpid();
 	pool->born = host_nanoseconds();
 	pool->config = *config;
@@ -104,6 +109,43 @@ static void write_all_statistics(void)
 			write_statistics(pool);
 }
 
+/* Whatever other threads are at, the child gets the tables that all pools share in order. What
+ * belongs to one pool or space is the parent's, and is not used again. */
+static signal_mask fork_mask;
+
+static void fork_begin(void)
+{
+	signal_mask mask = signals_block();
+	lock_acquire(&pools_lock);
+	space_fork_begin();
+	backing_fork_begin();
+	signals_fork_begin();
+	fork_mask = mask; /* one fork at a time: we hold pools_lock */
+}
+
+static void fork_end(void)
+{
+	signal_mask mask = fork_mask;
+	signals_fork_end();
+	backing_fork_end();
+	space_fork_end();
+	lock_release(&pools_lock);
+	signals_set(mask);
+}
+
+static void fork_end_in_child(void)
+{
+	space_hide_all();
+	fork_end();
+}
+
+/* Before the heap's jemalloc registers its own: handlers run last to first before a fork, so
+ * that it takes its locks first, as a thread does that allocates and comes to ours from there. */
+__attribute__((constructor(101))) static void register_fork(void)
+{
+	pthread_atfork(fork_begin, fork_end, fork_end_in_child);
+}
+
 static int install(void)
 {
 	static bool installed;
@@ -111,7 +153,6 @@ static int install(void)
 		return 0;
 	int result = trap_install();
 	if (result == 0) {
-		pthread_atfork(NULL, NULL, space_hide_all);
 		atexit(write_all_statistics);
 		installed = true;
 	}

@@ -69,18 +69,51 @@ void signals_program_action(struct sigaction *action)
 	lock_release(&action_lock);
 }
 
+void signals_fork_begin(void)
+{
+	lock_acquire(&action_lock);
+}
+
+void signals_fork_end(void)
+{
+	lock_release(&action_lock);
+}
+
+/* The kernel's struct sigaction, on both machines. */
+struct host_action {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	signal_mask mask;
+};
+
+static void host_action_get(int number, struct host_action *action)
+{
+	syscall_4(SYS_rt_sigaction, number, NULL, action, sizeof(signal_mask));
+}
+
+static void host_action_set(int number, const struct host_action *action)
+{
+	syscall_4(SYS_rt_sigaction, number, action, NULL, sizeof(signal_mask));
+}
+
+void signals_block_all_in_handler(int number)
+{
+	struct host_action action = { 0 };
+	host_action_get(number, &action);
+	action.mask = ~UINT64_C(0);
+	host_action_set(number, &action);
+}
+
 void signals_force(int number, int code, const void *address, void *context)
 {
-	struct { /* the kernel's struct sigaction begins with the handler on both machines */
-		void *handler;
-		unsigned long rest[4];
-	} action = { 0 };
+	struct host_action action = { 0 };
 	signal_mask *mask = (signal_mask *)(void *)&((ucontext_t *)context)->uc_sigmask;
-	syscall_4(SYS_rt_sigaction, number, NULL, &action, sizeof(signal_mask));
+	host_action_get(number, &action);
 	bool blocked = *mask & SIGNAL_BIT(number);
 	if (number == SIGSEGV || blocked || action.handler == (void *)SIG_IGN) {
-		memset(&action, 0, sizeof(action));
-		syscall_4(SYS_rt_sigaction, number, &action, NULL, sizeof(signal_mask));
+		action = (struct host_action){ .handler = (void *)SIG_DFL };
+		host_action_set(number, &action);
 	}
 	*mask &= ~SIGNAL_BIT(number);
 	siginfo_t info;

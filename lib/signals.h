@@ -35,6 +35,14 @@ void signals_take_over(const struct sigaction *before);
 /* The program's action for SIGSEGV; one with SA_RESETHAND is the default afterwards. */
 void signals_program_action(struct sigaction *action);
 
+/* Around a fork, so that the child gets the program's action whole. */
+void signals_fork_begin(void);
+void signals_fork_end(void);
+
+/* Blocks, while the front runs, the signals too that the C library's masks leave out (32 and 33,
+ * by which it cancels threads: one cancelled in a page fault would leave its page locked). */
+void signals_block_all_in_handler(int number);
+
 /**
  * signals_force - a signal for this thread, as the kernel sends one for a reference
  * @number, @code, @address: as in siginfo_t

@@ -11,6 +11,7 @@
 
 static _Atomic(upage_space *) spaces[SPACES_MAX];
 static _Atomic unsigned space_count; /* entries of spaces that were ever used */
+struct lock space_shared_lock;       /* see space.h */
 static struct lock spaces_lock;      /* guards making and ending spaces */
 static _Atomic uint64_t *fork_word;  /* the process that made the newest space; 0: forked since */
 
@@ -150,11 +151,33 @@ int space_visit_pinned(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 	return 0;
 }
 
-int space_visit_discard(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
-                         void *argument)
+static int visit_hide(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                      void *argument)
 {
 	(void)argument;
-	return pager_discard(space->pool, ptes, count, address);
+	return pager_hide(space->pool, ptes, count, address);
+}
+
+static int visit_discard(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                         void *argument)
+{
+	(void)address;
+	(void)argument;
+	pager_discard(space->pool, ptes, count);
+	return 0;
+}
+
+int space_empty_range(upage_space *space, uintptr_t start, uintptr_t end)
+{
+	int result = space_each_run(space, start, end, space_visit_pinned, NULL);
+	if (result == 0)
+		result = space_sync_range(space, start, end);
+	/* All that may fail comes before anything is lost. */
+	if (result == 0)
+		result = space_each_run(space, start, end, visit_hide, NULL);
+	if (result == 0)
+		space_each_run(space, start, end, visit_discard, NULL);
+	return result;
 }
 
 /* The first failure is kept, and the others are tried. */
@@ -241,6 +264,8 @@ bool space_any_shares(const upage_store *store, int64_t offset, size_t length)
 	for (unsigned s = 0; s < atomic_load(&space_count); s++) {
 		upage_space *space = spaces[s];
 		bool found = false;
+		if (space->base == 0 || space_is_lost(space)) /* its lock may be held for ever */
+			continue;
 		rwlock_read(&space->lock);
 		for (size_t i = 0; space->base != 0 && i < space->mappings.count && !found; i++) {
 			const struct mapping *m = &space->mappings.mapping[i];
@@ -268,8 +293,13 @@ static upage_space *space_allocate(void)
 		return NULL;
 	upage_space *space = host_metadata(sizeof(*space));
 	struct mapping *mappings = host_metadata(MAPPINGS_MAX * sizeof(*mappings));
-	if (space == NULL || mappings == NULL)
+	if (space == NULL || mappings == NULL) {
+		if (space != NULL)
+			host_metadata_release(space, sizeof(*space));
+		if (mappings != NULL)
+			host_metadata_release(mappings, MAPPINGS_MAX * sizeof(*mappings));
 		return NULL;
+	}
 	space->mappings.mapping = mappings;
 	atomic_store(&spaces[count], space);
 	atomic_store(&space_count, count + 1);
@@ -313,6 +343,7 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 	if ((uintptr_t)base + slack > start)
 		host_release((void *)(start + length), (uintptr_t)base + slack - start);
 	space->pool = pool;
+	space->lock = (struct rwlock){ 0 }; /* a parent's thread may have held it at a fork */
 	space->mappings.count = 0;
 	space->process = atomic_load(fork_word);
 	atomic_store(&space->length, length);
@@ -351,11 +382,7 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 
 int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 {
-	int result = space_each_run(space, start, end, space_visit_pinned, NULL);
-	if (result == 0)
-		result = space_sync_range(space, start, end);
-	if (result == 0)
-		result = space_each_run(space, start, end, space_visit_discard, NULL);
+	int result = space_empty_range(space, start, end);
 	if (result < 0)
 		return result;
 	mapping_split(&space->mappings, start);
@@ -384,8 +411,10 @@ static int space_end(upage_space *space)
 	if (result < 0)
 		return result;
 	host_release((void *)space->base, space->length);
-	page_table_destroy(&space->table);
-	backing_release(space->anonymous);
+	if (!space_is_lost(space)) { /* else they are not in order, and go with the process */
+		page_table_destroy(&space->table);
+		backing_release(space->anonymous);
+	}
 	atomic_fetch_sub(&space->pool->spaces, 1);
 	atomic_store(&space->base, 0);
 	return 0;
@@ -416,6 +445,18 @@ PUBLIC size_t upage_space_length(const upage_space *space)
 bool space_is_lost(const upage_space *space)
 {
 	return atomic_load(fork_word) != space->process;
+}
+
+void space_fork_begin(void)
+{
+	lock_acquire(&space_shared_lock);
+	lock_acquire(&spaces_lock);
+}
+
+void space_fork_end(void)
+{
+	lock_release(&spaces_lock);
+	lock_release(&space_shared_lock);
 }
 
 void space_hide_all(void)

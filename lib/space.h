@@ -66,6 +66,14 @@ bool space_is_lost(const upage_space *space);
 /* In the child of a fork: hide what the parent's spaces showed. */
 void space_hide_all(void);
 
+/* Around a fork, so that the child gets the table of spaces in order. */
+void space_fork_begin(void);
+void space_fork_end(void);
+
+/* Held while a part of a store is looked for in all spaces and then mapped shared: it may be so
+ * mapped once at a time. Rank 0: taken before any space's lock. */
+extern struct lock space_shared_lock;
+
 /* Whether a shared mapping, in any space, has a byte of [offset, offset + length) of a store. */
 bool space_any_shares(const upage_store *store, int64_t offset, size_t length);
 
@@ -110,8 +118,12 @@ typedef int run_visitor(upage_space *space, pte_t *ptes, size_t count, uintptr_t
                         void *argument);
 int space_each_run(upage_space *space, uintptr_t start, uintptr_t end, run_visitor *visit,
                    void *argument);
-run_visitor space_visit_pinned;  /* UPAGE_EBUSY if a page is pinned */
-run_visitor space_visit_discard; /* every page becomes empty        */
+run_visitor space_visit_pinned; /* UPAGE_EBUSY if a page is pinned */
+
+/* The pages of [start, end) lose frames, slots and content; what is dirty and shared is written
+ * first. Return: 0, or UPAGE_EBUSY (a page is pinned), or a store's or the host's error: all
+ * content is there still. */
+int space_empty_range(upage_space *space, uintptr_t start, uintptr_t end);
 
 /* Writes what is dirty in the shared mappings of a range. Return: the first failure. */
 int space_sync_range(upage_space *space, uintptr_t start, uintptr_t end);

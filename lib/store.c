@@ -76,6 +76,16 @@ void backing_release(struct backing *backing)
 	lock_release(&store_lock);
 }
 
+void backing_fork_begin(void)
+{
+	lock_acquire(&store_lock);
+}
+
+void backing_fork_end(void)
+{
+	lock_release(&store_lock);
+}
+
 PUBLIC int upage_store_close(upage_store *store)
 {
 	if (store == NULL)

@@ -95,6 +95,10 @@ struct backing *backing_create(upage_store *store, int64_t delta, bool shared);
 void backing_reference(struct backing *backing);
 void backing_release(struct backing *backing);
 
+/* Around a fork, so that the child gets the list of backings in order. */
+void backing_fork_begin(void);
+void backing_fork_end(void);
+
 static inline off_t backing_offset(const struct backing *backing, uintptr_t page)
 {
 	return (off_t)((int64_t)page + backing->delta);

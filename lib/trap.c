@@ -125,7 +125,9 @@ static void report(const char *signal_name, const struct trap *trap, const ucont
 	print_hex(&line, trap->space->base);
 	print_text(&line, "-");
 	print_hex(&line, trap->space->base + trap->space->length);
-	if (space_nearest(trap->space, trap->address, &start, &end)) {
+	/* Of a parent's space not even the lock can be relied on. */
+	if (!space_is_lost(trap->space) &&
+	    space_nearest(trap->space, trap->address, &start, &end)) {
 		print_text(&line, ", nearest mapping ");
 		print_hex(&line, start);
 		print_text(&line, "-");
@@ -248,6 +250,7 @@ int trap_install(void)
 	action = (struct sigaction){ .sa_sigaction = front, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	sigfillset(&action.sa_mask);
 	signals_host_action(SIGSEGV, &action, NULL);
+	signals_block_all_in_handler(SIGSEGV);
 	signals_take_over(&before);
 	installed = true;
 	return 0;

@@ -30,6 +30,8 @@
  *    program installs, before or after, still gets the faults that are the program's own.
  *  - A page fault runs in the faulting thread, on its stack or its alternate signal stack:
  *    it needs about 4 KiB of it, which must not itself be paged memory.
+ *  - A signal mask with SIGSEGV in it that the kernel gets from elsewhere (sigsuspend, ppoll,
+ *    pselect, epoll_pwait) blocks page faults while it holds: leave SIGSEGV out of such masks.
  *  - A pool holds two descriptors (its memory and its swap file). A program that closes
  *    descriptors that it did not open must leave these out.
  *  - After fork() the child has no paged memory: a reference to it there ends in one clear
@@ -407,8 +409,8 @@ int upage_store_open(upage_store **out, const char *path, unsigned flags);
 
 /*
  * A store of the program's own. The functions run in the faulting thread, in signal context:
- * no malloc, no stdio, no lock that a thread may hold while it touches paged memory, no
- * reference to paged memory. @page is @length bytes (a page of the pool), @offset bytes into
+ * no malloc, no stdio, no cancellation point in a thread that may be cancelled, no lock that a
+ * thread may hold while it touches paged memory, no reference to paged memory. @page is @length bytes (a page of the pool), @offset bytes into
  * the store. They return 0 or a negated errno value; the page fault or the write-back then
  * fails with UPAGE_EIO.
  */

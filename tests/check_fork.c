@@ -3,6 +3,7 @@
  * check_fork.c - what a fork does to paged memory: nothing to the parent's, and the child
  * has none, says so, and may make its own
  */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,6 +128,51 @@ START_TEST(descriptors_are_closed_on_exec)
 }
 END_TEST
 
+static upage_pool *busy_pool;
+static upage_space *busy_space;
+
+/* Keeps every lock of the library in somebody's hands. */
+static void *keep_busy(void *kind)
+{
+	for (;;) {
+		void *memory = NULL;
+		upage_space *space;
+		struct sigaction action = { .sa_handler = SIG_DFL };
+		if (*(int *)kind == 0 &&
+		    upage_map(busy_space, &memory, 64 * PAGE, RW, 0, NULL, 0) == 0) {
+			memset(memory, 1, 64 * PAGE);
+			upage_unmap(busy_space, memory, 64 * PAGE);
+		} else if (*(int *)kind == 1 && upage_space_create(&space, busy_pool, NULL) == 0) {
+			upage_space_destroy(space);
+		} else {
+			sigaction(SIGSEGV, &action, NULL);
+		}
+	}
+	return NULL;
+}
+
+START_TEST(no_child_of_a_busy_process_hangs)
+{
+	struct machine m = machine_make("memory=64K");
+	char *memory = machine_map(m, 64, RW), text[1024];
+	pthread_t threads[3];
+	int kinds[3] = { 0, 1, 2 };
+	busy_pool = m.pool;
+	busy_space = m.space;
+	memset(memory, 1, 64 * PAGE);
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, keep_busy, &kinds[i]);
+	for (int i = 0; i < 60; i++) {
+		/* A child that hangs is killed by its alarm. */
+		int status = in_child(i % 2 ? make_own : write_all, m, memory, text, sizeof(text));
+		if (i % 2)
+			ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", text);
+		else
+			ck_assert_int_eq(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGBUS);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("fork");
@@ -136,7 +182,8 @@ int main(void)
 	tcase_add_test(tests, a_child_may_make_its_own);
 	tcase_add_test(tests, system_and_exec_work);
 	tcase_add_test(tests, descriptors_are_closed_on_exec);
-	tcase_set_timeout(tests, 60);
+	tcase_add_test(tests, no_child_of_a_busy_process_hangs);
+	tcase_set_timeout(tests, 100);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
 }

@@ -303,6 +303,48 @@ START_TEST(pins_beyond_memory_fail_while_faults_go_on)
 }
 END_TEST
 
+static struct {
+	char *memory;
+	size_t pages;
+} promised;
+
+static void *write_at_random(void *argument)
+{
+	size_t thread = *(size_t *)argument;
+	uint64_t random = thread;
+	while (!atomic_load(&enough)) {
+		char *page = promised.memory + random_number(&random) % promised.pages * PAGE;
+		((volatile uint64_t *)(void *)page)[thread]++;
+	}
+	return NULL;
+}
+
+/* One page less than frames and slots, all dirty: there is always just one slot to spare, and
+ * mostly it is in another thread's hands. */
+START_TEST(promised_room_is_there_however_many_threads_want_it)
+{
+	static const char *const words[] = { "memory=64K,swap-size=16K", "memory=64K,swap-size=64K",
+		                             "memory=64K,swap-size=256K,policy=fifo" };
+	struct machine m = machine_make(words[_i]);
+	pthread_t threads[THREADS];
+	size_t numbers[THREADS];
+	promised.pages = (size_t[]){ 19, 31, 79 }[_i];
+	promised.memory = machine_map(m, promised.pages, RW);
+	memset(promised.memory, 1, promised.pages * PAGE);
+	atomic_store(&enough, false);
+	for (size_t i = 0; i < THREADS; i++) {
+		numbers[i] = i;
+		pthread_create(&threads[i], NULL, write_at_random, &numbers[i]);
+	}
+	usleep(700000);
+	atomic_store(&enough, true);
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(machine_stats(m).failed, 0);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Host mappings --------------------------------------------------------------------------- */
 
 static size_t maps_lines(void)
@@ -385,6 +427,7 @@ int main(void)
 	tcase_add_test(tests, faults_on_different_pages_do_not_wait_for_each_other);
 	tcase_add_test(tests, a_drop_waits_for_a_fault_under_way);
 	tcase_add_test(tests, pins_beyond_memory_fail_while_faults_go_on);
+	tcase_add_loop_test(tests, promised_room_is_there_however_many_threads_want_it, 0, 3);
 	tcase_add_test(tests, neighbouring_pages_get_neighbouring_frames);
 	tcase_add_test(tests, the_budget_of_mappings_is_kept_by_revoking_not_evicting);
 	tcase_add_test(tests, the_count_of_mappings_is_an_upper_bound_of_the_truth);

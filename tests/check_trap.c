@@ -313,6 +313,37 @@ START_TEST(a_handler_that_blocks_sigsegv_in_its_mask_still_pages)
 }
 END_TEST
 
+static void *page_for_ever(void *argument)
+{
+	volatile char *memory = argument;
+	uint64_t random = (uint64_t)(uintptr_t)&random;
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	for (;;)
+		memory[random_number(&random) % 64 * PAGE]++;
+	return NULL;
+}
+
+START_TEST(a_thread_cancelled_while_it_pages_leaves_no_page_locked)
+{
+	struct machine m = machine_make("memory=64K");
+	volatile char *memory = machine_map(m, 64, RW);
+	for (int round = 0; round < 50; round++) {
+		pthread_t threads[4];
+		for (int i = 0; i < 4; i++)
+			pthread_create(&threads[i], NULL, page_for_ever, (void *)(uintptr_t)memory);
+		usleep(2000);
+		for (int i = 0; i < 4; i++)
+			pthread_cancel(threads[i]);
+		for (int i = 0; i < 4; i++)
+			pthread_join(threads[i], NULL);
+		for (size_t i = 0; i < 64; i++)
+			memory[i * PAGE]++;
+		ck_assert_ok(upage_pool_verify(m.pool));
+	}
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Death ------------------------------------------------------------------------------------ */
 
 /* Runs @body in a child whose stderr is kept. Return: the wait status. */
@@ -462,6 +493,8 @@ int main(void)
 	tcase_add_test(own, a_sigsegv_sent_by_kill_reaches_the_handler_as_sent);
 	tcase_add_test(fault, a_page_fault_leaves_errno_and_registers_alone);
 	tcase_add_test(fault, a_thread_that_blocks_all_signals_still_pages);
+	tcase_add_test(fault, a_thread_cancelled_while_it_pages_leaves_no_page_locked);
+	tcase_set_timeout(fault, 60);
 	tcase_add_test(fault, a_handler_that_blocks_sigsegv_in_its_mask_still_pages);
 #if defined(__x86_64__)
 	tcase_add_test(own, a_general_protection_fault_is_the_programs_own);
