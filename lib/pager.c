@@ -114,9 +114,10 @@ static bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte, ui
 static void mappings_relieve(struct upage_pool *pool)
 {
 	/* A budget that had to be cut grows back: the shortage may have passed. */
-	uint64_t budget = atomic_load(&pool->mapping_budget);
-	if (budget < pool->mapping_budget_whole)
-		atomic_store(&pool->mapping_budget, budget + budget / 16);
+	uint64_t budget = atomic_load(&pool->mapping_budget), whole = pool->mapping_budget_whole;
+	uint64_t grown = budget + budget / 16;
+	if (budget < whole)
+		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
 	uint64_t goal = budget - budget / 16;
 	uint64_t frames = pool->frames.frames;
 	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
