@@ -4,10 +4,10 @@
  *
  * The jemalloc inside this library is a private copy: the program's own malloc is untouched.
  * Each heap has a few arenas, so that threads seldom meet; a thread takes one by its number.
- * Extents are mappings with a backing of the heap's own, by which all are found at its end;
- * what jemalloc has no use for is unmapped, or dropped by UPAGE_DONTNEED, so that dead pages
- * are not written to swap. jemalloc's metadata comes from its default hooks, outside of paged memory: its
- * headers must not fault while it holds its locks.
+ * Extents are mappings with a backing of the heap's own, by which all are found at its end.
+ * What jemalloc has no use for is dropped by UPAGE_DONTNEED, so that dead pages are not written
+ * to swap: it keeps its addresses, but no frame and no slot. jemalloc's metadata comes from its
+ * default hooks, outside of paged memory: its headers must not fault while it holds its locks.
  *
  *      mapped == bytes of all mappings with the heap's backing
  *
@@ -90,22 +90,14 @@ static void *extent_allocate(extent_hooks_t *hooks, void *address, size_t size, 
 	return extent;
 }
 
-/* Returns true for "not done": jemalloc then keeps the extent for later. With pages above
- * 4 KiB an extent that was split may end inside a page. */
+/* Returns true for "not done": jemalloc then purges the extent and keeps it for later. It must,
+ * because it tells the extents of different arenas apart only by where they begin: an extent
+ * of another arena in a hole in the middle of one would be joined with what lies behind. */
 static bool extent_free(extent_hooks_t *hooks, void *address, size_t size, bool committed,
                         unsigned arena)
 {
-	struct upage_heap *heap = heap_of(hooks);
-	(void)committed;
-	(void)arena;
-	if (heap->ended)
-		return false;
-	if (to_pages(heap, (uintptr_t)address) != (uintptr_t)address || to_pages(heap, size) != size)
-		return true;
-	if (upage_unmap(heap->space, address, size) < 0)
-		return true;
-	atomic_fetch_sub(&heap->mapped, size);
-	return false;
+	(void)address, (void)size, (void)committed, (void)arena;
+	return !heap_of(hooks)->ended;
 }
 
 static bool extent_purge(extent_hooks_t *hooks, void *address, size_t size, size_t offset,

@@ -717,6 +717,56 @@ END_TEST
 
 /* ---- All of it ------------------------------------------------------------------------- */
 
+static struct {
+	upage_heap *heap;
+	pthread_mutex_t lock[512];
+	struct block block[512];
+} crowded;
+
+static void *allocate_crowded(void *argument)
+{
+	uint64_t random = (uint64_t)(uintptr_t)argument;
+	for (unsigned i = 0; i < 6000; i++) {
+		size_t slot = random_number(&random) % 512;
+		struct block *block = &crowded.block[slot];
+		pthread_mutex_lock(&crowded.lock[slot]);
+		if (block->start != NULL) {
+			ck_assert(block_is_intact(block));
+			upage_heap_free(crowded.heap, block->start);
+			block->start = NULL;
+		} else {
+			size_t size = 16384 + random_number(&random) % 400000;
+			*block = (struct block){ upage_heap_allocate(crowded.heap, size), size, i };
+			if (block->start != NULL)
+				block_write(block);
+		}
+		pthread_mutex_unlock(&crowded.lock[slot]);
+	}
+	return NULL;
+}
+
+/* Extents of several arenas then lie beside each other, and in each other's holes. */
+START_TEST(arenas_that_share_a_space_too_small_keep_apart)
+{
+	struct machine machine = machine_make("memory=16M");
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	upage_space *space;
+	pthread_t threads[4];
+	config.length = 96 * MIB;
+	ck_assert_ok(upage_space_create(&space, machine.pool, &config));
+	ck_assert_ok(upage_heap_create(&crowded.heap, space));
+	for (size_t i = 0; i < 512; i++)
+		pthread_mutex_init(&crowded.lock[i], NULL);
+	for (uintptr_t i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, allocate_crowded, (void *)(i + 1));
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_ok(upage_heap_destroy(crowded.heap));
+	ck_assert_ok(upage_space_destroy(space));
+	machine_end(machine);
+}
+END_TEST
+
 /* In a process of its own: a pool before the tests' own processes would be in all of them. */
 static bool is_supported(void)
 {
@@ -772,6 +822,7 @@ int main(void)
 	tcase_add_test(heaps, freed_memory_is_used_again);
 	tcase_add_loop_test(heaps, a_full_space_makes_null_and_frees_make_room, 0, FULL_SIZES);
 	tcase_add_test(heaps, memory_and_swap_full_of_something_else_make_null);
+	tcase_add_test(heaps, arenas_that_share_a_space_too_small_keep_apart);
 	tcase_add_loop_test(heaps, full_memory_and_swap_make_null_and_frees_make_room, 0,
 	                    FULL_SIZES);
 	suite_add_tcase(suite, heaps);
