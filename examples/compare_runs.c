@@ -72,7 +72,7 @@ static void usage_error(const char *format, ...)
 	exit(2);
 }
 
-void show_progress(const struct report *report, uint64_t heap_bytes, const char *what)
+void show_progress(const struct work_report *report, uint64_t heap_bytes, const char *what)
 {
 	if (to_terminal)
 		fprintf(stderr, "\r\033[K%s: %" PRIu64 " rows, %" PRIu64 " MiB: %s", role,
@@ -146,14 +146,14 @@ static void become_worker(const struct run *run, int results, int report)
 {
 	char heap[24], rows[24], memory[24], descriptor[24];
 
-	snprintf(heap, sizeof(heap), "%" PRIu64, run->heap);
-	snprintf(rows, sizeof(rows), "%" PRIu64, run->rows);
+	snprintf(heap, sizeof(heap), "%" PRIu64, run->work.heap);
+	snprintf(rows, sizeof(rows), "%" PRIu64, run->work.rows);
 	snprintf(memory, sizeof(memory), "%" PRIu64, run->memory);
 	snprintf(descriptor, sizeof(descriptor), "%d", report);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no run outlives the parent */
 	if (dup2(results, STDOUT_FILENO) < 0)
 		die("dup2: %s", strerror(errno));
-	execl("/proc/self/exe", program, "--worker", run_name(run), "--dpkg", run->dpkg, "--heap",
+	execl("/proc/self/exe", program, "--worker", run_name(run), "--dpkg", run->work.dpkg, "--heap",
 	      heap, "--rows", rows, "--memory", memory, "--report", descriptor, (char *)NULL);
 	die("/proc/self/exe: %s", strerror(errno));
 }
@@ -280,11 +280,11 @@ static void print_runs(const struct report *native, const struct report *paged)
 	const struct upage_stats *s = &paged->stats;
 
 	printf("  footprint    %.1f MiB: SQLite's heap at its highest, natively; %.1f MiB were"
-	       " tables\n", mib(native->highwater), mib(native->loaded));
+	       " tables\n", mib(native->work.highwater), mib(native->work.loaded));
 	/* not the option's N: UPAGE_OPTIONS may have set another size */
 	printf("  memory       %.1f MiB: footprint / %.1f; %" PRIu64 " frames of %" PRIu64
 	       " bytes for a heap of %.1f MiB\n", mib(paged->memory),
-	       (double)native->highwater / (double)paged->memory, s->frames, s->page_size,
+	       (double)native->work.highwater / (double)paged->memory, s->frames, s->page_size,
 	       mib(paged->heap_mapped));
 	printf("  faults       %" PRIu64 ": %" PRIu64 " zero fill, %" PRIu64 " major, %" PRIu64
 	       " soft, %" PRIu64 " write upgrade\n", s->faults, s->zero_fill, s->major, s->soft,
@@ -297,11 +297,11 @@ static void print_runs(const struct report *native, const struct report *paged)
 	       (double)paged->ns / (double)native->ns);
 }
 
-static void print_source(const struct run *run, const struct report *r)
+static void print_source(const struct work *work, const struct work_report *r)
 {
 	printf("SQLite in paged memory, compared with SQLite in the C library's\n");
 	printf("  source       %s: %" PRIu64 " packages, %" PRIu64 " dependencies, %" PRIu64
-	       " files\n", r->from_dpkg ? run->dpkg : "a walk of " WALK_ROOT, r->packages,
+	       " files\n", r->from_dpkg ? work->dpkg : "a walk of " WALK_ROOT, r->packages,
 	       r->depends, r->files);
 	printf("  data         %" PRIu64 " rows, %" PRIu64 " of them files; copies of the source: %"
 	       PRIu64 ", the last cut short\n", r->rows, r->file_rows, r->copies);
@@ -347,10 +347,10 @@ static int parent(const struct options *o)
 		printf("Results: %s and %s\n", native_file.name, paged_file.name);
 	if (!run_worker(&native_run, native_file.descriptor, &native, &native_resident))
 		return 1;
-	print_source(&native_run, &native);
+	print_source(&native_run.work, &native.work);
 	paged_run.paged = true;
-	paged_run.rows = native.file_rows;
-	paged_run.memory = native.highwater / o->fraction / MIB * MIB;
+	paged_run.work.rows = native.work.file_rows;
+	paged_run.memory = native.work.highwater / o->fraction / MIB * MIB;
 	if (paged_run.memory == 0)
 		paged_run.memory = MIB;
 	if (!run_worker(&paged_run, paged_file.descriptor, &paged, &resident))
@@ -444,15 +444,15 @@ static void parse_options(struct options *o, int argc, char **argv)
 		const char *name = option == '?' || option == ':' ? "" : long_options[index].name;
 
 		switch (option) {
-		case HEAP: o->run.heap = number(name, optarg, "KMG", MIB, 64 * KIB * MIB); break;
-		case QUICK: o->run.heap = 48 * MIB; break;
+		case HEAP: o->run.work.heap = number(name, optarg, "KMG", MIB, 64 * KIB * MIB); break;
+		case QUICK: o->run.work.heap = 48 * MIB; break;
 		case FRACTION: o->fraction = number(name, optarg, "", 2, 1024); break;
 		case KEEP: o->keep = true; break;
-		case DPKG: o->run.dpkg = optarg; break;
+		case DPKG: o->run.work.dpkg = optarg; break;
 		case HELP: help(); exit(0);
 		case WORKER: o->worker = true; o->run.paged = is_paged(optarg); break;
 		case REPORT: o->report = (int)number(name, optarg, "", 0, INT_MAX); break;
-		case ROWS: o->run.rows = number(name, optarg, "", 0, UINT64_MAX); break;
+		case ROWS: o->run.work.rows = number(name, optarg, "", 0, UINT64_MAX); break;
 		case MEMORY: o->run.memory = number(name, optarg, "", 0, UINT64_MAX); break;
 		case ':': usage_error("'%s' wants a value; " CHOICES, word);
 		default: usage_error("unknown option '%s'; " CHOICES, word);
@@ -465,7 +465,7 @@ static void parse_options(struct options *o, int argc, char **argv)
 int compare_runs(const char *program_name, work_function *work, int argc, char **argv)
 {
 	struct options options = {
-		.run = { .heap = 256 * MIB, .dpkg = "/var/lib/dpkg" },
+		.run.work = { .heap = 256 * MIB, .dpkg = "/var/lib/dpkg" },
 		.fraction = 4,
 		.report = -1,
 	};

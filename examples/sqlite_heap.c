@@ -120,25 +120,31 @@ static void replace_allocator(void)
 
 /* ---- The two runs ---------------------------------------------------------------------- */
 
-static void sample(struct report *report)
+static struct report *paged_report;
+
+static void sample(const struct work_report *work, uint64_t heap_bytes, const char *what)
 {
+	struct report *report = paged_report;
+
 	check(upage_stats_get(pool, &report->stats), "upage_stats_get");
 	if (report->stats.swap_slots > report->swap_peak)
 		report->swap_peak = report->stats.swap_slots;
 	if (upage_heap_mapped(heap) > report->heap_mapped)
 		report->heap_mapped = upage_heap_mapped(heap);
+	show_progress(work, heap_bytes, what);
 }
 
 static void work(const struct run *run, struct report *report)
 {
 	if (!run->paged) {
-		run_workload(run, report, NULL);
+		run_workload(&run->work, &report->work, show_progress);
 		return;
 	}
+	paged_report = report;
 	open_heap(run->memory, report);
 	replace_allocator();
-	run_workload(run, report, sample);
-	sample(report);
+	run_workload(&run->work, &report->work, sample);
+	sample(&report->work, 0, "closing");
 	close_heap();
 }
 

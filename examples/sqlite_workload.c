@@ -60,18 +60,17 @@ static void put_string(const char *text)
 struct database {
 	sqlite3 *db;
 	sqlite3_stmt *package, *depend, *file; /* INSERT statements */
-	const struct run *run;
-	struct report *report;
-	void (*sample)(struct report *report);
+	const struct work *work;
+	struct work_report *report;
+	work_progress *progress;
 	unsigned copy; /* of the source: the one that is being loaded */
 	bool full;
 };
 
-static void progress(struct database *d, const char *what)
+static void say(struct database *d, const char *what)
 {
-	if (d->sample)
-		d->sample(d->report);
-	show_progress(d->report, (uint64_t)sqlite3_memory_used(), what);
+	if (d->progress)
+		d->progress(d->report, (uint64_t)sqlite3_memory_used(), what);
 }
 
 static void check_sql(struct database *d, int result, const char *what)
@@ -167,10 +166,10 @@ static void add_depends(struct database *d, const char *package, const char *tex
 
 static bool is_full(const struct database *d)
 {
-	if (d->run->rows)
-		return d->report->file_rows >= d->run->rows;
+	if (d->work->rows)
+		return d->report->file_rows >= d->work->rows;
 	/* The indices, which come later, will make up somewhat more than the last fifth. */
-	return (uint64_t)sqlite3_memory_used() >= d->run->heap / 5 * 4;
+	return (uint64_t)sqlite3_memory_used() >= d->work->heap / 5 * 4;
 }
 
 static void add_file(struct database *d, const char *package, const char *real_path, uint64_t size)
@@ -202,7 +201,7 @@ static void add_file(struct database *d, const char *package, const char *real_p
 	d->report->file_rows++;
 	d->full = is_full(d);
 	if (d->report->rows % 16384 == 0)
-		progress(d, "loading");
+		say(d, "loading");
 }
 
 /* ---- Source: what dpkg has recorded ---------------------------------------------------- */
@@ -294,7 +293,7 @@ static void load_dpkg(struct database *d)
 	glob_t lists;
 	FILE *file;
 
-	snprintf(name, sizeof(name), "%s/status", d->run->dpkg);
+	snprintf(name, sizeof(name), "%s/status", d->work->dpkg);
 	file = fopen(name, "re");
 	if (!file)
 		die("%s: %s", name, strerror(errno));
@@ -302,7 +301,7 @@ static void load_dpkg(struct database *d)
 	fclose(file);
 
 	/* glob() sorts: rows come in the same order in every run */
-	snprintf(name, sizeof(name), "%s/info/*.list", d->run->dpkg);
+	snprintf(name, sizeof(name), "%s/info/*.list", d->work->dpkg);
 	if (glob(name, 0, NULL, &lists))
 		die("%s: no file matches", name);
 	for (size_t i = 0; i < lists.gl_pathc && !d->full; i++) {
@@ -383,7 +382,7 @@ static uint64_t walk(struct database *d, const char *path, const char *package)
 /* Repeats the source, as copies 0, 1, 2..., until the heap is as large as it is to be. */
 static void load(struct database *d)
 {
-	d->report->from_dpkg = dpkg_usable(d->run->dpkg);
+	d->report->from_dpkg = dpkg_usable(d->work->dpkg);
 	run_sql(d, "BEGIN");
 	for (d->copy = 0; !d->full; d->copy++) {
 		uint64_t before = d->report->file_rows;
@@ -393,7 +392,7 @@ static void load(struct database *d)
 		else
 			walk(d, WALK_ROOT, NULL);
 		if (d->report->file_rows == before)
-			die("neither %s nor " WALK_ROOT " has anything to load", d->run->dpkg);
+			die("neither %s nor " WALK_ROOT " has anything to load", d->work->dpkg);
 	}
 	run_sql(d, "COMMIT");
 	sqlite3_finalize(d->package);
@@ -525,19 +524,18 @@ static void answer(struct database *d, const struct query *query)
 	put_string(line);
 }
 
-void run_workload(const struct run *run, struct report *report,
-                  void (*sample)(struct report *report))
+void run_workload(const struct work *work, struct work_report *report, work_progress *progress)
 {
-	struct database d = { .run = run, .report = report, .sample = sample };
+	struct database d = { .work = work, .report = report, .progress = progress };
 
 	open_database(&d);
 	load(&d);
 	for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
-		progress(&d, queries[i].title);
+		say(&d, queries[i].title);
 		answer(&d, &queries[i]);
 	}
 	flush();
 	report->highwater = (uint64_t)sqlite3_memory_highwater(0);
-	progress(&d, "closing");
+	say(&d, "closing");
 	close_database(&d);
 }

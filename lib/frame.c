@@ -8,15 +8,18 @@ static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count);
 int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift)
 {
 	INVARIANT(frames >= 1 && frames <= FRAMES_MAX);
-	*table = (struct frame_table){ .page_shift = page_shift, .frames = frames };
+	*table = (struct frame_table){
+		.memory = -1, .copy = -1, .page_shift = page_shift, .frames = frames
+	};
 	for (unsigned order = 0; order < FRAME_ORDERS; order++)
 		table->list[order] = FRAME_NONE;
-	table->memory = host_memory_create(frames << page_shift);
-	if (table->memory < 0)
-		return table->memory;
+	int memory = host_memory_create(frames << page_shift);
+	int result = memory < 0 ? memory : host_keep(&table->memory, memory);
+	if (result < 0)
+		return result;
 	table->frame = host_metadata(frames * sizeof(struct frame));
 	if (table->frame == NULL) {
-		host_close(table->memory);
+		host_drop(&table->memory);
 		return UPAGE_ENOMEM;
 	}
 	/* A fresh table says FREE_BODY everywhere: only heads of runs are touched. */
@@ -28,7 +31,7 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 void frame_table_destroy(struct frame_table *table)
 {
 	host_metadata_release(table->frame, table->frames * sizeof(struct frame));
-	host_close(table->memory);
+	host_drop(&table->memory);
 }
 
 /* ---- Runs: the lock is held ---------------------------------------------------------- */
@@ -230,4 +233,52 @@ int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
 {
 	table->frame[pfn].stained = true;
 	return host_write(table->memory, buffer, frame_size(table), frame_offset(table, pfn));
+}
+
+/* ---- Copies for forks ------------------------------------------------------------------ */
+
+/* A pass over the frames that knows free runs by their heads: O(used frames and free runs). */
+static int copy_used(struct frame_table *table, int to)
+{
+	int result = 0;
+	for (uint64_t pfn = 0; pfn < table->frames && result == 0;) {
+		const struct frame *frame = &table->frame[pfn];
+		if (frame->state != FRAME_USED) {
+			INVARIANT(frame->state == FRAME_FREE_HEAD);
+			pfn += UINT64_C(1) << frame->order;
+			continue;
+		}
+		uint64_t first = pfn;
+		while (pfn < table->frames && table->frame[pfn].state == FRAME_USED)
+			pfn++;
+		result = host_copy(table->memory, to, frame_offset(table, first),
+		                   (size_t)(pfn - first) << table->page_shift);
+	}
+	return result;
+}
+
+int frame_copy_begin(struct frame_table *table)
+{
+	int memory = host_memory_create(table->frames << table->page_shift);
+	int result = memory < 0 ? memory : host_keep(&table->copy, memory);
+	if (result == 0)
+		result = copy_used(table, table->copy);
+	if (result < 0)
+		host_drop(&table->copy);
+	return result;
+}
+
+void frame_copy_end(struct frame_table *table, bool shared)
+{
+	if (shared)
+		host_abandon(&table->copy);
+	else
+		host_drop(&table->copy);
+}
+
+void frame_copy_adopt(struct frame_table *table, bool shared)
+{
+	host_exchange(&table->memory, &table->copy);
+	frame_copy_end(table, shared);
+	table->free_least = table->free;
 }

@@ -55,7 +55,8 @@ struct frame {
 };
 
 struct frame_table {
-	int memory;              /* the memfd           */
+	_Atomic int memory;      /* the memfd           */
+	_Atomic int copy;        /* around a fork: the child's memfd; else -1 */
 	unsigned page_shift;
 	uint64_t frames;
 	struct frame *frame;     /* [frames]            */
@@ -93,6 +94,13 @@ uint64_t frame_largest_run(struct frame_table *table);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);
+
+/* Around a fork, while nothing changes. A memory of the child's own, which has the content of all
+ * used frames: made before, and then let go in the parent and adopted in the child. @shared: the
+ * two have one table of descriptors. Return: 0, or the host's negated errno: there is no copy. */
+int frame_copy_begin(struct frame_table *table);
+void frame_copy_end(struct frame_table *table, bool shared);
+void frame_copy_adopt(struct frame_table *table, bool shared);
 
 static inline size_t frame_size(const struct frame_table *table)
 {

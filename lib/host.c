@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -17,6 +18,13 @@
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
+
+/* Of a file that is copied through memory. */
+#define COPY_PIECE ((size_t)256 << 10)
+
+/* Ours are the highest numbers under this, or under the program's own limit. */
+#define NUMBERS_END 4096
+#define NUMBERS_OURS 64
 
 #define RESERVATION (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
@@ -57,6 +65,12 @@ int host_release(void *base, size_t length)
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot)
 {
 	long result = map(page, length, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, memory, offset);
+	return is_failure(result) ? (int)result : 0;
+}
+
+int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot)
+{
+	long result = map(page, length, prot, MAP_SHARED | MAP_FIXED, memory, offset);
 	return is_failure(result) ? (int)result : 0;
 }
 
@@ -173,6 +187,219 @@ void host_close(int descriptor)
 	syscall_1(SYS_close, descriptor);
 }
 
+/* For what the host will not copy itself: not every kernel does between all file systems. */
+static int copy_through_memory(int from, int to, off_t offset, size_t length)
+{
+	void *buffer = host_metadata(COPY_PIECE);
+	if (buffer == NULL)
+		return -ENOMEM;
+	int result = 0;
+	while (length > 0 && result == 0) {
+		size_t part = length < COPY_PIECE ? length : COPY_PIECE;
+		ssize_t n = host_read_file(from, buffer, part, offset);
+		if (n > 0)
+			result = host_write(to, buffer, (size_t)n, offset);
+		else
+			result = (int)n;
+		if (n < (ssize_t)part)
+			break; /* the rest was never written */
+		offset += (off_t)part;
+		length -= part;
+	}
+	host_metadata_release(buffer, COPY_PIECE);
+	return result;
+}
+
+int host_copy(int from, int to, off_t offset, size_t length)
+{
+	int64_t in = offset, out = offset;
+	while (length > 0) {
+		long n = syscall_6(SYS_copy_file_range, from, (long)&in, to, (long)&out,
+		                   (long)length, 0);
+		if (n == -EINTR)
+			continue;
+		if (n == -ENOSPC || n == -EDQUOT || n == -EFBIG || n == -EIO || n == -ENOMEM)
+			return (int)n;
+		if (n <= 0)
+			return copy_through_memory(from, to, (off_t)in, length);
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+/* ---- Descriptors of the library's own -------------------------------------------------- */
+
+/* A slot of the table. Whoever changes a number makes it BUSY first; slots are never given
+ * back, so that a look needs no lock. */
+struct kept {
+	_Atomic int number; /* plus one; 0: the slot is free; KEPT_BUSY: it changes just now */
+	_Atomic(_Atomic int *) holder; /* NULL: nobody's here */
+};
+
+#define KEPT_BUSY (-1)
+
+static struct kept kept[HOST_DESCRIPTORS_MAX];
+static _Atomic unsigned kept_end; /* slots that were ever used */
+
+/* Where numbers are high, but not so high that the kernel's table of descriptors, which every
+ * fork copies, becomes large for it. */
+static int high_number(void)
+{
+	struct rlimit limit;
+	uint64_t end = 1024;
+	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0)
+		end = limit.rlim_cur;
+	if (end > NUMBERS_END)
+		end = NUMBERS_END;
+	return (int)(end > 2 * NUMBERS_OURS ? end - NUMBERS_OURS : end / 2);
+}
+
+static struct kept *kept_take(void)
+{
+	for (unsigned i = 0; i < HOST_DESCRIPTORS_MAX; i++) {
+		int number = 0;
+		if (!atomic_compare_exchange_strong(&kept[i].number, &number, KEPT_BUSY))
+			continue;
+		unsigned end = atomic_load(&kept_end);
+		while (end <= i && !atomic_compare_exchange_weak(&kept_end, &end, i + 1))
+			;
+		return &kept[i];
+	}
+	return NULL;
+}
+
+int host_keep(_Atomic int *holder, int descriptor)
+{
+	long high = syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_number());
+	if (high >= 0) { /* else it stays where it is: the program has taken all the others */
+		host_close(descriptor);
+		descriptor = (int)high;
+	}
+	struct kept *slot = kept_take();
+	if (slot == NULL) {
+		host_close(descriptor);
+		return -EMFILE;
+	}
+	atomic_store(holder, descriptor);
+	atomic_store(&slot->holder, holder);
+	atomic_store(&slot->number, descriptor + 1);
+	return 0;
+}
+
+/* Makes a slot busy. Return: its number, or -1: it has none. */
+static int kept_begin(struct kept *slot)
+{
+	int number = atomic_load(&slot->number);
+	for (;;) {
+		if (number == 0)
+			return -1;
+		if (number == KEPT_BUSY) {
+			host_yield();
+			number = atomic_load(&slot->number);
+		} else if (atomic_compare_exchange_weak(&slot->number, &number, KEPT_BUSY)) {
+			return number - 1;
+		}
+	}
+}
+
+static struct kept *kept_by(const _Atomic int *holder)
+{
+	unsigned end = atomic_load(&kept_end);
+	for (unsigned i = 0; i < end; i++)
+		if (atomic_load(&kept[i].holder) == holder)
+			return &kept[i];
+	return NULL;
+}
+
+void host_drop(_Atomic int *holder)
+{
+	struct kept *slot = atomic_load(holder) >= 0 ? kept_by(holder) : NULL;
+	if (slot == NULL)
+		return;
+	int descriptor = kept_begin(slot);
+	atomic_store(&slot->holder, NULL);
+	atomic_store(holder, -1);
+	host_close(descriptor);
+	atomic_store(&slot->number, 0);
+}
+
+void host_abandon(_Atomic int *holder)
+{
+	struct kept *slot = atomic_load(holder) >= 0 ? kept_by(holder) : NULL;
+	if (slot == NULL)
+		return;
+	int descriptor = kept_begin(slot);
+	atomic_store(&slot->holder, NULL);
+	atomic_store(holder, -1);
+	atomic_store(&slot->number, descriptor + 1);
+}
+
+void host_drop_abandoned(void)
+{
+	unsigned end = atomic_load(&kept_end);
+	for (unsigned i = 0; i < end; i++) {
+		int number = atomic_load(&kept[i].number);
+		if (number > 0 && atomic_load(&kept[i].holder) == NULL) {
+			host_close(number - 1);
+			atomic_store(&kept[i].number, 0);
+		}
+	}
+}
+
+void host_exchange(_Atomic int *a, _Atomic int *b)
+{
+	struct kept *of_a = atomic_load(a) >= 0 ? kept_by(a) : NULL;
+	struct kept *of_b = atomic_load(b) >= 0 ? kept_by(b) : NULL;
+	int number = atomic_load(a);
+	atomic_store(a, atomic_load(b));
+	atomic_store(b, number);
+	if (of_a != NULL)
+		atomic_store(&of_a->holder, b);
+	if (of_b != NULL)
+		atomic_store(&of_b->holder, a);
+}
+
+bool host_owns_descriptor(int descriptor)
+{
+	unsigned end = atomic_load(&kept_end);
+	for (unsigned i = 0; i < end && descriptor >= 0; i++)
+		if (atomic_load(&kept[i].number) == descriptor + 1)
+			return true;
+	return false;
+}
+
+int host_next_descriptor(int from)
+{
+	unsigned end = atomic_load(&kept_end);
+	int next = -1;
+	for (unsigned i = 0; i < end; i++) {
+		int number = atomic_load(&kept[i].number) - 1;
+		if (number >= 0 && number >= from && (next < 0 || number < next))
+			next = number;
+	}
+	return next;
+}
+
+int host_renumber(int descriptor)
+{
+	unsigned end = atomic_load(&kept_end);
+	for (unsigned i = 0; i < end && descriptor >= 0; i++) {
+		struct kept *slot = &kept[i];
+		int number = descriptor + 1;
+		if (!atomic_compare_exchange_strong(&slot->number, &number, KEPT_BUSY))
+			continue;
+		_Atomic int *holder = atomic_load(&slot->holder);
+		long other = -EBADF;
+		if (holder != NULL)
+			other = syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_number());
+		if (other >= 0)
+			atomic_store(holder, (int)other);
+		atomic_store(&slot->number, other >= 0 ? (int)other + 1 : descriptor + 1);
+		return other >= 0 ? 0 : (int)other;
+	}
+	return -EBADF;
+}
+
 /* ---- Metadata ------------------------------------------------------------------------ */
 
 void *host_metadata(size_t bytes)
@@ -195,6 +422,13 @@ void host_metadata_release(void *memory, size_t bytes)
 size_t host_metadata_bytes(void)
 {
 	return atomic_load(&metadata_bytes);
+}
+
+void *host_shared(size_t bytes)
+{
+	long result = map(0, round_up(bytes, HOST_PAGE_SIZE), PROT_READ | PROT_WRITE,
+	                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return is_failure(result) ? NULL : (void *)result;
 }
 
 _Atomic uint64_t *host_fork_word(void)
@@ -273,4 +507,20 @@ void host_yield(void)
 int host_thread_id(void)
 {
 	return (int)syscall_6(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+bool host_has_threads(void)
+{
+	/* A directory has two links and one for each thread in it. */
+	struct stat status;
+	long result = syscall_4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &status, 0);
+	return result < 0 || status.st_nlink != 3;
+}
+
+_Noreturn void host_die(void)
+{
+	for (;;) {
+		syscall_2(SYS_kill, syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0), SIGKILL);
+		syscall_1(SYS_exit_group, 128 + SIGKILL);
+	}
 }

@@ -19,6 +19,7 @@
 #define UPAGE_HOST_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -32,6 +33,8 @@ int host_release(void *base, size_t length);
 /* Show frames, hide them, change what may be done with them. */
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_hide(uintptr_t page, size_t length);
+/* The same as the first, but the host finds the frames when they are referenced. */
+int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_protect(uintptr_t page, size_t length, int prot);
 
 /* Physical memory: a memfd of @bytes. Return: its descriptor, or a negated errno value. */
@@ -51,10 +54,51 @@ int host_sync(int descriptor);
 int64_t host_file_size(int descriptor);
 void host_close(int descriptor);
 
+/* The same bytes of another file; where the file system can share them, it does. Only before
+ * the child of a fork is made: it may map memory for a while. */
+int host_copy(int from, int to, off_t offset, size_t length);
+
+/* ---- Descriptors of the library's own ----
+ *
+ * They live beside the program's, in one table of the process, and should never be noticed:
+ * each is moved to a high number, out of the way of programs that count on low ones, and is
+ * known by its number (for whoever stands before close(2)) and by its holder, the word that
+ * everyone takes the number from, so that it can be given another number later. */
+#define HOST_DESCRIPTORS_MAX 4096
+
+/* @descriptor, moved up, is from now on in *@holder. Return: 0, or -EMFILE: it is closed. */
+int host_keep(_Atomic int *holder, int descriptor);
+
+/* Closes it, if there is one; *@holder is -1 then. */
+void host_drop(_Atomic int *holder);
+
+/* The same in a process whose table of descriptors is another's too, who still needs it: it
+ * stays open, and is nobody's here. */
+void host_abandon(_Atomic int *holder);
+
+/* Closes those that are nobody's: in a child that has a table of its own again. */
+void host_drop_abandoned(void);
+
+/* Two holders exchange what they hold. */
+void host_exchange(_Atomic int *a, _Atomic int *b);
+
+bool host_owns_descriptor(int descriptor);
+
+/* The lowest of ours that is not under @from, or -1. */
+int host_next_descriptor(int from);
+
+/* Gives one of ours another number. The old one stays open, for threads that have read it from
+ * the holder already; the caller closes it when there can be none. One call at a time.
+ * Return: 0, or -EBADF (not ours, or nobody's here), or the host's error. */
+int host_renumber(int descriptor);
+
 /* The library's own memory: zeroed, taken from the machine as it is touched. NULL: none. */
 void *host_metadata(size_t bytes);
 void host_metadata_release(void *memory, size_t bytes);
 size_t host_metadata_bytes(void); /* set up now, touched or not */
+
+/* Memory that children of a fork share: zeroed; ended by host_release(). NULL: none. */
+void *host_shared(size_t bytes);
 
 /* A word that is not 0, and not what it is in any other process, until the process forks; in
  * the child it is 0 before any of its code runs, until the child asks for it. NULL: no memory. */
@@ -70,5 +114,11 @@ uint64_t host_nanoseconds(void);
 
 void host_yield(void);
 int host_thread_id(void);
+
+/* Whether the process has other threads than the caller, or may have. */
+bool host_has_threads(void);
+
+/* The end, at once and without a word: for when going on would harm another process. */
+_Noreturn void host_die(void);
 
 #endif

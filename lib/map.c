@@ -292,6 +292,24 @@ static int order_action(upage_space *space, uintptr_t start, uintptr_t end, int 
 	return 0;
 }
 
+static int visit_page_out(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                          void *argument)
+{
+	int *failure = argument;
+	int result = pager_page_out(space->pool, ptes, count, address);
+	if (*failure == 0)
+		*failure = result;
+	return 0;
+}
+
+static int page_out_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	int failure = 0;
+	(void)argument;
+	space_each_run(space, start, end, visit_page_out, &failure);
+	return failure;
+}
+
 static int drop_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
 {
 	(void)argument;
@@ -329,6 +347,8 @@ PUBLIC int upage_advise(upage_space *space, void *address, size_t length, enum u
 		return with_range(space, address, length, need_action, 0);
 	case UPAGE_DONTNEED:
 		return with_range(space, address, length, drop_action, 0);
+	case UPAGE_PAGEOUT:
+		return with_range(space, address, length, page_out_action, 0);
 	}
 	return UPAGE_EINVAL;
 }
@@ -392,8 +412,11 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 	signal_mask saved = signals_block();
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		result = pin_one(space, at, prot);
-		if (result < 0)
+		if (result < 0) {
+			rwlock_read(&space->lock); /* a fork must not find an entry locked */
 			unpin_range(space, start, at);
+			rwlock_read_release(&space->lock);
+		}
 	}
 	signals_set(saved);
 	return result;

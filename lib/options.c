@@ -30,6 +30,8 @@ static const struct option {
 	{ "seed", KIND_NUMBER, FIELD(seed), "a number" },
 	{ "stats", KIND_FLAG, FIELD(stats), "no value" },
 	{ "stats-json", KIND_TEXT, FIELD(stats_json), "the name of a file" },
+	{ "intercept", KIND_TEXT, FIELD(intercept), "on or off" },
+	{ "adopt-data", KIND_FLAG, FIELD(adopt_data), "no value" },
 #undef FIELD
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -133,7 +135,7 @@ int options_word(struct upage_config *config, const char *word)
 			              option->name, option->value);
 		return 0;
 	}
-	char names[160];
+	char names[200];
 	option_names(names, sizeof(names));
 	return refuse(config, UPAGE_EOPTION, "unknown option '%.60s'; there are %s", word, names);
 }
@@ -163,6 +165,9 @@ static int check_values(struct upage_config *config)
 	if (!is_one_of(config->mapping, "auto", "remap"))
 		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto and remap",
 		              config->mapping);
+	if (!is_one_of(config->intercept, "on", "off"))
+		return refuse(config, UPAGE_EOPTION, "intercept=%s: there are on and off",
+		              config->intercept);
 	if (config->mapping_budget != 0 && config->mapping_budget < MAPPING_BUDGET_MIN)
 		return refuse(config, UPAGE_EOPTION, "mapping-budget=%llu: it must be at least %d",
 		              (unsigned long long)config->mapping_budget, MAPPING_BUDGET_MIN);

@@ -4,6 +4,7 @@
 #include "host.h"
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
+#define UNCOVER_LEAST 8 /* a run that is worth a call, which its pages may not need */
 #define WAIT_LIMIT_NS UINT64_C(10000000000) /* for frames that others are about to free */
 
 static size_t page_size(const struct upage_pool *pool)
@@ -310,7 +311,7 @@ static int write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot)
 	}
 	buffer_give(pool, buffer);
 	if (written)
-		stats_count(&pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS);
+		stats_count(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS);
 	return result;
 }
 
@@ -327,17 +328,12 @@ static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, str
 	return slot != SWAP_NONE ? slot : slot_reclaim(pool, pfn, search);
 }
 
-/* Takes frame @pfn from its page. Return: whether it could; else the page is resident as
- * before, but perhaps hidden, and *search says what stood in the way. */
-static bool evict_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
+/* Takes the frame of a page whose PTE is locked, and unlocks it. Return: whether it could; else
+ * the page is resident as before, but perhaps hidden, and *search says what stood in the way. */
+static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, struct search *search)
 {
+	uint32_t pfn = (uint32_t)pte_number(value);
 	struct frame *frame = &pool->frames.frame[pfn];
-	pte_t *pte;
-	uint64_t value;
-	if (!frame_trylock(pool, pfn, &pte, &value)) {
-		search->busy = true;
-		return false;
-	}
 	if (frame->pins > 0) {
 		pte_unlock(pte, value);
 		return false;
@@ -365,9 +361,20 @@ static bool evict_frame(struct upage_pool *pool, uint32_t pfn, struct search *se
 	frame->references = 0;
 	atomic_store(&frame->pte, NULL);
 	replace_remove(&pool->replace, pfn);
-	stats_count(&pool->stats, COUNT_EVICTIONS);
+	stats_count(pool->stats, COUNT_EVICTIONS);
 	pte_unlock(pte, pte_evicted(slot));
 	return true;
+}
+
+/* Takes frame @pfn from its page, if nobody else works on that. */
+static bool evict_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
+{
+	pte_t *pte;
+	uint64_t value;
+	if (frame_trylock(pool, pfn, &pte, &value))
+		return evict_locked(pool, pte, value, search);
+	search->busy = true;
+	return false;
 }
 
 /* Asks the policy until a candidate's frame could be taken, or each was offered. */
@@ -498,7 +505,7 @@ static int page_pin(struct upage_pool *pool, uint32_t pfn)
 		return UPAGE_EPINS;
 	}
 	frame->pins++;
-	stats_count(&pool->stats, COUNT_PINNED_PAGES);
+	stats_count(pool->stats, COUNT_PINNED_PAGES);
 	return 0;
 }
 
@@ -536,7 +543,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		result = page_show(pool, page, &shown, access_to_give(page, after));
 		if (result == 0) {
 			if (value & PTE_PREFETCHED)
-				stats_count(&pool->stats, COUNT_PREFETCH_USED);
+				stats_count(pool->stats, COUNT_PREFETCH_USED);
 			value = shown;
 			if (counter == COUNT_SOFT)
 				replace_touch(&pool->replace, pte_number(value));
@@ -545,7 +552,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 	if (result == 0 && pin)
 		result = page_pin(pool, (uint32_t)pte_number(value));
 	if (result == 0)
-		stats_count(&pool->stats, counter);
+		stats_count(pool->stats, counter);
 	if (kind != NULL)
 		*kind = counter;
 	atomic_fetch_add_explicit(&pool->placed, 1, memory_order_relaxed);
@@ -562,7 +569,7 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 		room = pfn != FRAME_NONE;
 		if (room && page_place(pool, page, &value, pfn) == 0) {
 			value |= PTE_PREFETCHED;
-			stats_count(&pool->stats, COUNT_PREFETCHED);
+			stats_count(pool->stats, COUNT_PREFETCHED);
 		}
 	}
 	pte_unlock(page->pte, value);
@@ -631,6 +638,38 @@ static size_t lock_run(pte_t *ptes, size_t count, uint64_t *values)
 	return n;
 }
 
+/* Whether a page is shown, and may be hidden: the kernel may be using what is pinned. */
+static bool may_hide(const struct upage_pool *pool, uint64_t value)
+{
+	return (value & PTE_ACCESS) && pool->frames.frame[pte_number(value)].pins == 0;
+}
+
+/* Hides those of @count locked pages that may be: as few calls as there are stretches without a
+ * pinned page. @values: kept as the entries are. */
+static int hide_locked(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                       uintptr_t address)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!may_hide(pool, values[i]))
+			continue;
+		size_t first = i, end = i + 1;
+		for (; i < count && (!(values[i] & PTE_ACCESS) || may_hide(pool, values[i])); i++)
+			end = values[i] & PTE_ACCESS ? i + 1 : end;
+		mappings_make_room(pool);
+		int result = host_hide(address + first * page_size(pool),
+		                       (end - first) * page_size(pool));
+		if (result < 0)
+			return result;
+		for (size_t k = first; k < end; k++) {
+			uint64_t after = values[k] & ~(uint64_t)PTE_ACCESS;
+			if (after != values[k])
+				record(pool, &ptes[k], values[k], after);
+			values[k] = after;
+		}
+	}
+	return 0;
+}
+
 int pager_hide(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
 {
 	uint64_t values[RANGE_BATCH];
@@ -643,25 +682,37 @@ int pager_hide(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t add
 			pte_wait(&ptes[done]);
 			continue;
 		}
-		size_t first = n, end = 0;
-		for (size_t i = 0; i < n; i++) {
-			if (!(values[i] & PTE_ACCESS))
-				continue;
-			first = first < i ? first : i;
-			end = i + 1;
-		}
-		uintptr_t start = address + (done + first) * page_size(pool);
-		if (end > first)
-			result = host_hide(start, (end - first) * page_size(pool));
-		for (size_t i = 0; i < n; i++) {
-			uint64_t after = values[i] & ~(uint64_t)PTE_ACCESS;
-			if (values[i] == 0)
-				continue;
-			if (result == 0 && after != values[i])
-				record(pool, &ptes[done + i], values[i], after);
-			pte_unlock(&ptes[done + i], result == 0 ? after : values[i]);
-		}
+		result = hide_locked(pool, ptes + done, values, n,
+		                     address + done * page_size(pool));
+		for (size_t i = 0; i < n; i++)
+			if (values[i] != 0)
+				pte_unlock(&ptes[done + i], values[i]);
 		done += n;
+	}
+	return result;
+}
+
+void pager_wait(pte_t *ptes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		while (atomic_load(&ptes[i]) & PTE_LOCKED)
+			pte_wait(&ptes[i]);
+}
+
+int pager_page_out(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+{
+	int result = pager_hide(pool, ptes, count, address);
+	for (size_t i = 0; i < count; i++) {
+		if ((atomic_load(&ptes[i]) & (PTE_PRESENT | PTE_LOCKED)) == 0)
+			continue;
+		struct search search = { .busy = false };
+		uint64_t value = pte_lock(&ptes[i]);
+		if (!(value & PTE_PRESENT))
+			pte_unlock(&ptes[i], value);
+		else if (evict_locked(pool, &ptes[i], value, &search))
+			frame_free(&pool->frames, (uint32_t)pte_number(value), 1);
+		if (result == 0)
+			result = search.failure;
 	}
 	return result;
 }
@@ -741,4 +792,58 @@ void pager_uncommit(struct upage_pool *pool, uint64_t pages)
 {
 	INVARIANT(atomic_load(&pool->committed) >= pages);
 	atomic_fetch_sub(&pool->committed, pages);
+}
+
+/* ---- Forks ------------------------------------------------------------------------------ */
+
+/* Pages from @i on that one call shows: the same access, frames beside each other. */
+static size_t shown_run(pte_t *ptes, size_t i, size_t count)
+{
+	size_t end = i + 1;
+	while (end < count && host_joins(atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
+		end++;
+	return end - i;
+}
+
+static bool any_is_pinned(const struct upage_pool *pool, uint64_t value, size_t count)
+{
+	const struct frame *frame = &pool->frames.frame[pte_number(value)];
+	for (size_t i = 0; i < count && atomic_load(&pool->pinned) > 0; i++)
+		if (frame[i].pins > 0)
+			return true;
+	return false;
+}
+
+int pager_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+{
+	int result = 0;
+	for (size_t i = 0, end; i < count && result == 0; i = end) {
+		for (end = i + 1; end < count && may_hide(pool, atomic_load(&ptes[i])) &&
+		                  may_hide(pool, atomic_load(&ptes[end]));)
+			end++;
+		if (may_hide(pool, atomic_load(&ptes[i])))
+			result = host_hide(address + i * page_size(pool), (end - i) * page_size(pool));
+	}
+	return result;
+}
+
+void pager_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+{
+	for (size_t i = 0, run; i < count; i += run) {
+		uint64_t value = atomic_load(&ptes[i]);
+		run = 1;
+		if (!(value & PTE_ACCESS))
+			continue;
+		run = shown_run(ptes, i, count);
+		if ((run >= UNCOVER_LEAST || any_is_pinned(pool, value, run)) &&
+		    host_show_lazily(pool->frames.memory, address + i * page_size(pool),
+		                     frame_offset(&pool->frames, pte_number(value)),
+		                     run * page_size(pool), pte_prot(value)) == 0)
+			continue;
+		for (size_t k = i; k < i + run; k++)
+			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
+		host_hide(address + i * page_size(pool), run * page_size(pool));
+	}
+	for (size_t i = 0; i < count; i++)
+		pool->mappings += pager_seams_owned(&ptes[i], atomic_load(&ptes[i]));
 }

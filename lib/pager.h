@@ -44,7 +44,8 @@ struct upage_pool {
 	struct swap *swap;
 	struct table_memory tables;
 	struct buffers buffers;
-	struct stats stats;
+	struct stats *stats;            /* in the record of this process: report.c       */
+	struct report *report;
 	_Atomic uint64_t pinned;        /* frames with pins                              */
 	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */
 	_Atomic uint64_t mappings;      /* of spaces: an upper bound                     */
@@ -56,10 +57,11 @@ struct upage_pool {
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
 	_Atomic uint32_t spaces;        /* that use this pool                            */
-	int process;                    /* that made it                                  */
-	uint64_t born;                  /* host_nanoseconds()                            */
+	uint64_t process;               /* that it belongs to, by host_fork_word()       */
+	bool frozen;                    /* around a fork: its locks are held for it      */
+	bool copied;                    /* around a fork: there is a copy for the child  */
 	struct upage_config config;
-	struct upage_pool *next;        /* of all pools: pool.c                          */
+	struct upage_pool *next;        /* of all pools: pool_fork.c                     */
 };
 
 /* A page as its mapping has it; the PTE is locked. */
@@ -96,13 +98,20 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
  * Return: whether there was a free frame. Unlocks the page. */
 bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t value);
 
-/* Release one pin. Return: 0, or UPAGE_EINVAL if there is none. */
+/* Release one pin. The space's lock is held. Return: 0, or UPAGE_EINVAL if there is none. */
 int pager_unpin(struct upage_pool *pool, pte_t *pte);
 bool pager_is_pinned(struct upage_pool *pool, pte_t *pte);
 
-/* @count PTEs beside each other, of the pages from @address on: no page stays shown. Waits for
- * work under way on them. Return: 0, or a host's error (all content is there still). */
+/* @count PTEs beside each other, of the pages from @address on: no page stays shown but pinned
+ * ones. Waits for work under way on them. Return: 0, or a host's error (all content is there). */
 int pager_hide(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+
+/* Waits for work under way on them. */
+void pager_wait(pte_t *ptes, size_t count);
+
+/* Evicts all but pinned ones: their frames are free. Return: the first failure to save a page,
+ * which stays. */
+int pager_page_out(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
 
 /* They become empty: frames, slots and content are given up. All were hidden by pager_hide(),
  * and no fault could come since. Cannot fail. */
@@ -117,6 +126,13 @@ int pager_sync(struct upage_pool *pool, const struct page *page);
 /* Of the seams between host mappings that a shown page has, those that count as its own when
  * all pages are gone through: the left one, and the right one if nothing is shown there. */
 unsigned pager_seams_owned(pte_t *pte, uint64_t value);
+
+/* Around a fork, while nobody works on any page: hides what is shown, but pinned pages, though
+ * entries say that it is; and then makes it so again, in the parent or the child, as far as
+ * that takes few calls (else pages are hidden, and the entries say that), and counts mappings,
+ * from where pool->mappings stands. Return: 0, or the host's error. */
+int pager_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+void pager_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
 
 /* Promises room for private pages that may be written. With a limit to swap, no more is promised
  * than frames and slots can hold (one slot is for the page that makes room for another), so that

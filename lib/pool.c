@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pool.c - a physical memory: its parts put together, its statistics, its end
+ * pool.c - a physical memory: its parts put together, and its end
  *
  * The struct is the pager's (pager.h); this file makes and ends it.
  *
- * Locking: `pools_lock` guards the list of pools and the first installation of the trap.
- * Signal context: upage_stats_get alone.
+ * Locking: pools_lock (pool_fork.h) guards the list of pools and the first installation of the
+ * trap.
+ * Signal context: no.
  */
 #include "pager.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +18,11 @@
 
 #include "host.h"
 #include "options.h"
-#include "print.h"
+#include "pool_fork.h"
+#include "report.h"
 #include "signals.h"
 #include "space.h"
 #include "trap.h"
-
-static struct lock pools_lock;
-static upage_pool *pools; /* all of this process, newest first */
 
 /* ---- Making ---------------------------------------------------------------------------- */
 
@@ -48,7 +46,10 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	unsigned page_shift = log2_floor(config->page_size);
 	const struct replace_ops *policy = replace_by_name(config->policy);
 	uint64_t frames = config->memory >> page_shift;
+	const _Atomic uint64_t *word = host_fork_word();
 	const char *path;
+	if (word == NULL)
+		return UPAGE_ENOMEM;
 	int result = swap_create(&pool->swap, swap_path(config), config->swap_size, page_shift, &path);
 	if (result < 0) {
 		snprintf(config->message, sizeof(config->message),
@@ -78,72 +79,23 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	pool->buffers.free = UINT64_MAX;
 	replace_init(&pool->replace, policy, state, frames, config->seed);
 	table_memory_init(&pool->tables, host_metadata, host_metadata_release);
-	stats_init(&pool->stats);
 	pool->mappings = 1;
 	pool->mapping_budget_whole =
 	        config->mapping_budget != 0 ? config->mapping_budget : host_mapping_budget();
 	pool->mapping_budget = pool->mapping_budget_whole;
-	pool->process = getpid();
-	pool->born = host_nanoseconds();
+	pool->process = atomic_load(word);
 	pool->config = *config;
 	return 0;
 }
 
-static void write_statistics(upage_pool *pool)
+static void pool_release(upage_pool *pool)
 {
-	if (pool->config.stats)
-		upage_stats_print(pool, 2);
-	if (pool->config.stats_json[0] != '\0') {
-		int result = upage_stats_json(pool, pool->config.stats_json);
-		if (result < 0)
-			fprintf(stderr, "upage: stats-json=%s: %s\n", pool->config.stats_json,
-			        upage_strerror(result));
-	}
-}
-
-/* Pools that the program never destroyed. A child of a fork leaves its parent's alone. */
-static void write_all_statistics(void)
-{
-	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
-		if (pool->process == getpid())
-			write_statistics(pool);
-}
-
-/* Whatever other threads are at, the child gets the tables that all pools share in order. What
- * belongs to one pool or space is the parent's, and is not used again. */
-static signal_mask fork_mask;
-
-static void fork_begin(void)
-{
-	signal_mask mask = signals_block();
-	lock_acquire(&pools_lock);
-	space_fork_begin();
-	backing_fork_begin();
-	signals_fork_begin();
-	fork_mask = mask; /* one fork at a time: we hold pools_lock */
-}
-
-static void fork_end(void)
-{
-	signal_mask mask = fork_mask;
-	signals_fork_end();
-	backing_fork_end();
-	space_fork_end();
-	lock_release(&pools_lock);
-	signals_set(mask);
-}
-
-static void fork_end_in_child(void)
-{
-	space_hide_all();
-	fork_end();
-}
-
-/* Before the heap's jemalloc registers its own: handlers run last to first before a fork, so
- * that it takes its locks first, as a thread does that allocates and comes to ours from there. */
-__attribute__((constructor(101))) static void register_fork(void)
-{
-	pthread_atfork(fork_begin, fork_end, fork_end_in_child);
+	host_metadata_release(pool->buffers.memory, buffers_bytes(pool));
+	host_metadata_release(pool->replace.state, replace_bytes(pool));
+	table_memory_destroy(&pool->tables);
+	frame_table_destroy(&pool->frames);
+	swap_destroy(pool->swap);
+	host_metadata_release(pool, sizeof(*pool));
 }
 
 static int install(void)
@@ -153,7 +105,7 @@ static int install(void)
 		return 0;
 	int result = trap_install();
 	if (result == 0) {
-		atexit(write_all_statistics);
+		atexit(report_exit);
 		installed = true;
 	}
 	return result;
@@ -172,11 +124,15 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		host_metadata_release(pool, sizeof(*pool));
 		return result;
 	}
+	result = report_open(pool);
+	if (result < 0) {
+		pool_release(pool);
+		return result;
+	}
 	signal_mask mask = signals_block();
 	lock_acquire(&pools_lock);
 	result = install();
-	pool->next = pools;
-	pools = pool;
+	pool_list_add(pool);
 	lock_release(&pools_lock);
 	signals_set(mask);
 	if (result < 0) {
@@ -216,24 +172,9 @@ PUBLIC int upage_pool_destroy(upage_pool *pool)
 		return 0;
 	if (atomic_load(&pool->spaces) > 0)
 		return UPAGE_EBUSY;
-	if (pool->process == getpid())
-		write_statistics(pool);
-	signal_mask mask = signals_block();
-	lock_acquire(&pools_lock);
-	for (upage_pool **link = &pools; *link != NULL; link = &(*link)->next) {
-		if (*link == pool) {
-			*link = pool->next;
-			break;
-		}
-	}
-	lock_release(&pools_lock);
-	signals_set(mask);
-	host_metadata_release(pool->buffers.memory, buffers_bytes(pool));
-	host_metadata_release(pool->replace.state, replace_bytes(pool));
-	table_memory_destroy(&pool->tables);
-	frame_table_destroy(&pool->frames);
-	swap_destroy(pool->swap);
-	host_metadata_release(pool, sizeof(*pool));
+	report_close(pool);
+	pool_list_remove(pool);
+	pool_release(pool);
 	return 0;
 }
 
@@ -282,101 +223,4 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 PUBLIC size_t upage_pool_page_size(const upage_pool *pool)
 {
 	return frame_size(&pool->frames);
-}
-
-/* ---- Statistics ------------------------------------------------------------------------- */
-
-PUBLIC int upage_stats_get(upage_pool *pool, struct upage_stats *out)
-{
-	if (pool == NULL || out == NULL || out->size == 0)
-		return UPAGE_EINVAL;
-	struct upage_stats stats = { .size = out->size };
-	stats_read(&pool->stats, &stats);
-	stats.page_size = frame_size(&pool->frames);
-	stats.frames = pool->frames.frames;
-	stats.frames_peak = pool->frames.frames - pool->frames.free_least;
-	stats.frames_free = atomic_load(&pool->frames.free);
-	stats.frames_pinned = atomic_load(&pool->pinned);
-	stats.table_bytes = pool->tables.bytes;
-	stats.metadata_bytes = pool->frames.frames * sizeof(struct frame) + replace_bytes(pool) +
-	                       buffers_bytes(pool);
-	stats.host_mappings = atomic_load(&pool->mappings);
-	stats.host_mappings_peak = pool->mappings_peak;
-	stats.mapping_budget = atomic_load(&pool->mapping_budget);
-	signal_mask mask = signals_block();
-	stats.largest_free_run = frame_largest_run(&pool->frames);
-	stats.swap_slots = swap_used(pool->swap);
-	signals_set(mask);
-	memcpy(out, &stats, out->size < sizeof(stats) ? out->size : sizeof(stats));
-	return 0;
-}
-
-static void label(upage_pool *pool, struct stats_labels *labels)
-{
-	*labels = (struct stats_labels){
-		.program = program_invocation_short_name,
-		.scheme = "paging",
-		.policy = pool->replace.ops->name,
-		.store = pool->config.store[0] != '\0' ? pool->config.store : "file",
-		.wall_seconds = (double)(host_nanoseconds() - pool->born) / 1e9,
-	};
-}
-
-static int write_text(int descriptor, const char *text, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = write(descriptor, text, length);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
-
-typedef size_t formatter(const struct upage_stats *, const struct stats_labels *, char *, size_t);
-
-static int write_stats(upage_pool *pool, formatter *format, int descriptor)
-{
-	char text[4096];
-	struct stats_labels labels;
-	struct upage_stats stats = { .size = sizeof(stats) };
-	int saved = errno;
-	upage_stats_get(pool, &stats);
-	label(pool, &labels);
-	int result = write_text(descriptor, text, format(&stats, &labels, text, sizeof(text)));
-	errno = saved;
-	return result;
-}
-
-PUBLIC int upage_stats_print(upage_pool *pool, int descriptor)
-{
-	return pool != NULL ? write_stats(pool, stats_table, descriptor) : UPAGE_EINVAL;
-}
-
-/* "%p" becomes the process id. */
-static void expand_path(const char *path, char *out, size_t size)
-{
-	const char *p = strstr(path, "%p");
-	if (p == NULL)
-		snprintf(out, size, "%s", path);
-	else
-		snprintf(out, size, "%.*s%d%s", (int)(p - path), path, getpid(), p + 2);
-}
-
-PUBLIC int upage_stats_json(upage_pool *pool, const char *path)
-{
-	char expanded[4096];
-	if (pool == NULL || path == NULL)
-		return UPAGE_EINVAL;
-	expand_path(path, expanded, sizeof(expanded));
-	int saved = errno;
-	int descriptor = open(expanded, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	int result = descriptor < 0 ? -errno : write_stats(pool, stats_json, descriptor);
-	if (descriptor >= 0)
-		close(descriptor);
-	errno = saved;
-	return result;
 }

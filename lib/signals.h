@@ -3,7 +3,7 @@
  * signals.h - signal masks without the C library, and the program's own SIGSEGV action
  *
  * The process's SIGSEGV action is the trap's. What the program asks for SIGSEGV is kept here
- * and carried out by the trap: this library's sigaction() and signal() stand before the C
+ * and carried out by the trap: sigaction() and signal() of interpose.c stand before the C
  * library's and pass on all other signals. A reference to an evicted page must trap whatever
  * the program is doing, so SIGSEGV is also left out of the masks that it sets with
  * sigprocmask() and pthread_sigmask(), and of those of its handlers.
@@ -26,22 +26,37 @@ typedef uint64_t signal_mask;
 signal_mask signals_block(void);
 void signals_set(signal_mask mask);
 
-/* The C library's own sigaction: for whoever installs the trap. */
-int signals_host_action(int number, const struct sigaction *action, struct sigaction *old);
+/* The kernel's struct sigaction, on both machines. */
+struct host_action {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	signal_mask mask;
+};
 
-/* From now on SIGSEGV is the trap's, and the program's own action is @before. */
-void signals_take_over(const struct sigaction *before);
+void signals_get_action(int number, struct host_action *action);
+void signals_set_action(int number, const struct host_action *action);
+
+/* A handler of ours: on the alternate stack, with the kernel's form of @mask blocked. The C
+ * library's masks leave out 32 and 33, by which it cancels threads: one cancelled in a page
+ * fault would leave its page locked. */
+typedef void signals_handler(int, siginfo_t *, void *);
+void signals_install(int number, signals_handler *handler, unsigned long flags, signal_mask mask);
+
+/* From now on SIGSEGV is the trap's, and the program's own action is @before. With system calls
+ * intercepted it is handed back: the guest layer keeps it with those for all other signals. */
+void signals_take_over(const struct host_action *before);
+bool signals_are_taken_over(void);
+void signals_hand_back(struct host_action *action);
+bool signals_are_handed_back(void);
 
 /* The program's action for SIGSEGV; one with SA_RESETHAND is the default afterwards. */
-void signals_program_action(struct sigaction *action);
+void signals_program_action(struct host_action *action);
+void signals_exchange_program_action(const struct host_action *action, struct host_action *old);
 
 /* Around a fork, so that the child gets the program's action whole. */
 void signals_fork_begin(void);
 void signals_fork_end(void);
-
-/* Blocks, while the front runs, the signals too that the C library's masks leave out (32 and 33,
- * by which it cancels threads: one cancelled in a page fault would leave its page locked). */
-void signals_block_all_in_handler(int number);
 
 /**
  * signals_force - a signal for this thread, as the kernel sends one for a reference

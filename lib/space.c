@@ -29,6 +29,20 @@ upage_space *space_find(uintptr_t address)
 	return NULL;
 }
 
+upage_space *space_find_next(uintptr_t address)
+{
+	unsigned count = atomic_load(&space_count);
+	upage_space *next = NULL;
+	for (unsigned i = 0; i < count; i++) {
+		upage_space *space = atomic_load(&spaces[i]);
+		uintptr_t base = atomic_load(&space->base);
+		if (base != 0 && (address < base || address - base < atomic_load(&space->length)) &&
+		    (next == NULL || base < next->base))
+			next = space;
+	}
+	return next;
+}
+
 bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uintptr_t *end)
 {
 	rwlock_read(&space->lock);
@@ -97,7 +111,7 @@ static void read_ahead(upage_space *space, uintptr_t address)
 
 enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure)
 {
-	struct stats *stats = &space->pool->stats;
+	struct stats *stats = space->pool->stats;
 	struct page page;
 	uint64_t value;
 	enum upage_advice advice;
@@ -447,23 +461,142 @@ bool space_is_lost(const upage_space *space)
 	return atomic_load(fork_word) != space->process;
 }
 
+/* ---- Forks ------------------------------------------------------------------------------- */
+
+static int visit_wait(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                      void *argument)
+{
+	(void)space, (void)address, (void)argument;
+	pager_wait(ptes, count);
+	return 0;
+}
+
+static int visit_cover(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                       void *argument)
+{
+	(void)argument;
+	return pager_cover(space->pool, ptes, count, address);
+}
+
+static int visit_uncover(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                         void *argument)
+{
+	(void)argument;
+	pager_uncover(space->pool, ptes, count, address);
+	return 0;
+}
+
+static int each_run_of_all(upage_space *space, run_visitor *visit)
+{
+	return space_each_run(space, space->base, space->base + space->length, visit, NULL);
+}
+
+/* The locks of spaces are taken in the order of the table, here only: nobody else holds one and
+ * waits for another. */
 void space_fork_begin(void)
 {
 	lock_acquire(&space_shared_lock);
 	lock_acquire(&spaces_lock);
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		upage_space *space = spaces[i];
+		if (space->base == 0 || space_is_lost(space))
+			continue;
+		rwlock_write(&space->lock);
+		space->frozen = true;
+	}
+}
+
+/* Who works on a page got its entry while he had the space's lock, which he has given back: once
+ * each entry was seen unlocked, nobody works on any. */
+int space_fork_hide(void)
+{
+	int result = 0;
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		spaces[i]->covered = spaces[i]->frozen;
+		if (spaces[i]->frozen)
+			each_run_of_all(spaces[i], visit_wait);
+	}
+	for (unsigned i = 0; i < atomic_load(&space_count) && result == 0; i++) {
+		upage_space *space = spaces[i];
+		if (!space->covered)
+			continue;
+		if (atomic_load(&space->pool->pinned) > 0)
+			result = each_run_of_all(space, visit_cover);
+		else
+			result = host_hide(space->base, space->length);
+	}
+	return result;
+}
+
+/* The pages of the spaces that are @covered are shown again. */
+static void uncover_all(void)
+{
+	for (unsigned i = 0; i < atomic_load(&space_count); i++)
+		if (spaces[i]->covered)
+			spaces[i]->pool->mappings = 1;
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		if (spaces[i]->covered)
+			each_run_of_all(spaces[i], visit_uncover);
+		spaces[i]->covered = false;
+	}
+}
+
+/* A store's failure is no reason: the pages stay dirty, in the child too. */
+void space_fork_sync(void)
+{
+	for (unsigned i = 0; i < atomic_load(&space_count); i++)
+		if (spaces[i]->frozen)
+			space_sync_range(spaces[i], spaces[i]->base,
+			                 spaces[i]->base + spaces[i]->length);
 }
 
 void space_fork_end(void)
 {
+	uncover_all();
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		if (spaces[i]->frozen) {
+			spaces[i]->frozen = false;
+			rwlock_write_release(&spaces[i]->lock);
+		}
+	}
 	lock_release(&spaces_lock);
 	lock_release(&space_shared_lock);
 }
 
-void space_hide_all(void)
+void space_fork_child(bool adopted)
 {
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
-		if (space->base != 0 && space_is_lost(space))
-			host_hide(space->base, space->length);
+		/* With the parent's memory open to us there is no going on. */
+		if (space->base != 0 && space_is_lost(space) &&
+		    host_hide(space->base, space->length) < 0)
+			host_die();
 	}
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		upage_space *space = spaces[i];
+		if (!space->frozen)
+			continue;
+		space->frozen = false;
+		space->lock = (struct rwlock){ 0 }; /* those who waited are not here */
+		space->covered = adopted;
+		if (adopted)
+			space->process = atomic_load(fork_word);
+	}
+	uncover_all();
+	lock_release(&spaces_lock);
+	lock_release(&space_shared_lock);
+}
+
+void space_wait_all(void)
+{
+	lock_acquire(&spaces_lock); /* page tables end under it */
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		upage_space *space = spaces[i];
+		if (space->base == 0 || space_is_lost(space))
+			continue;
+		rwlock_write(&space->lock);
+		each_run_of_all(space, visit_wait);
+		rwlock_write_release(&space->lock);
+	}
+	lock_release(&spaces_lock);
 }

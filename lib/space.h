@@ -25,11 +25,16 @@ struct upage_space {
 	struct mappings mappings;
 	struct backing *anonymous; /* of all anonymous mappings */
 	_Atomic unsigned heaps;   /* that live here */
-	uint64_t process;         /* that made it, by host_fork_word()          */
+	uint64_t process;         /* that it belongs to, by host_fork_word() */
+	bool frozen;              /* around a fork: its lock is held for it  */
+	bool covered;             /* and the host hides what entries say is shown */
 };
 
 /* The space that has @address in its range, or NULL. */
 upage_space *space_find(uintptr_t address);
+
+/* The same, or if there is none the next above it. */
+upage_space *space_find_next(uintptr_t address);
 
 enum fault_outcome {
 	FAULT_SERVED,
@@ -59,16 +64,25 @@ struct space_pages {
 /* Return: whether every PTE and every array of mappings is valid. */
 bool space_count_pages(upage_pool *pool, struct space_pages *pages);
 
-/* Whether we are the child of a fork: the memory behind @space is the parent's, and nothing of
- * it is served here. The word of host_fork_word() says so before any code of the child runs. */
+/* Whether we are the child of a fork without a copy of @space: the memory behind it is the
+ * parent's, and nothing of it is served here. The word of host_fork_word() says so before any
+ * code of the child runs. */
 bool space_is_lost(const upage_space *space);
 
-/* In the child of a fork: hide what the parent's spaces showed. */
-void space_hide_all(void);
-
-/* Around a fork, so that the child gets the table of spaces in order. */
+/* Around a fork: nobody else makes, ends, changes or looks up anything, from the beginning to the
+ * end. In between, in this order: what is dirty and shared is written; all work on pages has
+ * ended, and none can be referenced but pinned ones (0, or the host's error). */
 void space_fork_begin(void);
+void space_fork_sync(void);
+int space_fork_hide(void);
 void space_fork_end(void);
+
+/* In the child, instead of the last: hides what the parent's spaces show. Those that stood still
+ * are ours from now on (their pools are adopted before), or else lost. */
+void space_fork_child(bool adopt);
+
+/* Returns when all work on pages that was under way has ended. No lock is held. */
+void space_wait_all(void);
 
 /* Held while a part of a store is looked for in all spaces and then mapped shared: it may be so
  * mapped once at a time. Rank 0: taken before any space's lock. */

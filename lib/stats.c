@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "stats.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "compiler.h"
 #include "host.h"
 
@@ -32,25 +29,57 @@ static uint64_t time_class_limit(unsigned class)
 	return ((UINT64_C(4 + 1) + class % 4) << (octave - 2)) - 1; /* of the last: all ones */
 }
 
-void stats_time(struct stats *stats, uint64_t ticks)
+static void raise_to(_Atomic uint64_t *most, uint64_t value)
 {
-	atomic_fetch_add_explicit(&stats->times[time_class(ticks)], 1, memory_order_relaxed);
-	uint64_t max = atomic_load_explicit(&stats->ticks_max, memory_order_relaxed);
-	while (ticks > max && !atomic_compare_exchange_weak(&stats->ticks_max, &max, ticks))
+	uint64_t known = atomic_load_explicit(most, memory_order_relaxed);
+	while (value > known && !atomic_compare_exchange_weak(most, &known, value))
 		;
 }
 
-static uint64_t time_quantile(const struct stats *stats, double quantile)
+bool stats_time(struct stats *stats, uint64_t ticks)
+{
+	uint64_t before = atomic_fetch_add_explicit(&stats->times[time_class(ticks)], 1,
+	                                            memory_order_relaxed);
+	raise_to(&stats->ticks_max, ticks);
+	atomic_store_explicit(&stats->ticks_last, host_ticks(), memory_order_relaxed);
+	return before % 1024 == 1023;
+}
+
+static uint64_t time_quantile(struct stats *stats, unsigned percent)
 {
 	uint64_t total = 0, seen = 0;
 	for (unsigned class = 0; class < TIME_CLASSES; class++)
 		total += atomic_load(&stats->times[class]);
 	for (unsigned class = 0; class < TIME_CLASSES && total > 0; class++) {
 		seen += atomic_load(&stats->times[class]);
-		if ((double)seen >= quantile * (double)total)
+		if (seen * 100 >= percent * total)
 			return time_class_limit(class);
 	}
 	return 0;
+}
+
+/* The rate of ticks is learnt from what both clocks did since the start. */
+__extension__ typedef unsigned __int128 uint128;
+struct rate {
+	uint64_t ticks, nanoseconds;
+};
+
+static struct rate rate_now(const struct stats *stats)
+{
+	return (struct rate){ host_ticks() - stats->ticks_start,
+		              host_nanoseconds() - stats->nanoseconds_start };
+}
+
+static uint64_t nanoseconds(struct rate rate, uint64_t ticks)
+{
+	return rate.ticks > 0 ? (uint64_t)((uint128)ticks * rate.nanoseconds / rate.ticks) : 0;
+}
+
+uint64_t stats_active_ns(struct stats *stats)
+{
+	uint64_t last = atomic_load(&stats->ticks_last);
+	return last > stats->ticks_start ? nanoseconds(rate_now(stats), last - stats->ticks_start)
+	                                 : 0;
 }
 
 /* ---- Reading ------------------------------------------------------------------------- */
@@ -74,13 +103,12 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->prefetched = c[COUNT_PREFETCHED];
 	out->prefetch_used = c[COUNT_PREFETCH_USED];
 	out->pinned_pages = c[COUNT_PINNED_PAGES];
+	out->intercepted = c[COUNT_INTERCEPTED];
 
-	uint64_t ticks = host_ticks() - stats->ticks_start;
-	uint64_t nanoseconds = host_nanoseconds() - stats->nanoseconds_start;
-	double rate = ticks > 0 ? (double)nanoseconds / (double)ticks : 0;
-	out->fault_ns_p50 = (uint64_t)((double)time_quantile(stats, 0.50) * rate);
-	out->fault_ns_p99 = (uint64_t)((double)time_quantile(stats, 0.99) * rate);
-	out->fault_ns_max = (uint64_t)((double)atomic_load(&stats->ticks_max) * rate);
+	struct rate rate = rate_now(stats);
+	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
+	out->fault_ns_p99 = nanoseconds(rate, time_quantile(stats, 99));
+	out->fault_ns_max = nanoseconds(rate, atomic_load(&stats->ticks_max));
 	/* A class is known by its upper end, which nothing in it need have reached. */
 	if (out->fault_ns_p99 > out->fault_ns_max)
 		out->fault_ns_p99 = out->fault_ns_max;
@@ -88,120 +116,224 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 		out->fault_ns_p50 = out->fault_ns_p99;
 }
 
-/* ---- Writing ------------------------------------------------------------------------- */
+void stats_add(struct stats *sum, struct stats *part)
+{
+	for (unsigned i = 0; i < COUNTERS; i++)
+		atomic_fetch_add(&sum->counters[i], atomic_load(&part->counters[i]));
+	for (unsigned class = 0; class < TIME_CLASSES; class++)
+		atomic_fetch_add(&sum->times[class], atomic_load(&part->times[class]));
+	raise_to(&sum->ticks_max, atomic_load(&part->ticks_max));
+	raise_to(&sum->ticks_last, atomic_load(&part->ticks_last));
+}
 
-struct text {
-	char *text;
-	size_t size, length;
+/* ---- JSON ---------------------------------------------------------------------------- */
+
+struct number {
+	const char *before; /* what stands before it */
+	size_t offset;      /* in struct upage_stats */
 };
 
-__attribute__((format(printf, 2, 3))) static void add(struct text *out, const char *format, ...)
+static void add_numbers(struct stream *out, const struct upage_stats *stats,
+                        const struct number *numbers, size_t count)
 {
-	va_list arguments;
-	va_start(arguments, format);
-	int n = vsnprintf(out->text + out->length, out->size - out->length, format, arguments);
-	va_end(arguments);
-	if (n > 0)
-		out->length += (size_t)n;
-	if (out->length >= out->size)
-		out->length = out->size - 1;
-}
-
-static void add_string(struct text *out, const char *string)
-{
-	add(out, "\"");
-	for (const unsigned char *c = (const unsigned char *)string; *c != '\0'; c++) {
-		if (*c == '"' || *c == '\\')
-			add(out, "\\%c", *c);
-		else if (*c < 0x20)
-			add(out, "\\u%04x", *c);
-		else
-			add(out, "%c", *c);
+	for (size_t i = 0; i < count; i++) {
+		stream_text(out, numbers[i].before);
+		stream_decimal(out, *(const uint64_t *)(const void *)((const char *)stats +
+		                                                      numbers[i].offset));
 	}
-	add(out, "\"");
 }
 
-#define N(field) (unsigned long long)stats->field
-
-size_t stats_json(const struct upage_stats *stats, const struct stats_labels *labels, char *text,
-                  size_t size)
+static void add_string(struct stream *out, const char *before, const char *string)
 {
-	struct text out = { text, size, 0 };
-	add(&out, "{\"program\": ");
-	add_string(&out, labels->program);
-	add(&out, ", \"scheme\": ");
-	add_string(&out, labels->scheme);
-	add(&out, ", \"policy\": ");
-	add_string(&out, labels->policy);
-	add(&out, ", \"store\": ");
-	add_string(&out, labels->store);
-	add(&out, ", \"page_size\": %llu,\n \"memory\": ", N(page_size));
-	add(&out, "{\"frames\": %llu, \"frames_peak\": %llu, \"free_frames\": %llu, ", N(frames),
-	    N(frames_peak), N(frames_free));
-	add(&out, "\"largest_free_run\": %llu, \"table_bytes\": %llu, \"metadata_bytes\": %llu},\n",
-	    N(largest_free_run), N(table_bytes), N(metadata_bytes));
-	add(&out, " \"faults\": {\"total\": %llu, \"zero_fill\": %llu, \"major\": %llu, ", N(faults),
-	    N(zero_fill), N(major));
-	add(&out, "\"soft\": %llu, \"write_upgrade\": %llu, \"protection\": %llu, \"bounds\": %llu, ",
-	    N(soft), N(write_upgrade), N(protection), N(bounds));
-	add(&out, "\"failed\": %llu},\n", N(failed));
-	add(&out, " \"evictions\": %llu, \"writebacks\": %llu, \"writeback_failures\": %llu, ",
-	    N(evictions), N(writebacks), N(writeback_failures));
-	add(&out, "\"swap_slots\": %llu, \"prefetched\": %llu, \"prefetch_used\": %llu,\n",
-	    N(swap_slots), N(prefetched), N(prefetch_used));
-	add(&out, " \"host\": {\"mappings\": %llu, \"mappings_peak\": %llu, \"mapping_budget\": %llu},\n",
-	    N(host_mappings), N(host_mappings_peak), N(mapping_budget));
-	add(&out, " \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0},\n");
-	add(&out, " \"syscalls\": {\"intercepted\": 0, \"pinned_pages\": %llu}, \"injected\": {},\n",
-	    N(pinned_pages));
-	/* Not %f: a locale may write a comma. */
-	uint64_t microseconds = (uint64_t)(labels->wall_seconds * 1e6);
-	add(&out, " \"wall_seconds\": %llu.%06llu, ", (unsigned long long)microseconds / 1000000,
-	    (unsigned long long)microseconds % 1000000);
-	add(&out, "\"fault_ns\": {\"p50\": %llu, \"p99\": %llu, \"max\": %llu},\n", N(fault_ns_p50),
-	    N(fault_ns_p99), N(fault_ns_max));
-	add(&out, " \"processes\": []}\n");
-	return out.length;
+	stream_text(out, before);
+	stream_quoted(out, string);
 }
 
-static void add_size(struct text *out, uint64_t bytes)
+static void add_number(struct stream *out, const char *before, uint64_t number)
 {
-	if (bytes >= UINT64_C(10) << 30)
-		add(out, "%.1f GiB", (double)bytes / (1 << 30));
-	else if (bytes >= 1 << 20)
-		add(out, "%.1f MiB", (double)bytes / (1 << 20));
+	stream_text(out, before);
+	stream_decimal(out, number);
+}
+
+#define N(text, field) { text, offsetof(struct upage_stats, field) }
+static const struct number before_compaction[] = {
+	N(", \"page_size\": ", page_size),
+	N(",\n \"memory\": {\"frames\": ", frames),
+	N(", \"frames_peak\": ", frames_peak),
+	N(", \"free_frames\": ", frames_free),
+	N(", \"largest_free_run\": ", largest_free_run),
+	N(", \"table_bytes\": ", table_bytes),
+	N(", \"metadata_bytes\": ", metadata_bytes),
+	N("},\n \"faults\": {\"total\": ", faults),
+	N(", \"zero_fill\": ", zero_fill),
+	N(", \"major\": ", major),
+	N(", \"soft\": ", soft),
+	N(", \"write_upgrade\": ", write_upgrade),
+	N(", \"protection\": ", protection),
+	N(", \"bounds\": ", bounds),
+	N(", \"failed\": ", failed),
+	N("},\n \"evictions\": ", evictions),
+	N(", \"writebacks\": ", writebacks),
+	N(", \"writeback_failures\": ", writeback_failures),
+	N(", \"swap_slots\": ", swap_slots),
+	N(", \"prefetched\": ", prefetched),
+	N(", \"prefetch_used\": ", prefetch_used),
+	N(",\n \"host\": {\"mappings\": ", host_mappings),
+	N(", \"mappings_peak\": ", host_mappings_peak),
+	N(", \"mapping_budget\": ", mapping_budget),
+};
+static const struct number system_calls[] = {
+	N(",\n \"syscalls\": {\"intercepted\": ", intercepted),
+	N(", \"pinned_pages\": ", pinned_pages),
+};
+static const struct number times[] = {
+	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
+	N(", \"p99\": ", fault_ns_p99),
+	N(", \"max\": ", fault_ns_max),
+};
+#undef N
+#define ADD(numbers) add_numbers(out, stats, numbers, sizeof(numbers) / sizeof(numbers[0]))
+
+void stats_json_begin(struct stream *out, const struct upage_stats *stats,
+                      const struct stats_labels *labels)
+{
+	add_string(out, "{\"program\": ", labels->program);
+	add_string(out, ", \"scheme\": ", labels->scheme);
+	add_string(out, ", \"policy\": ", labels->policy);
+	add_string(out, ", \"store\": ", labels->store);
+	ADD(before_compaction);
+	stream_text(out, "},\n \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0}");
+	ADD(system_calls);
+	stream_text(out, "}, \"injected\": {},\n \"wall_seconds\": ");
+	stream_fixed(out, labels->wall_ns, 1000000000, 6);
+	ADD(times);
+	add_number(out, "},\n \"pid\": ", (uint64_t)labels->process);
+	add_number(out, ", \"parent\": ", (uint64_t)labels->parent);
+	add_string(out, ", \"ended\": ", labels->ended != NULL ? labels->ended : "");
+	if (labels->signal != 0)
+		add_number(out, ", \"signal\": ", (uint64_t)labels->signal);
+	if (labels->merged != 0)
+		add_number(out, ", \"merged\": ", labels->merged);
+	stream_text(out, ",\n \"processes\": [");
+}
+
+void stats_json_end(struct stream *out, uint64_t dropped)
+{
+	add_number(out, "], \"processes_dropped\": ", dropped);
+	stream_text(out, "}");
+}
+
+/* ---- The table ----------------------------------------------------------------------- */
+
+static void add_size(struct stream *out, uint64_t bytes)
+{
+	if (bytes >= UINT64_C(10) << 30) {
+		stream_fixed(out, bytes, 1 << 30, 1);
+		stream_text(out, " GiB");
+	} else if (bytes >= 1 << 20) {
+		stream_fixed(out, bytes, 1 << 20, 1);
+		stream_text(out, " MiB");
+	} else {
+		stream_fixed(out, bytes, 1024, 0);
+		stream_text(out, " KiB");
+	}
+}
+
+static void add_seconds(struct stream *out, uint64_t ns)
+{
+	stream_fixed(out, ns, 1000000000, 2);
+	stream_text(out, " s");
+}
+
+#define N(text, field) add_number(out, text, stats->field)
+
+static void add_other_traps(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->protection + stats->bounds + stats->failed == 0)
+		return;
+	N("\n  other traps   ", protection);
+	N(" protection, ", bounds);
+	N(" bounds, ", failed);
+	stream_text(out, " that failed");
+}
+
+static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->prefetched == 0)
+		return;
+	N("\n  read ahead    ", prefetched);
+	N(" pages, ", prefetch_used);
+	stream_text(out, " of them used");
+}
+
+static void add_system_calls(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->intercepted == 0)
+		return;
+	N("\n  system calls  ", intercepted);
+	N(" intercepted, ", pinned_pages);
+	stream_text(out, " pages pinned");
+}
+
+void stats_table(struct stream *out, const struct upage_stats *stats,
+                 const struct stats_labels *labels)
+{
+	const char *const header[] = { "upage: ", labels->program, ", ", labels->scheme,
+		                       ", policy ", labels->policy, ", store ", labels->store, ", " };
+	for (size_t i = 0; i < sizeof(header) / sizeof(header[0]); i++)
+		stream_text(out, header[i]);
+	add_seconds(out, labels->wall_ns);
+	N("\n  memory        ", frames);
+	stream_text(out, " frames of ");
+	add_size(out, stats->page_size);
+	stream_text(out, " = ");
+	add_size(out, stats->frames * stats->page_size);
+	N("; most in use ", frames_peak);
+	N(", now free ", frames_free);
+	stream_text(out, "\n  tables        ");
+	add_size(out, stats->table_bytes);
+	N(" of page tables\n  page faults   ", faults);
+	N(": ", zero_fill);
+	N(" zero fill, ", major);
+	N(" major, ", soft);
+	N(" soft, ", write_upgrade);
+	stream_text(out, " write upgrade");
+	add_other_traps(out, stats);
+	N("\n  evictions     ", evictions);
+	N(", ", writebacks);
+	N(" written back (", writeback_failures);
+	N(" failed), ", swap_slots);
+	stream_text(out, " slots in use");
+	add_read_ahead(out, stats);
+	add_system_calls(out, stats);
+	N("\n  host mappings ", host_mappings);
+	N(", most ", host_mappings_peak);
+	N(", budget ", mapping_budget);
+	stream_text(out, "\n  fault time    median ");
+	stream_fixed(out, stats->fault_ns_p50, 1000, 1);
+	stream_text(out, " us, 99th percentile ");
+	stream_fixed(out, stats->fault_ns_p99, 1000, 1);
+	stream_text(out, " us, longest ");
+	stream_fixed(out, stats->fault_ns_max, 1000, 1);
+	stream_text(out, " us\n");
+}
+
+void stats_table_process(struct stream *out, const struct upage_stats *stats,
+                         const struct stats_labels *labels)
+{
+	if (labels->merged > 0)
+		add_number(out, "  more processes ", labels->merged);
 	else
-		add(out, "%.0f KiB", (double)bytes / 1024);
-}
-
-size_t stats_table(const struct upage_stats *stats, const struct stats_labels *labels, char *text,
-                   size_t size)
-{
-	struct text out = { text, size, 0 };
-	add(&out, "upage: %s, %s, policy %s, store %s, %.2f s\n", labels->program, labels->scheme,
-	    labels->policy, labels->store, labels->wall_seconds);
-	add(&out, "  memory        %llu frames of ", N(frames));
-	add_size(&out, stats->page_size);
-	add(&out, " = ");
-	add_size(&out, stats->frames * stats->page_size);
-	add(&out, "; most in use %llu, now free %llu\n", N(frames_peak), N(frames_free));
-	add(&out, "  tables        ");
-	add_size(&out, stats->table_bytes);
-	add(&out, " of page tables\n");
-	add(&out, "  page faults   %llu: %llu zero fill, %llu major, %llu soft, %llu write upgrade\n",
-	    N(faults), N(zero_fill), N(major), N(soft), N(write_upgrade));
-	if (stats->protection + stats->bounds + stats->failed > 0)
-		add(&out, "  other traps   %llu protection, %llu bounds, %llu that failed\n",
-		    N(protection), N(bounds), N(failed));
-	add(&out, "  evictions     %llu, %llu written back (%llu failed), %llu slots in use\n",
-	    N(evictions), N(writebacks), N(writeback_failures), N(swap_slots));
-	if (stats->prefetched > 0)
-		add(&out, "  read ahead    %llu pages, %llu of them used\n", N(prefetched),
-		    N(prefetch_used));
-	add(&out, "  host mappings %llu, most %llu, budget %llu\n", N(host_mappings),
-	    N(host_mappings_peak), N(mapping_budget));
-	add(&out, "  fault time    median %.1f us, 99th percentile %.1f us, longest %.1f us\n",
-	    (double)stats->fault_ns_p50 / 1e3, (double)stats->fault_ns_p99 / 1e3,
-	    (double)stats->fault_ns_max / 1e3);
-	return out.length;
+		add_number(out, "  process ", (uint64_t)labels->process);
+	N(": ", faults);
+	N(" page faults (", major);
+	N(" major), ", evictions);
+	N(" evictions, ", writebacks);
+	stream_text(out, " written back, ");
+	add_seconds(out, labels->wall_ns);
+	stream_text(out, ", ");
+	stream_text(out, labels->ended != NULL ? labels->ended : "");
+	if (labels->signal != 0)
+		add_number(out, " ", (uint64_t)labels->signal);
+	stream_text(out, "\n");
 }

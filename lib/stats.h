@@ -3,19 +3,22 @@
  * stats.h - counters, the distribution of fault times, and how both are written
  *
  * Counters are atomic and only grow. Times are counted in ticks of host_ticks(), four classes
- * an octave, and become nanoseconds when they are read.
+ * an octave, and become nanoseconds when they are read. All of it may lie in memory that
+ * processes share: nothing in it is an address.
  *
  * Invariant: a fault counts once, in one of zero_fill, major, soft, write_upgrade, protection,
  * bounds, failed.
- * Signal context: stats_count and stats_time, yes; the writers, no.
+ * Signal context: all of it.
  */
 #ifndef UPAGE_STATS_H
 #define UPAGE_STATS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "print.h"
 #include "upage.h"
 
 enum counter {
@@ -32,6 +35,7 @@ enum counter {
 	COUNT_PREFETCHED,
 	COUNT_PREFETCH_USED,
 	COUNT_PINNED_PAGES,
+	COUNT_INTERCEPTED,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };
@@ -42,7 +46,8 @@ struct stats {
 	_Atomic uint64_t counters[COUNTERS];
 	_Atomic uint64_t times[TIME_CLASSES];
 	_Atomic uint64_t ticks_max;
-	uint64_t ticks_start, nanoseconds_start; /* to learn the rate of ticks */
+	_Atomic uint64_t ticks_last;             /* when the last fault ended         */
+	uint64_t ticks_start, nanoseconds_start; /* to learn the rate of ticks        */
 };
 
 void stats_init(struct stats *stats);
@@ -53,21 +58,39 @@ static inline void stats_count(struct stats *stats, enum counter counter)
 		atomic_fetch_add_explicit(&stats->counters[counter], 1, memory_order_relaxed);
 }
 
-void stats_time(struct stats *stats, uint64_t ticks);
+/* A fault took @ticks until now. Return: whether it was one in about a thousand, for what
+ * should be done now and then. */
+bool stats_time(struct stats *stats, uint64_t ticks);
 
 /* Fills the counters and times of @out; the rest is its caller's. */
 void stats_read(struct stats *stats, struct upage_stats *out);
 
-/* Names that go with the numbers. */
+/* From the start to the end of the last fault, in nanoseconds. */
+uint64_t stats_active_ns(struct stats *stats);
+
+/* Adds what was counted in @part to @sum. */
+void stats_add(struct stats *sum, struct stats *part);
+
+/* What goes with the numbers. */
 struct stats_labels {
 	const char *program, *scheme, *policy, *store;
-	double wall_seconds;
+	uint64_t wall_ns;
+	int process, parent; /* ids; 0: of many, @merged in number */
+	const char *ended;   /* how: a word of report.h */
+	int signal;          /* 0, or which one ended it */
+	uint64_t merged;
 };
 
-/* Writes to @text; returns the length, which is under @size. */
-size_t stats_json(const struct upage_stats *stats, const struct stats_labels *labels, char *text,
-                  size_t size);
-size_t stats_table(const struct upage_stats *stats, const struct stats_labels *labels, char *text,
-                   size_t size);
+/* One JSON object, without a line's end. Between the two, the objects of other processes may be
+ * written, separated by commas; @dropped: processes of which nothing is known. */
+void stats_json_begin(struct stream *out, const struct upage_stats *stats,
+                      const struct stats_labels *labels);
+void stats_json_end(struct stream *out, uint64_t dropped);
+
+/* Lines for people: of a whole process; of another process, one. */
+void stats_table(struct stream *out, const struct upage_stats *stats,
+                 const struct stats_labels *labels);
+void stats_table_process(struct stream *out, const struct upage_stats *stats,
+                         const struct stats_labels *labels);
 
 #endif

@@ -124,6 +124,15 @@ int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned pa
                 const char **used);
 void swap_destroy(struct swap *swap);
 
+/* Around a fork: keeps the slots as they are, and a file of the child's own with the content of
+ * all that are taken, as frame_copy_begin() and its like. If none is, the child makes its file
+ * when it needs one. */
+void swap_fork_begin(struct swap *swap);
+void swap_fork_end(struct swap *swap);
+int swap_copy_begin(struct swap *swap);
+void swap_copy_end(struct swap *swap, bool shared);
+void swap_copy_adopt(struct swap *swap, bool shared);
+
 #define SWAP_NONE UINT32_MAX
 
 /* A slot, @near if it is free, else another; SWAP_NONE: full. */

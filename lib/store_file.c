@@ -18,7 +18,7 @@
 
 struct file_store {
 	struct upage_store store;
-	int descriptor;
+	_Atomic int descriptor;
 };
 
 static int file_read(struct file_store *file, struct store_request *request)
@@ -61,7 +61,7 @@ static int file_sync(upage_store *store)
 static void file_close(upage_store *store)
 {
 	struct file_store *file = (struct file_store *)store;
-	host_close(file->descriptor);
+	host_drop(&file->descriptor);
 	host_metadata_release(file, sizeof(*file));
 }
 
@@ -100,7 +100,11 @@ PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)
 		                            .writable = writable,
 		                            .device = status.st_dev,
 		                            .inode = status.st_ino };
-	file->descriptor = descriptor;
+	failure = host_keep(&file->descriptor, descriptor);
+	if (failure < 0) {
+		host_metadata_release(file, sizeof(*file));
+		return failure;
+	}
 	*out = &file->store;
 	return 0;
 }

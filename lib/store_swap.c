@@ -9,15 +9,20 @@
  *
  *      used == the number of bits set in map
  *
- * Locking: `lock` (rank 3) guards map, used and cursor. Signal context: all but swap_create
- * and swap_destroy.
+ * A child of a fork gets a file of its own, in the same directory (the default one if swap is a
+ * block device), copied before the fork. If there is nothing to copy it makes the file when
+ * it first writes: most children never do.
+ *
+ * Locking: `lock` (rank 3) guards map, used and cursor; the medium's own (rank 3) the making of a
+ * file. Signal context: all but swap_create and swap_destroy.
  */
 #include "store.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "host.h"
 
@@ -26,7 +31,10 @@
 
 struct swap_file {
 	struct upage_store store;
-	int descriptor;
+	_Atomic int descriptor;  /* -1: not made yet */
+	_Atomic int copy;        /* around a fork: the child's; else -1 */
+	struct lock lock;        /* guards making it */
+	char directory[PATH_MAX]; /* absolute: where children's are made */
 };
 
 struct swap {
@@ -43,49 +51,103 @@ struct swap {
 
 /* ---- The medium ---------------------------------------------------------------------- */
 
+static const char *default_directory(void)
+{
+	const char *path = getenv("TMPDIR");
+	return path != NULL && path[0] != '\0' ? path : "/tmp";
+}
+
 static int open_exclusive(const char *path)
 {
-	int descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+	int descriptor = (int)syscall_4(SYS_openat, AT_FDCWD, path, flags, 0600);
 	if (descriptor >= 0)
-		unlink(path);
+		syscall_3(SYS_unlinkat, AT_FDCWD, path, 0);
 	return descriptor;
 }
 
+/* Not by mkostemp: also called where no function of the C library may be. */
 static int open_in_directory(const char *directory)
 {
-	int descriptor = open(directory, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	if (descriptor >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+	int flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
+	int descriptor = (int)syscall_4(SYS_openat, AT_FDCWD, directory, flags, 0600);
+	if (descriptor != -EOPNOTSUPP && descriptor != -EISDIR && descriptor != -EINVAL)
 		return descriptor;
-	char path[4096]; /* a file system without O_TMPFILE */
-	size_t length = 0;
-	while (directory[length] != '\0' && length < sizeof(path) - 32) {
-		path[length] = directory[length];
-		length++;
+	static const char prefix[] = "/upage-swap-"; /* a file system without O_TMPFILE */
+	char path[PATH_MAX];
+	size_t length = strlen(directory);
+	if (length + sizeof(prefix) + 16 > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, directory, length);
+	memcpy(path + length, prefix, sizeof(prefix) - 1);
+	length += sizeof(prefix) - 1;
+	descriptor = -EEXIST;
+	for (int attempt = 0; attempt < 100 && descriptor == -EEXIST; attempt++) {
+		uint64_t number = host_ticks() * 0x9e3779b97f4a7c15u ^ (uint64_t)host_thread_id();
+		for (unsigned i = 0; i < 16; i++)
+			path[length + i] = "0123456789abcdef"[number >> 4 * i & 15];
+		path[length + 16] = '\0';
+		descriptor = open_exclusive(path);
 	}
-	for (const char *rest = "/upage-swap-XXXXXX"; (path[length] = *rest) != '\0'; rest++)
-		length++;
-	descriptor = mkostemp(path, O_CLOEXEC);
-	if (descriptor >= 0)
-		unlink(path);
 	return descriptor;
 }
 
-static int open_swap(const char *path)
+/* @directory: out: where the file is, absolute. */
+static int open_swap(const char *path, char *directory)
 {
 	struct stat status;
-	if (stat(path, &status) < 0)
-		return errno == ENOENT ? open_exclusive(path) : -1;
-	if (S_ISDIR(status.st_mode))
+	long found = syscall_4(SYS_newfstatat, AT_FDCWD, path, &status, 0);
+	if (found < 0 && found != -ENOENT)
+		return (int)found;
+	bool is_directory = found == 0 && S_ISDIR(status.st_mode);
+	const char *place = path;
+	size_t length = strlen(path), start = 0;
+	if (found == 0 && S_ISBLK(status.st_mode)) {
+		place = default_directory();
+		length = strlen(place);
+	} else if (!is_directory) {
+		while (length > 0 && path[length - 1] != '/')
+			length--;
+	}
+	if (place[0] != '/') {
+		long n = syscall_2(SYS_getcwd, directory, PATH_MAX);
+		start = n > 0 ? (size_t)n - 1 : 0;
+		directory[start++] = '/';
+	}
+	if (start + length >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(directory + start, place, length);
+	directory[start + length] = '\0';
+	if (is_directory)
 		return open_in_directory(path);
-	if (S_ISBLK(status.st_mode))
-		return open(path, O_RDWR | O_EXCL | O_CLOEXEC);
-	return open_exclusive(path); /* refuses: nobody's file is overwritten */
+	if (found == 0 && S_ISBLK(status.st_mode))
+		return (int)syscall_4(SYS_openat, AT_FDCWD, path, O_RDWR | O_EXCL | O_CLOEXEC, 0);
+	return open_exclusive(path); /* refuses what exists: nobody's file is overwritten */
+}
+
+/* The file; made now if there is none yet. Return: a descriptor or a negated errno value. */
+static int swap_file_open(struct swap_file *file)
+{
+	lock_acquire(&file->lock);
+	int descriptor = file->descriptor;
+	if (descriptor < 0) {
+		descriptor = open_in_directory(file->directory);
+		int result = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
+		descriptor = result < 0 ? result : file->descriptor;
+	}
+	lock_release(&file->lock);
+	return descriptor;
 }
 
 static void swap_file_submit(upage_store *store, struct store_request *request)
 {
-	int descriptor = ((struct swap_file *)store)->descriptor;
-	if (request->operation == STORE_READ)
+	struct swap_file *file = (struct swap_file *)store;
+	int descriptor = file->descriptor;
+	if (descriptor < 0)
+		descriptor = swap_file_open(file);
+	if (descriptor < 0)
+		store_done(request, descriptor);
+	else if (request->operation == STORE_READ)
 		store_done(request, host_read(descriptor, request->buffer, request->length,
 		                              request->offset));
 	else
@@ -101,12 +163,14 @@ static int swap_file_sync(upage_store *store)
 
 static void swap_file_discard(upage_store *store, off_t offset, size_t length)
 {
-	host_punch(((struct swap_file *)store)->descriptor, offset, length);
+	int descriptor = ((struct swap_file *)store)->descriptor;
+	if (descriptor >= 0)
+		host_punch(descriptor, offset, length);
 }
 
 static void swap_file_close(upage_store *store)
 {
-	host_close(((struct swap_file *)store)->descriptor);
+	host_drop(&((struct swap_file *)store)->descriptor);
 	host_metadata_release(store, sizeof(struct swap_file));
 }
 
@@ -118,19 +182,17 @@ static const struct store_ops swap_file_ops = { .name = "file",
 
 static int swap_file_create(upage_store **out, const char *path)
 {
-	int saved = errno;
-	int descriptor = open_swap(path);
-	int failure = descriptor < 0 ? -errno : 0;
-	errno = saved;
-	if (failure < 0)
-		return failure;
 	struct swap_file *file = host_metadata(sizeof(*file));
-	if (file == NULL) {
-		host_close(descriptor);
+	if (file == NULL)
 		return UPAGE_ENOMEM;
-	}
 	file->store = (struct upage_store){ .ops = &swap_file_ops, .writable = true };
-	file->descriptor = descriptor;
+	file->descriptor = file->copy = -1;
+	int descriptor = open_swap(path, file->directory);
+	int failure = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
+	if (failure < 0) {
+		host_metadata_release(file, sizeof(*file));
+		return failure;
+	}
 	*out = &file->store;
 	return 0;
 }
@@ -141,9 +203,7 @@ int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned pa
                 const char **used)
 {
 	if (path[0] == '\0')
-		path = getenv("TMPDIR");
-	if (path == NULL || path[0] == '\0')
-		path = "/tmp";
+		path = default_directory();
 	*used = path;
 	upage_store *medium;
 	int failure = swap_file_create(&medium, path);
@@ -277,4 +337,72 @@ int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t sl
 	if (operation == STORE_WRITE)
 		atomic_store(&swap->refused, result == -ENOSPC || result == -EDQUOT);
 	return result;
+}
+
+/* ---- Copies for forks ------------------------------------------------------------------ */
+
+void swap_fork_begin(struct swap *swap)
+{
+	lock_acquire(&swap->lock);
+}
+
+void swap_fork_end(struct swap *swap)
+{
+	lock_release(&swap->lock);
+}
+
+/* In runs of slots beside each other. */
+static int copy_slots(const struct swap *swap, int from, int to)
+{
+	int result = 0;
+	uint64_t left = swap->used;
+	for (uint64_t slot = 0; left > 0 && result == 0;) {
+		if (swap->map[slot / SLOTS_A_WORD] == 0) {
+			slot += SLOTS_A_WORD - slot % SLOTS_A_WORD;
+		} else if (slot_is_free(swap, slot)) {
+			slot++;
+		} else {
+			uint64_t end = slot + 1;
+			while (end < swap->slots && !slot_is_free(swap, end))
+				end++;
+			if (end << swap->page_shift > host_file_limit())
+				return -EFBIG; /* a write would say it by SIGXFSZ */
+			result = host_copy(from, to, (off_t)(slot << swap->page_shift),
+			                   (size_t)(end - slot) << swap->page_shift);
+			left -= end - slot;
+			slot = end;
+		}
+	}
+	return result;
+}
+
+int swap_copy_begin(struct swap *swap)
+{
+	struct swap_file *file = (struct swap_file *)swap->medium;
+	if (swap->used == 0)
+		return 0;
+	int descriptor = open_in_directory(file->directory);
+	int result = descriptor < 0 ? descriptor : host_keep(&file->copy, descriptor);
+	if (result == 0)
+		result = copy_slots(swap, file->descriptor, file->copy);
+	if (result < 0)
+		host_drop(&file->copy);
+	return result;
+}
+
+void swap_copy_end(struct swap *swap, bool shared)
+{
+	struct swap_file *file = (struct swap_file *)swap->medium;
+	if (shared)
+		host_abandon(&file->copy);
+	else
+		host_drop(&file->copy);
+}
+
+void swap_copy_adopt(struct swap *swap, bool shared)
+{
+	struct swap_file *file = (struct swap_file *)swap->medium;
+	host_exchange(&file->descriptor, &file->copy);
+	swap_copy_end(swap, shared);
+	atomic_store(&swap->refused, false);
 }

@@ -14,17 +14,11 @@
 #include <sys/syscall.h>
 
 #if defined(__x86_64__)
+#include "gate.h" /* the one place from which system calls are let through */
+
 static inline long syscall_6(long number, long a, long b, long c, long d, long e, long f)
 {
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long result;
-	__asm__ volatile("syscall"
-	                 : "=a"(result)
-	                 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-	                 : "rcx", "r11", "memory");
-	return result;
+	return gate_syscall(number, a, b, c, d, e, f);
 }
 #elif defined(__aarch64__)
 static inline long syscall_6(long number, long a, long b, long c, long d, long e, long f)

@@ -3,10 +3,17 @@
 
 #include <sigsegv.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <ucontext.h>
+
+#if defined(__x86_64__)
+#include <asm/hwcap2.h>
+#include <asm/prctl.h>
+#endif
 
 #include "host.h"
 #include "print.h"
+#include "report.h"
 #include "signals.h"
 #include "space.h"
 
@@ -20,7 +27,7 @@ struct trap {
 };
 
 static sigsegv_dispatcher dispatcher;
-static void (*libsigsegv_handler)(int, siginfo_t *, void *);
+static signals_handler *libsigsegv_handler;
 
 /* ---- What the hardware says --------------------------------------------------------------- */
 
@@ -118,7 +125,7 @@ static void report(const char *signal_name, const struct trap *trap, const ucont
 	print_text(&line, ": ");
 	print_text(&line, outcome_name(trap->outcome));
 	if (trap->outcome == FAULT_FAILED && space_is_lost(trap->space))
-		print_text(&line, "paged memory is not carried over a fork");
+		print_text(&line, "no copy of paged memory could be made at the fork");
 	else if (trap->outcome == FAULT_FAILED)
 		print_text(&line, upage_strerror(trap->failure));
 	print_text(&line, "; space ");
@@ -140,29 +147,28 @@ static void report(const char *signal_name, const struct trap *trap, const ucont
 
 /* Calls the program's handler as the kernel would: with its mask. SIGSEGV alone stays open,
  * since the handler may touch evicted pages. */
-static void call_program(const struct sigaction *action, int number, siginfo_t *info,
+static void call_program(const struct host_action *action, int number, siginfo_t *info,
                          ucontext_t *context)
 {
-	signal_mask during, before;
+	signal_mask before;
 	memcpy(&before, &context->uc_sigmask, sizeof(before));
-	memcpy(&during, &action->sa_mask, sizeof(during));
-	signals_set((during | before) & ~SIGNAL_BIT(SIGSEGV));
-	if (action->sa_flags & SA_SIGINFO)
-		action->sa_sigaction(number, info, context);
+	signals_set((action->mask | before) & ~SIGNAL_BIT(SIGSEGV));
+	if (action->flags & SA_SIGINFO)
+		((signals_handler *)action->handler)(number, info, context);
 	else
-		action->sa_handler(number);
+		((void (*)(int))action->handler)(number);
 	signals_block();
 }
 
 /* @trap: NULL for what is no reference into a space. */
 static void own(int number, siginfo_t *info, ucontext_t *context, const struct trap *trap)
 {
-	struct sigaction action;
+	struct host_action action;
 	signals_program_action(&action);
 	bool sent = info->si_code <= 0; /* by kill(2) and the like, which may be ignored */
-	if (action.sa_handler == SIG_IGN && sent)
+	if (action.handler == (void *)SIG_IGN && sent)
 		return;
-	if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+	if (action.handler != (void *)SIG_DFL && action.handler != (void *)SIG_IGN) {
 		call_program(&action, number, info, context);
 		return;
 	}
@@ -178,6 +184,7 @@ static void own(int number, siginfo_t *info, ucontext_t *context, const struct t
 		print_decimal(&line, (uint64_t)host_thread_id());
 		print_flush(&line, 2);
 	}
+	report_signal(SIGSEGV);
 	signals_force(SIGSEGV, info->si_code > 0 ? info->si_code : SI_USER, info->si_addr, context);
 }
 
@@ -197,37 +204,86 @@ static int dispatch(void *note, int serious)
 	return sigsegv_dispatch(&dispatcher, note);
 }
 
-static void front(int number, siginfo_t *info, void *ucontext)
+/* libsigsegv's code looks at thread-local storage, for its stack protector. That of a thread of
+ * a guest may be in paged memory, not resident: the look would trap, and again, without end. */
+#if defined(__x86_64__)
+static uintptr_t exchange_tls(uintptr_t tls)
+{
+	static _Atomic int can; /* 1: by instruction, 2: by system call */
+	uintptr_t before = 0;
+	if (can == 0)
+		can = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE ? 1 : 2;
+	if (can == 1) {
+		__asm__ volatile("rdfsbase %0" : "=r"(before));
+		__asm__ volatile("wrfsbase %0" : : "r"(tls));
+	} else {
+		syscall_2(SYS_arch_prctl, ARCH_GET_FS, &before);
+		syscall_2(SYS_arch_prctl, ARCH_SET_FS, tls);
+	}
+	return before;
+}
+#else
+static uintptr_t exchange_tls(uintptr_t tls)
+{
+	return tls; /* no guests here */
+}
+#endif
+
+static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
+                              uintptr_t private_tls, struct trap *trap)
 {
 	uint64_t start = host_ticks();
-	ucontext_t *context = ucontext;
 	bool reference = info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR;
-	struct trap trap = { .address = (uintptr_t)info->si_addr };
+	*trap = (struct trap){ .address = (uintptr_t)info->si_addr };
 	if (reference && is_page_fault(context))
-		trap.space = space_find(trap.address);
-	if (trap.space == NULL) {
-		own(number, info, context, NULL);
-		return;
-	}
-	trap.access = access_type(context);
+		trap->space = space_find(trap->address);
+	if (trap->space == NULL)
+		return TRAP_FOREIGN;
+	trap->access = access_type(context);
 	siginfo_t note = *info;
-	note.si_addr = &trap;
-	libsigsegv_handler(number, &note, ucontext);
-	switch (trap.outcome) {
+	note.si_addr = trap;
+	uintptr_t tls = private_tls != 0 ? exchange_tls(private_tls) : 0;
+	libsigsegv_handler(number, &note, context);
+	if (private_tls != 0)
+		exchange_tls(tls);
+	switch (trap->outcome) {
 	case FAULT_SERVED:
-		stats_time(&trap.space->pool->stats, host_ticks() - start);
-		break;
+		if (stats_time(trap->space->pool->stats, host_ticks() - start))
+			report_sample(trap->space->pool);
+		return TRAP_SERVED;
 	case FAULT_BOUNDS:
 	case FAULT_PROTECTION:
 		/* The host sees one reservation without access; the program has mappings. */
-		info->si_code = trap.outcome == FAULT_BOUNDS ? SEGV_MAPERR : SEGV_ACCERR;
+		info->si_code = trap->outcome == FAULT_BOUNDS ? SEGV_MAPERR : SEGV_ACCERR;
+		return TRAP_SIGSEGV;
+	case FAULT_FAILED:
+		report("bus error", trap, context);
+		return TRAP_SIGBUS;
+	case FAULT_PAST_END:
+		break;
+	}
+	return TRAP_SIGBUS;
+}
+
+enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls)
+{
+	struct trap trap;
+	return take(number, info, context, private_tls, &trap);
+}
+
+static void front(int number, siginfo_t *info, void *context)
+{
+	struct trap trap;
+	switch (take(number, info, context, 0, &trap)) {
+	case TRAP_SERVED:
+		break;
+	case TRAP_FOREIGN:
+		own(number, info, context, NULL);
+		break;
+	case TRAP_SIGSEGV:
 		own(number, info, context, &trap);
 		break;
-	case FAULT_FAILED:
-		report("bus error", &trap, context);
-		signals_force(SIGBUS, BUS_ADRERR, info->si_addr, context);
-		break;
-	case FAULT_PAST_END:
+	case TRAP_SIGBUS:
 		signals_force(SIGBUS, BUS_ADRERR, info->si_addr, context);
 		break;
 	}
@@ -236,21 +292,18 @@ static void front(int number, siginfo_t *info, void *ucontext)
 int trap_install(void)
 {
 	static bool installed;
-	struct sigaction before, libsigsegv, action;
+	struct host_action before, libsigsegv;
 	if (installed)
 		return 0;
-	signals_host_action(SIGSEGV, NULL, &before);
+	signals_get_action(SIGSEGV, &before);
 	sigsegv_init(&dispatcher);
 	/* One area: every address that a note on a stack can have. */
 	if (sigsegv_register(&dispatcher, NULL, SIZE_MAX, serve, NULL) == NULL ||
 	    sigsegv_install_handler(dispatch) != 0)
 		return UPAGE_ENOTSUP;
-	signals_host_action(SIGSEGV, NULL, &libsigsegv);
-	libsigsegv_handler = libsigsegv.sa_sigaction;
-	action = (struct sigaction){ .sa_sigaction = front, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-	sigfillset(&action.sa_mask);
-	signals_host_action(SIGSEGV, &action, NULL);
-	signals_block_all_in_handler(SIGSEGV);
+	signals_get_action(SIGSEGV, &libsigsegv);
+	libsigsegv_handler = (signals_handler *)libsigsegv.handler;
+	signals_install(SIGSEGV, front, 0, ~SIGNAL_BIT(SIGSYS));
 	signals_take_over(&before);
 	installed = true;
 	return 0;

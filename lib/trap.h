@@ -22,7 +22,26 @@
 #ifndef UPAGE_TRAP_H
 #define UPAGE_TRAP_H
 
+#include <signal.h>
+#include <stdint.h>
+
 /* Installs the front, once a process. Return: 0 or an error. Not in signal context. */
 int trap_install(void);
+
+/* What becomes of a SIGSEGV. */
+enum trap_verdict {
+	TRAP_SERVED,
+	TRAP_FOREIGN, /* no reference into a space: a signal of the program's        */
+	TRAP_SIGSEGV, /* the program's own reference; si_code says why               */
+	TRAP_SIGBUS,  /* past the end of a mapped file, or it could not be served    */
+};
+
+/**
+ * trap_take - serve a SIGSEGV, for a handler that is not the front (guest/signal.c)
+ * @private_tls: what libsigsegv may take for thread-local storage; 0: the thread's own will do
+ *
+ * A fault that could not be served is reported on stderr.
+ */
+enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls);
 
 #endif

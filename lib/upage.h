@@ -24,7 +24,8 @@
  *
  * Caveats
  *  - The kernel does not take our faults: a system call that is handed an address whose page
- *    is not resident fails with EFAULT. Hold such memory with upage_pin() for the call.
+ *    is not resident fails with EFAULT. Hold such memory with upage_pin() for the call, or
+ *    have all calls intercepted: upage_intercept(), which lifts the next four as well.
  *  - The first pool installs a SIGSEGV handler for good. sigaction() and signal() of this
  *    library stand in front of the C library's, so that a handler for SIGSEGV that the
  *    program installs, before or after, still gets the faults that are the program's own.
@@ -34,8 +35,10 @@
  *    pselect, epoll_pwait) blocks page faults while it holds: leave SIGSEGV out of such masks.
  *  - A pool holds two descriptors (its memory and its swap file). A program that closes
  *    descriptors that it did not open must leave these out.
- *  - After fork() the child has no paged memory: a reference to it there ends in one clear
- *    line and SIGBUS. The parent goes on.
+ *  - fork() gives the child a copy of all paged memory, with a memory and a swap file of its own
+ *    of the same size. Where none can be made (no memory, no descriptors, no room for swap) a
+ *    reference to it in the child ends in one clear line and SIGBUS. A thread whose own stack
+ *    is paged must not fork beside other threads, unless system calls are intercepted.
  *  - A page fault that cannot be served (the store fails, swap is full, every frame pinned)
  *    ends in one line on stderr and SIGBUS with BUS_ADRERR at the faulting instruction.
  */
@@ -122,8 +125,13 @@ struct upage_config {
 	char store[256];        /* store=file[:PATH]: where swapped pages go; "": file, an
 	                           unlinked temporary file in $TMPDIR or /tmp                */
 	char mapping[16];       /* mapping=auto|remap; "": auto                              */
-	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id */
+	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id;
+	                           a relative name is one in the directory at the start      */
 	char message[256];      /* out: after a failure, a sentence that names the word at fault */
+	char intercept[8];      /* intercept=on|off: for programs linked with upage-malloc: whether
+	                           system calls are intercepted (upage_intercept()); "": on  */
+	unsigned adopt_data;    /* adopt-data: for programs linked with upage-malloc: their .data
+	                           and .bss become paged memory too                          */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -313,6 +321,7 @@ enum upage_advice {
 	UPAGE_WILLNEED,   /* now bring in what the free frames can hold                    */
 	UPAGE_DONTNEED,   /* drop: anonymous pages are zero again, private ones as in the store
 	                     again, shared ones are written back and lose their frames      */
+	UPAGE_PAGEOUT,    /* evict: saved where needed, and brought back by the next reference  */
 };
 
 /**
@@ -487,6 +496,35 @@ size_t upage_heap_mapped(const upage_heap *heap);
  */
 int upage_heap_destroy(upage_heap *heap);
 
+/* ---- System calls on paged memory ------------------------------------------------------ */
+
+/**
+ * upage_intercept - from now on, system calls see paged memory as any other
+ * @pool: NULL, or the pool whose statistics count the calls; it cannot be destroyed any more
+ *
+ * Every system call of the process is intercepted by Syscall User Dispatch, in this thread and
+ * those that come later, whoever starts them: what is in paged memory is copied in before, and
+ * out after the call. Signals are delivered as natively on stacks in paged memory too, and fork()
+ * gives the child a copy of all paged memory. libupage-malloc calls this for the program.
+ *
+ * Once on, interception stays. Costs about 1.3 microseconds a system call.
+ * Context: not in a signal handler; the process has one thread.
+ * Return: 0, or UPAGE_ENOTSUP (no Linux 5.11 or later on x86-64, or forbidden here), UPAGE_EBUSY
+ *         (there are other threads), UPAGE_ENOMEM. It is off then, and upage_pin() remains.
+ * Source: prctl(2), PR_SET_SYSCALL_USER_DISPATCH.
+ */
+int upage_intercept(upage_pool *pool);
+
+/**
+ * upage_on_handler_stack - call a function on a stack that is not paged memory
+ *
+ * For functions of this library that are called where the stack is paged memory itself, as that
+ * of a coroutine from malloc() may be: they hold locks. Where nothing is intercepted the function
+ * is called as it is. Costs as much as a system call.
+ * Context: not in a signal handler of this library. Return: the function's result.
+ */
+long upage_on_handler_stack(long (*function)(void *), void *argument);
+
 /* ---- Statistics ---------------------------------------------------------------------- */
 
 /* Counts since the pool was made, unless "now" is said. faults = zero_fill + major + soft +
@@ -520,6 +558,7 @@ struct upage_stats {
 	uint64_t mapping_budget;
 	uint64_t pinned_pages;  /* pages pinned, in all                              */
 	uint64_t fault_ns_p50, fault_ns_p99, fault_ns_max; /* inside the handler     */
+	uint64_t intercepted;   /* system calls that were intercepted, in the whole process */
 };
 
 /**
@@ -535,7 +574,8 @@ int upage_stats_get(upage_pool *pool, struct upage_stats *stats);
  * upage_stats_json - write the statistics as one JSON object
  * @path: file to create or replace; "%p" in it becomes the process id
  *
- * Return: 0, or the negated errno of open(2) or write(2).
+ * Return: 0, or the negated errno of open(2) or write(2), -ENAMETOOLONG, or UPAGE_EBUSY (called
+ *         by a signal handler that interrupted it).
  */
 int upage_stats_json(upage_pool *pool, const char *path);
 

@@ -39,6 +39,9 @@ layers()
 	# An implementation stands just below its interface, and includes it.
 	function interface_of(part) {
 		if (part == "page_table") return "translate"
+		if (part == "malloc") return "upage_malloc"
+		if (part == "generic") return "table"
+		if (part == "ioctl_table") return "ioctl"
 		if (part ~ /^(replace|store)_/) { sub(/_.*/, "", part); return part }
 		return ""
 	}
@@ -67,16 +70,17 @@ layers()
 		    line ~ /(^|[^A-Za-z0-9_])(mmap|munmap|mprotect|madvise|mremap|memfd_create)[ \t]*\(/)
 			complain("only host.c may map memory: " line)
 	}
-	END { exit bad }' "$1"/*.[ch] && test "$order" = "$sources"
+	END { exit bad }' "$1"/*.[ch] "$1"/guest/*.[ch] && test "$order" = "$sources"
 }
 
 # must_catch WHAT FILE TEXT: with TEXT added to FILE, a copy of lib/ must be refused. The copy
 # is checked alone, so the violation found is the one put there.
 must_catch()
 {
-	cp "$srcdir"/../lib/*.[ch] "$srcdir/../lib/Makefile.am" "$copy" && chmod -R u+w "$copy"
+	cp -r "$srcdir"/../lib/*.[ch] "$srcdir/../lib/guest" "$srcdir/../lib/Makefile.am" "$copy" &&
+		chmod -R u+w "$copy"
 	printf '\n%s\n' "$3" >>"$copy/$2"
-	layers "$copy" | grep -q "^$2:.*$1" || { echo "FAIL: not detected in $2: $3"; status=1; }
+	layers "$copy" | grep -q "^${2##*/}:.*$1" || { echo "FAIL: not detected in $2: $3"; status=1; }
 }
 
 copy=$(mktemp -d) && trap 'rm -rf "$copy"' EXIT || exit 99
@@ -84,6 +88,7 @@ must_catch "is above" host.c '#include "pool.h"'
 must_catch "not in the reading order" host.c '#include "no_such_layer.h"'
 must_catch "may include <sigsegv.h>" host.c '#include <sigsegv.h>'
 must_catch "may map memory" print.c 'void *p = mmap(0, 0, 0, 0, 0, 0);'
+must_catch "is above" guest/memory.c '#include "guest.h"'
 must_catch "not in the reading order" no_such_layer.c 'int x;'
 must_catch "not in the reading order" Makefile.am 'libupage_pure_la_SOURCES += no_such_layer.c'
 

@@ -1,21 +1,648 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * check_fork.c - what a fork does to paged memory: nothing to the parent's, and the child
- * has none, says so, and may make its own
+ * check_fork.c - what a fork does to paged memory: the child gets a copy of all of it, and
+ * neither sees what the other does then; where there can be no copy, the child has none, and
+ * says so
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
 
-static int in_child(void (*body)(struct machine, char *), struct machine m, char *memory,
-                    char *text, size_t size)
+#define PAGES 256 /* of most mappings: eight times the frames */
+#define MEMORY "memory=128K"
+
+/* libcheck's own assertions go by its pipe: a child of a test says what was wrong by its status. */
+#define child_must(condition)                                                                 \
+	do {                                                                                  \
+		if (!(condition)) {                                                           \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);       \
+			_exit(1);                                                             \
+		}                                                                             \
+	} while (0)
+
+static void must_end_well(pid_t child)
+{
+	int status;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned)status);
+}
+
+static void fill(char *memory, size_t pages, uint64_t seed)
+{
+	for (size_t i = 0; i < pages; i++)
+		for (size_t k = 0; k < PAGE / sizeof(uint64_t); k++)
+			((volatile uint64_t *)(void *)(memory + i * PAGE))[k] = seed + i * 1000 + k;
+}
+
+static bool holds(const char *memory, size_t pages, uint64_t seed)
+{
+	for (size_t i = 0; i < pages; i++)
+		for (size_t k = 0; k < PAGE / sizeof(uint64_t); k++)
+			if (((const volatile uint64_t *)(const void *)(memory + i * PAGE))[k] !=
+			    seed + i * 1000 + k)
+				return false;
+	return true;
+}
+
+static bool is_zero(const char *memory, size_t pages)
+{
+	for (size_t i = 0; i < pages * PAGE; i++)
+		if (((const volatile char *)memory)[i] != 0)
+			return false;
+	return true;
+}
+
+static size_t entries(const char *directory)
+{
+	size_t count = 0;
+	DIR *open = opendir(directory);
+	ck_assert_ptr_nonnull(open);
+	while (readdir(open) != NULL)
+		count++;
+	closedir(open);
+	return count;
+}
+
+/* ---- The copy ---------------------------------------------------------------------------- */
+
+START_TEST(a_child_has_all_and_neither_sees_the_others)
+{
+	struct machine m = machine_make(MEMORY);
+	char *memory = machine_map(m, PAGES, RW), *zero = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 1);
+	ck_assert(is_zero(zero, 8)); /* resident zeros, evicted ones, and pages never touched */
+	ck_assert_uint_gt(machine_stats(m).swap_slots, PAGES / 2);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		child_must(upage_pool_verify(m.pool) == 0);
+		child_must(holds(memory, PAGES, 1));
+		child_must(is_zero(zero, PAGES));
+		for (uint64_t round = 2; round < 6; round++) {
+			fill(memory, PAGES, round * 77);
+			child_must(holds(memory, PAGES, round * 77));
+		}
+		fill(zero, PAGES, 5);
+		child_must(holds(zero, PAGES, 5));
+		child_must(upage_pool_verify(m.pool) == 0);
+		child_must(machine_stats(m).evictions > PAGES);
+		child_must(upage_space_destroy(m.space) == 0);
+		child_must(machine_stats(m).swap_slots == 0);
+		child_must(upage_pool_destroy(m.pool) == 0);
+		_exit(0);
+	}
+	for (uint64_t round = 2; round < 6; round++) {
+		ck_assert(holds(memory, PAGES, round - 1));
+		fill(memory, PAGES, round);
+	}
+	must_end_well(child);
+	ck_assert(holds(memory, PAGES, 5));
+	ck_assert(is_zero(zero, PAGES));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(all_pages_resident_are_copied_too)
+{
+	struct machine m = machine_make("memory=4M");
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 3);
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		child_must(holds(memory, PAGES, 3));
+		fill(memory, PAGES, 4);
+		child_must(upage_pool_verify(m.pool) == 0);
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert(holds(memory, PAGES, 3));
+	/* Nothing was hidden from a process without threads. */
+	ck_assert_uint_eq(machine_stats(m).soft, 0);
+	machine_end(m);
+}
+END_TEST
+
+static void *wait_for_byte(void *descriptor)
+{
+	char byte;
+	return read(*(int *)descriptor, &byte, 1) == 1 ? NULL : descriptor;
+}
+
+/* Long runs are; single pages are left to a soft fault. And what was revoked stays so. */
+START_TEST(what_was_shown_is_shown_again_in_both)
+{
+	struct machine m = machine_make("memory=4M");
+	char *memory = machine_map(m, PAGES, RW);
+	int pipes[2];
+	pthread_t thread;
+	fill(memory, PAGES, 3);
+	ck_assert_ok(upage_protect(m.space, memory + 10 * PAGE, PAGE, PROT_NONE));
+	ck_assert_ok(upage_protect(m.space, memory + 10 * PAGE, PAGE, RW));
+	ck_assert_ok(upage_protect(m.space, memory + 14 * PAGE, PAGE, PROT_READ));
+	ck_assert_int_eq(pipe(pipes), 0);
+	if (_i == 1)
+		pthread_create(&thread, NULL, wait_for_byte, &pipes[0]);
+	struct upage_stats before = machine_stats(m);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		struct upage_stats now = machine_stats(m);
+		child_must(upage_pool_verify(m.pool) == 0);
+		child_must(now.host_mappings <= before.host_mappings);
+		child_must(holds(memory, PAGES, 3));
+		child_must(machine_stats(m).soft == 2 + 3);
+		child_must(upage_pool_verify(m.pool) == 0);
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	ck_assert(holds(memory, PAGES, 3));
+	ck_assert_uint_eq(machine_stats(m).soft - before.soft, _i == 1 ? 2 + 3 : 2);
+	if (_i == 1) {
+		ck_assert_int_eq(write(pipes[1], "", 1), 1);
+		pthread_join(thread, NULL);
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(more_pools_and_spaces_than_one)
+{
+	struct machine m = machine_make(MEMORY), other = machine_make("memory=256K,page-size=16K");
+	upage_space *second;
+	ck_assert_ok(upage_space_create(&second, m.pool, NULL));
+	struct machine n = { m.pool, second };
+	char *a = machine_map(m, 50, RW), *b = machine_map(n, 50, RW), *c = machine_map(other, 50, RW);
+	fill(a, 50, 1);
+	fill(b, 50, 2);
+	fill(c, 200, 3);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		child_must(holds(a, 50, 1) && holds(b, 50, 2) && holds(c, 200, 3));
+		child_must(upage_pool_verify(m.pool) == 0 && upage_pool_verify(other.pool) == 0);
+		fill(a, 50, 9);
+		fill(b, 50, 9);
+		fill(c, 200, 9);
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert(holds(a, 50, 1) && holds(b, 50, 2) && holds(c, 200, 3));
+	ck_assert_ok(upage_space_destroy(second));
+	machine_end(m);
+	machine_end(other);
+}
+END_TEST
+
+/* Each generation checks what its parent had, writes its own, forks, and checks again. */
+static void generation(struct machine m, char *memory, unsigned depth)
+{
+	child_must(holds(memory, PAGES, depth));
+	if (depth == 3)
+		return;
+	fill(memory, PAGES, depth + 1);
+	int status = 0;
+	pid_t child = fork();
+	if (child == 0) {
+		generation(m, memory, depth + 1);
+		_exit(0);
+	}
+	fill(memory, PAGES, 100 + depth);
+	child_must(waitpid(child, &status, 0) == child && status == 0);
+	child_must(holds(memory, PAGES, 100 + depth));
+	child_must(upage_pool_verify(m.pool) == 0);
+}
+
+START_TEST(children_of_children)
+{
+	struct machine m = machine_make(MEMORY);
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		generation(m, memory, 0);
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert(holds(memory, PAGES, 0));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(protection_and_mappings_are_the_same)
+{
+	struct machine m = machine_make(MEMORY);
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 1);
+	ck_assert_ok(upage_protect(m.space, memory, PAGE, PROT_READ));
+	pid_t child = fork();
+	if (child == 0) {
+		struct rlimit none = { 0 };
+		setrlimit(RLIMIT_CORE, &none);
+		void *more = NULL;
+		child_must(upage_map(m.space, &more, 9 * PAGE, RW, 0, NULL, 0) == 0);
+		child_must(upage_unmap(m.space, memory + PAGE, PAGE) == 0);
+		child_must(upage_advise(m.space, memory + 2 * PAGE, PAGE, UPAGE_DONTNEED) == 0);
+		child_must(is_zero(memory + 2 * PAGE, 1));
+		child_must(upage_pool_verify(m.pool) == 0);
+		*(volatile char *)memory = 1; /* forbidden */
+		_exit(2);
+	}
+	int status;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(WTERMSIG(status), SIGSEGV);
+	ck_assert(holds(memory, PAGES, 1));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_pinned_page_is_pinned_and_shown_in_the_child)
+{
+	struct machine m = machine_make(MEMORY);
+	char *memory = machine_map(m, PAGES, RW);
+	int pipes[2];
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_ok(upage_pin(m.space, memory + 3 * PAGE, 2 * PAGE, RW));
+	fill(memory, PAGES, 1);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		child_must(machine_stats(m).frames_pinned == 2);
+		/* The kernel reaches it: it takes no page fault of ours. */
+		child_must(write(pipes[1], memory, 1) == -1);
+		child_must(write(pipes[1], memory + 4 * PAGE, 100) == 100);
+		child_must(read(pipes[0], memory + 4 * PAGE - 50, 100) == 100);
+		child_must(memcmp(memory + 4 * PAGE - 50, memory + 4 * PAGE + 50, 8) != 0);
+		child_must(upage_pool_verify(m.pool) == 0);
+		child_must(upage_unpin(m.space, memory + 3 * PAGE, 2 * PAGE) == 0);
+		fill(memory, PAGES, 2);
+		child_must(holds(memory, PAGES, 2));
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert(holds(memory, PAGES, 1));
+	ck_assert_ok(upage_unpin(m.space, memory + 3 * PAGE, 2 * PAGE));
+	close(pipes[0]);
+	close(pipes[1]);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(what_is_shared_with_a_file_is_written_before)
+{
+	char name[] = "check_fork-XXXXXX", byte = 0;
+	struct machine m = machine_make(MEMORY);
+	int file = mkstemp(name);
+	ck_assert_int_eq(ftruncate(file, 8 * PAGE), 0);
+	upage_store *store;
+	void *shared = NULL;
+	ck_assert_ok(upage_store_open(&store, name, UPAGE_STORE_WRITABLE));
+	ck_assert_ok(upage_map(m.space, &shared, 8 * PAGE, RW, UPAGE_MAP_SHARED, store, 0));
+	unlink(name);
+	memset(shared, 'p', 8 * PAGE);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		child_must(pread(file, &byte, 1, 5 * PAGE) == 1 && byte == 'p');
+		memset(shared, 'c', PAGE);
+		child_must(upage_sync(m.space, shared, PAGE) == 0);
+		child_must(((volatile char *)shared)[7 * PAGE] == 'p');
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert(pread(file, &byte, 1, 0) == 1 && byte == 'c');
+	close(file);
+	ck_assert_ok(upage_space_destroy(m.space));
+	ck_assert_ok(upage_store_close(store));
+	ck_assert_ok(upage_pool_destroy(m.pool));
+}
+END_TEST
+
+/* ---- With threads ------------------------------------------------------------------------ */
+
+#define PAIRS 24 /* of each writer */
+#define WRITERS 4
+static char *pairs;
+static _Atomic bool stop;
+
+static volatile uint64_t *pair_word(unsigned writer, unsigned pair, unsigned which)
+{
+	return (volatile uint64_t *)(void *)(pairs + ((writer * PAIRS + pair) * 2 + which) * PAGE);
+}
+
+/* In each pair first A, then B, in another page: a B that is newer than its A was never there. */
+static void *write_pairs(void *argument)
+{
+	unsigned writer = *(unsigned *)argument;
+	for (uint64_t n = 1; !atomic_load(&stop); n++) {
+		for (unsigned pair = 0; pair < PAIRS; pair++) {
+			*pair_word(writer, pair, 0) = n;
+			*pair_word(writer, pair, 1) = n;
+		}
+	}
+	return NULL;
+}
+
+static void start(pthread_t *threads, void *(*body)(void *))
+{
+	static unsigned numbers[WRITERS] = { 0, 1, 2, 3 };
+	atomic_store(&stop, false);
+	for (int i = 0; i < WRITERS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, body, &numbers[i]), 0);
+}
+
+static void finish(pthread_t *threads)
+{
+	atomic_store(&stop, true);
+	for (int i = 0; i < WRITERS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+START_TEST(the_copy_is_of_one_instant)
+{
+	static const char *const memories[] = { "memory=64K", "memory=4M" };
+	struct machine m = machine_make(memories[_i]);
+	pthread_t threads[WRITERS];
+	pairs = machine_map(m, WRITERS * PAIRS * 2, RW);
+	start(threads, write_pairs);
+	for (int i = 0; i < 60; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			child_must(upage_pool_verify(m.pool) == 0);
+			for (unsigned writer = 0; writer < WRITERS; writer++) {
+				for (unsigned pair = 0; pair < PAIRS; pair++) {
+					uint64_t a = *pair_word(writer, pair, 0);
+					uint64_t b = *pair_word(writer, pair, 1);
+					child_must(b <= a && a <= b + 1);
+					*pair_word(writer, pair, 0) = UINT64_MAX;
+				}
+			}
+			child_must(upage_pool_verify(m.pool) == 0);
+			_exit(0);
+		}
+		must_end_well(child);
+	}
+	finish(threads);
+	for (unsigned writer = 0; writer < WRITERS; writer++)
+		for (unsigned pair = 0; pair < PAIRS; pair++)
+			ck_assert_uint_eq(*pair_word(writer, pair, 0), *pair_word(writer, pair, 1));
+	machine_end(m);
+}
+END_TEST
+
+#define LARGE 16384 /* pages: 64 MiB, four times the frames */
+
+struct half {
+	char *memory;
+	uint64_t seed;
+	bool write, good;
+};
+
+static void *work_on_half(void *argument)
+{
+	struct half *half = argument;
+	if (half->write)
+		fill(half->memory, LARGE / 2, half->seed);
+	half->good = holds(half->memory, LARGE / 2, half->seed);
+	return NULL;
+}
+
+/* Two threads write and check, or only check, a half each. */
+static bool work(char *memory, uint64_t seed, bool write)
+{
+	struct half halves[2] = { { memory, seed, write, false },
+		                  { memory + LARGE / 2 * PAGE, seed, write, false } };
+	pthread_t threads[2];
+	for (int i = 0; i < 2; i++)
+		if (pthread_create(&threads[i], NULL, work_on_half, &halves[i]) != 0)
+			return false;
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	return halves[0].good && halves[1].good;
+}
+
+/* All five write theirs at the same time, and look again when all have written. */
+START_TEST(a_parent_and_four_children_with_threads)
+{
+	struct machine m = machine_make("memory=16M");
+	char *memory = machine_map(m, LARGE, RW), byte;
+	int done[2], again[2];
+	pid_t children[4];
+	ck_assert(pipe(done) == 0 && pipe(again) == 0);
+	ck_assert(work(memory, 1, true));
+	for (unsigned i = 0; i < 4; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			alarm(100);
+			child_must(work(memory, 1, false));
+			child_must(work(memory, 2 + i, true));
+			child_must(write(done[1], "", 1) == 1 && read(again[0], &byte, 1) == 1);
+			child_must(work(memory, 2 + i, false));
+			child_must(upage_pool_verify(m.pool) == 0);
+			_exit(0);
+		}
+	}
+	ck_assert(work(memory, 10, true));
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(read(done[0], &byte, 1), 1);
+	ck_assert_int_eq(write(again[1], "1234", 4), 4);
+	ck_assert(work(memory, 10, false));
+	for (int i = 0; i < 4; i++)
+		must_end_well(children[i]);
+	for (int i = 0; i < 2; i++) {
+		close(done[i]);
+		close(again[i]);
+	}
+	machine_end(m);
+}
+END_TEST
+
+static upage_pool *busy_pool;
+static upage_space *busy_space;
+
+/* Keeps every lock of the library in somebody's hands. */
+static void *keep_busy(void *kind)
+{
+	while (!atomic_load(&stop)) {
+		void *memory = NULL;
+		upage_space *space;
+		struct sigaction action = { .sa_handler = SIG_DFL };
+		struct upage_stats stats = { .size = sizeof(stats) };
+		if (*(unsigned *)kind == 0 &&
+		    upage_map(busy_space, &memory, 64 * PAGE, RW, 0, NULL, 0) == 0) {
+			memset(memory, 1, 64 * PAGE);
+			upage_unmap(busy_space, memory, 64 * PAGE);
+		} else if (*(unsigned *)kind == 1 &&
+		           upage_space_create(&space, busy_pool, NULL) == 0) {
+			upage_space_destroy(space);
+		} else if (*(unsigned *)kind == 2) {
+			upage_stats_get(busy_pool, &stats);
+		} else {
+			sigaction(SIGSEGV, &action, NULL);
+		}
+	}
+	return NULL;
+}
+
+START_TEST(no_child_of_a_busy_process_hangs)
+{
+	struct machine m = machine_make("memory=64K");
+	char *memory = machine_map(m, 64, RW);
+	pthread_t threads[WRITERS];
+	busy_pool = m.pool;
+	busy_space = m.space;
+	fill(memory, 64, 1);
+	start(threads, keep_busy);
+	for (int i = 0; i < 100; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(20); /* a child that hangs is killed */
+			void *more = NULL;
+			child_must(holds(memory, 64, 1));
+			child_must(upage_map(m.space, &more, PAGE, RW, 0, NULL, 0) == 0);
+			child_must(upage_protect(m.space, memory, PAGE, PROT_READ) == 0);
+			_exit(0);
+		}
+		must_end_well(child);
+	}
+	finish(threads);
+	machine_end(m);
+}
+END_TEST
+
+static char *text;
+static FILE *null_file;
+
+/* A file's lock is held over a page fault; and the lock of all files over a file's. */
+static void *print_paged(void *number)
+{
+	for (size_t i = 0; !atomic_load(&stop); i++) {
+		if (*(unsigned *)number % 2 == 0)
+			fwrite(text + i % 60 * PAGE, 1, 4 * PAGE, null_file);
+		else
+			fflush(NULL);
+	}
+	return NULL;
+}
+
+START_TEST(a_fork_does_not_wait_for_who_waits_for_it)
+{
+	struct machine m = machine_make("memory=64K");
+	pthread_t threads[WRITERS];
+	text = machine_map(m, 64, RW);
+	null_file = fopen("/dev/null", "w");
+	ck_assert_ptr_nonnull(null_file);
+	/* The buffer is not paged; what is written goes through it, byte by byte. */
+	setvbuf(null_file, malloc(64 * PAGE), _IOFBF, 64 * PAGE);
+	fill(text, 64, 1);
+	start(threads, print_paged);
+	for (int i = 0; i < 300; i++) {
+		pid_t child = fork();
+		if (child == 0)
+			_exit(0);
+		must_end_well(child);
+	}
+	finish(threads);
+	fclose(null_file);
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Heaps ------------------------------------------------------------------------------- */
+
+static upage_heap *heap;
+
+static void *use_heap(void *number)
+{
+	uint64_t random = *(unsigned *)number;
+	while (!atomic_load(&stop)) {
+		size_t size = 1 + random_number(&random) % 20000;
+		char *block = upage_heap_allocate(heap, size);
+		if (block != NULL)
+			memset(block, 7, size);
+		upage_heap_free(heap, block);
+	}
+	return NULL;
+}
+
+#define BLOCKS 300
+
+static size_t block_size(int i)
+{
+	return 16 + (size_t)(i * 37 % 5000);
+}
+
+START_TEST(a_heap_goes_on_in_the_child)
+{
+	struct machine m = machine_make("memory=256K");
+	pthread_t threads[WRITERS];
+	char *blocks[BLOCKS];
+	if (upage_heap_create(&heap, m.space) == UPAGE_ENOTSUP)
+		return; /* built without jemalloc */
+	for (int i = 0; i < BLOCKS; i++) {
+		blocks[i] = upage_heap_allocate(heap, block_size(i));
+		ck_assert_ptr_nonnull(blocks[i]);
+		memset(blocks[i], i, block_size(i));
+	}
+	start(threads, use_heap);
+	for (int round = 0; round < 20; round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			for (int i = 0; i < BLOCKS; i++) {
+				child_must(blocks[i][block_size(i) - 1] == (char)i);
+				blocks[i] = upage_heap_resize(heap, blocks[i], 2 * block_size(i));
+				child_must(blocks[i] != NULL && blocks[i][0] == (char)i);
+				memset(blocks[i], 99, 2 * block_size(i));
+			}
+			for (int i = 0; i < BLOCKS; i++)
+				upage_heap_free(heap, blocks[i]);
+			child_must(upage_heap_destroy(heap) == 0);
+			child_must(upage_pool_verify(m.pool) == 0);
+			_exit(0);
+		}
+		must_end_well(child);
+	}
+	finish(threads);
+	for (int i = 0; i < BLOCKS; i++) {
+		ck_assert_int_eq(blocks[i][0], (char)i);
+		upage_heap_free(heap, blocks[i]);
+	}
+	ck_assert_ok(upage_heap_destroy(heap));
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Where there can be no copy ----------------------------------------------------------- */
+
+static int in_lost_child(void (*body)(struct machine, char *), struct machine m, char *memory,
+                         char *said, size_t size)
 {
 	int pipes[2], status;
+	struct rlimit saved, low;
 	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &saved), 0);
+	low = saved;
+	low.rlim_cur = 16 * PAGE; /* a second memory of 32 frames cannot be made */
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
 	pid_t child = fork();
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &saved), 0);
 	if (child == 0) {
 		dup2(pipes[1], 2);
 		alarm(20);
@@ -23,8 +650,8 @@ static int in_child(void (*body)(struct machine, char *), struct machine m, char
 		_exit(0);
 	}
 	close(pipes[1]);
-	ssize_t n = read(pipes[0], text, size - 1);
-	text[n > 0 ? n : 0] = '\0';
+	ssize_t n = read(pipes[0], said, size - 1);
+	said[n > 0 ? n : 0] = '\0';
 	close(pipes[0]);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	return status;
@@ -36,20 +663,17 @@ static void write_all(struct machine m, char *memory)
 	memset(memory, 0xee, 64 * PAGE);
 }
 
-START_TEST(a_child_cannot_harm_its_parents_memory)
+START_TEST(a_child_without_a_copy_cannot_harm_its_parents_memory)
 {
-	struct machine m = machine_make("memory=128K");
+	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, 64, RW);
-	char text[1024];
-	for (size_t i = 0; i < 64 * PAGE; i++)
-		memory[i] = (char)(i * 7);
-	int status = in_child(write_all, m, memory, text, sizeof(text));
+	char said[1024];
+	fill(memory, 64, 1);
+	int status = in_lost_child(write_all, m, memory, said, sizeof(said));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGBUS);
-	ck_assert_msg(strncmp(text, "upage: bus error: write to ", 27) == 0, "stderr: %s", text);
-	ck_assert_ptr_nonnull(strstr(text, "paged memory is not carried over a fork"));
-	for (size_t i = 0; i < 64 * PAGE; i++)
-		ck_assert_int_eq(memory[i], (char)(i * 7));
+	ck_assert_msg(strncmp(said, "upage: bus error: write to ", 27) == 0, "stderr: %s", said);
+	ck_assert(holds(memory, 64, 1));
 	machine_end(m);
 }
 END_TEST
@@ -57,119 +681,219 @@ END_TEST
 static void call_all(struct machine m, char *memory)
 {
 	void *address = NULL;
-	if (upage_map(m.space, &address, PAGE, RW, 0, NULL, 0) != UPAGE_ENOTSUP ||
-	    upage_unmap(m.space, memory, PAGE) != UPAGE_ENOTSUP ||
-	    upage_pin(m.space, memory, PAGE, RW) != UPAGE_ENOTSUP ||
-	    upage_advise(m.space, memory, PAGE, UPAGE_DONTNEED) != UPAGE_ENOTSUP)
-		_exit(1);
+	child_must(upage_map(m.space, &address, PAGE, RW, 0, NULL, 0) == UPAGE_ENOTSUP);
+	child_must(upage_unmap(m.space, memory, PAGE) == UPAGE_ENOTSUP);
+	child_must(upage_pin(m.space, memory, PAGE, RW) == UPAGE_ENOTSUP);
+	child_must(upage_advise(m.space, memory, PAGE, UPAGE_DONTNEED) == UPAGE_ENOTSUP);
+	child_must(upage_advise(m.space, memory, PAGE, UPAGE_PAGEOUT) == UPAGE_ENOTSUP);
 }
 
-START_TEST(calls_on_the_parents_space_are_refused)
+START_TEST(its_calls_on_the_parents_space_are_refused)
 {
-	struct machine m = machine_make("memory=128K");
+	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, 64, RW);
-	char text[1024];
-	memset(memory, 1, 64 * PAGE);
-	int status = in_child(call_all, m, memory, text, sizeof(text));
-	ck_assert(WIFEXITED(status));
-	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	char said[1024];
+	fill(memory, 64, 1);
+	int status = in_lost_child(call_all, m, memory, said, sizeof(said));
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", said);
 	machine_end(m);
 }
 END_TEST
 
+/* Its own pool is its child's too; its parent's is nobody's. */
 static void make_own(struct machine m, char *memory)
 {
-	(void)m;
-	(void)memory;
 	struct machine own = machine_make("memory=64K");
 	char *mine = machine_map(own, 64, RW);
-	for (size_t i = 0; i < 64; i++)
-		mine[i * PAGE] = (char)i;
-	for (size_t i = 0; i < 64; i++)
-		if (mine[i * PAGE] != (char)i)
-			_exit(1);
+	int status = 0;
+	fill(mine, 64, 2);
+	child_must(holds(mine, 64, 2));
+	pid_t child = fork();
+	if (child == 0) {
+		child_must(holds(mine, 64, 2));
+		call_all(m, memory);
+		_exit(0);
+	}
+	child_must(waitpid(child, &status, 0) == child && status == 0);
 	machine_end(own);
 }
 
-START_TEST(a_child_may_make_its_own)
+START_TEST(it_may_make_its_own)
 {
-	struct machine m = machine_make("memory=128K");
+	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, 64, RW);
-	char text[1024];
-	memset(memory, 1, 64 * PAGE);
-	int status = in_child(make_own, m, memory, text, sizeof(text));
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", text);
-	for (size_t i = 0; i < 64 * PAGE; i++)
-		ck_assert_int_eq(memory[i], 1);
+	char said[1024];
+	fill(memory, 64, 1);
+	int status = in_lost_child(make_own, m, memory, said, sizeof(said));
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", said);
+	ck_assert(holds(memory, 64, 1));
+	machine_end(m);
+}
+END_TEST
+
+/* Frames could be copied, but swap cannot: its directory is gone. */
+START_TEST(all_or_nothing_is_copied)
+{
+	char directory[] = "check_fork-XXXXXX", words[128];
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(words, sizeof(words), MEMORY ",store=file:%s", directory);
+	struct machine m = machine_make(words);
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 1);
+	ck_assert_int_eq(rmdir(directory), 0);
+	size_t descriptors = entries("/proc/self/fd");
+	for (int i = 0; i < 10; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			call_all(m, memory);
+			_exit(0);
+		}
+		must_end_well(child);
+	}
+	ck_assert_uint_eq(entries("/proc/self/fd"), descriptors);
+	ck_assert(holds(memory, PAGES, 1));
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Descriptors and files ------------------------------------------------------------------ */
+
+START_TEST(two_hundred_forks_leak_nothing)
+{
+	char directory[] = "check_fork-XXXXXX", words[128];
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(words, sizeof(words), MEMORY ",store=file:%s", directory);
+	struct machine m = machine_make(words);
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 1);
+	size_t descriptors = entries("/proc/self/fd"), maps = 0;
+	for (int i = 0; i < 200; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			child_must(entries("/proc/self/fd") == descriptors);
+			child_must(entries(directory) == 2);
+			if (i % 2)
+				kill(getpid(), SIGKILL);
+			_exit(0);
+		}
+		waitpid(child, NULL, 0);
+		struct upage_stats stats = machine_stats(m);
+		ck_assert(maps == 0 || stats.host_mappings == maps);
+		maps = stats.host_mappings;
+	}
+	ck_assert_uint_eq(entries("/proc/self/fd"), descriptors);
+	ck_assert_uint_eq(entries(directory), 2); /* "." and ".." */
+	ck_assert(holds(memory, PAGES, 1));
+	machine_end(m);
+	ck_assert_int_eq(rmdir(directory), 0);
+}
+END_TEST
+
+START_TEST(a_child_that_never_evicts_makes_no_swap_file)
+{
+	struct machine m = machine_make(MEMORY);
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, 4, 1);
+	size_t descriptors = entries("/proc/self/fd");
+	pid_t child = fork();
+	if (child == 0) {
+		child_must(holds(memory, 4, 1));
+		child_must(entries("/proc/self/fd") == descriptors - 1);
+		fill(memory, PAGES, 2);
+		child_must(entries("/proc/self/fd") == descriptors);
+		child_must(holds(memory, PAGES, 2));
+		_exit(0);
+	}
+	must_end_well(child);
 	machine_end(m);
 }
 END_TEST
 
 START_TEST(system_and_exec_work)
 {
-	struct machine m = machine_make("memory=128K");
+	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, 64, RW);
-	memset(memory, 1, 64 * PAGE);
+	fill(memory, 64, 1);
 	ck_assert_int_eq(system("exit 3"), 3 << 8);
-	ck_assert_int_eq(memory[5 * PAGE], 1);
+	ck_assert(holds(memory, 64, 1));
 	machine_end(m);
 }
 END_TEST
 
 START_TEST(descriptors_are_closed_on_exec)
 {
-	struct machine m = machine_make("memory=128K");
+	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, 64, RW);
-	memset(memory, 1, 64 * PAGE);
+	fill(memory, 64, 1);
 	/* The memfd and the unnamed swap file, which is called #INODE, are not the shell's. */
 	ck_assert_int_eq(system("! ls -l /proc/$$/fd | grep -E 'memfd:upage|/#[0-9]+'"), 0);
 	ck_assert_int_eq(system("ls -l /proc/$PPID/fd | grep -q -E 'memfd:upage'"), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		fill(memory, 64, 2);
+		execl("/bin/sh", "sh", "-c", "! ls -l /proc/$$/fd | grep -E 'memfd:upage|/#[0-9]+'",
+		      (char *)NULL);
+		_exit(2);
+	}
+	must_end_well(child);
 	machine_end(m);
 }
 END_TEST
 
-static upage_pool *busy_pool;
-static upage_space *busy_space;
+/* ---- Statistics ------------------------------------------------------------------------------ */
 
-/* Keeps every lock of the library in somebody's hands. */
-static void *keep_busy(void *kind)
+START_TEST(a_childs_statistics_start_at_zero)
 {
-	for (;;) {
-		void *memory = NULL;
-		upage_space *space;
-		struct sigaction action = { .sa_handler = SIG_DFL };
-		if (*(int *)kind == 0 &&
-		    upage_map(busy_space, &memory, 64 * PAGE, RW, 0, NULL, 0) == 0) {
-			memset(memory, 1, 64 * PAGE);
-			upage_unmap(busy_space, memory, 64 * PAGE);
-		} else if (*(int *)kind == 1 && upage_space_create(&space, busy_pool, NULL) == 0) {
-			upage_space_destroy(space);
-		} else {
-			sigaction(SIGSEGV, &action, NULL);
-		}
+	struct machine m = machine_make(MEMORY);
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 1);
+	struct upage_stats before = machine_stats(m);
+	pid_t child = fork();
+	if (child == 0) {
+		struct upage_stats stats = machine_stats(m);
+		child_must(stats.faults == 0 && stats.evictions == 0 && stats.writebacks == 0);
+		child_must(stats.swap_slots == before.swap_slots);
+		child_must(stats.frames_free == before.frames_free);
+		child_must(stats.frames_peak == before.frames - before.frames_free);
+		(void)*(volatile char *)(memory + (PAGES - 1) * PAGE); /* resident, if not shown */
+		stats = machine_stats(m);
+		child_must(stats.faults == stats.soft && stats.soft <= 1);
+		child_must(holds(memory, PAGES, 1));
+		child_must(machine_stats(m).major >= PAGES - before.frames);
+		_exit(0);
 	}
-	return NULL;
+	must_end_well(child);
+	ck_assert_uint_eq(machine_stats(m).faults, before.faults);
+	machine_end(m);
 }
+END_TEST
 
-START_TEST(no_child_of_a_busy_process_hangs)
+/* Each process a file of its own if the name says so; else only the first one writes. */
+START_TEST(who_writes_statistics)
 {
-	struct machine m = machine_make("memory=64K");
-	char *memory = machine_map(m, 64, RW), text[1024];
-	pthread_t threads[3];
-	int kinds[3] = { 0, 1, 2 };
-	busy_pool = m.pool;
-	busy_space = m.space;
-	memset(memory, 1, 64 * PAGE);
-	for (int i = 0; i < 3; i++)
-		pthread_create(&threads[i], NULL, keep_busy, &kinds[i]);
-	for (int i = 0; i < 60; i++) {
-		/* A child that hangs is killed by its alarm. */
-		int status = in_child(i % 2 ? make_own : write_all, m, memory, text, sizeof(text));
-		if (i % 2)
-			ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", text);
-		else
-			ck_assert_int_eq(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGBUS);
+	static const char *const names[] = { "check_fork-stats", "check_fork-stats-%p" };
+	char words[128], name[64];
+	snprintf(words, sizeof(words), MEMORY ",stats-json=%s", names[_i]);
+	unlink("check_fork-stats");
+	pid_t parent = fork();
+	if (parent == 0) {
+		struct machine m = machine_make(words);
+		char *memory = machine_map(m, PAGES, RW);
+		fill(memory, PAGES, 1);
+		pid_t child = fork();
+		if (child == 0) {
+			memory[0] = 1;
+			exit(0);
+		}
+		child_must(waitpid(child, NULL, 0) == child);
+		snprintf(name, sizeof(name), "check_fork-stats-%d", child);
+		child_must((unlink(name) == 0) == (_i == 1));
+		child_must(access("check_fork-stats", F_OK) != 0);
+		exit(0);
 	}
+	must_end_well(parent);
+	snprintf(name, sizeof(name), "check_fork-stats-%d", parent);
+	ck_assert_int_eq(unlink(_i == 1 ? name : "check_fork-stats"), 0);
 }
 END_TEST
 
@@ -177,12 +901,29 @@ int main(void)
 {
 	Suite *suite = suite_create("fork");
 	TCase *tests = tcase_create("fork");
-	tcase_add_test(tests, a_child_cannot_harm_its_parents_memory);
-	tcase_add_test(tests, calls_on_the_parents_space_are_refused);
-	tcase_add_test(tests, a_child_may_make_its_own);
+	tcase_add_test(tests, a_child_has_all_and_neither_sees_the_others);
+	tcase_add_test(tests, all_pages_resident_are_copied_too);
+	tcase_add_loop_test(tests, what_was_shown_is_shown_again_in_both, 0, 2);
+	tcase_add_test(tests, more_pools_and_spaces_than_one);
+	tcase_add_test(tests, children_of_children);
+	tcase_add_test(tests, protection_and_mappings_are_the_same);
+	tcase_add_test(tests, a_pinned_page_is_pinned_and_shown_in_the_child);
+	tcase_add_test(tests, what_is_shared_with_a_file_is_written_before);
+	tcase_add_loop_test(tests, the_copy_is_of_one_instant, 0, 2);
+	tcase_add_test(tests, a_parent_and_four_children_with_threads);
+	tcase_add_test(tests, no_child_of_a_busy_process_hangs);
+	tcase_add_test(tests, a_fork_does_not_wait_for_who_waits_for_it);
+	tcase_add_test(tests, a_heap_goes_on_in_the_child);
+	tcase_add_test(tests, a_child_without_a_copy_cannot_harm_its_parents_memory);
+	tcase_add_test(tests, its_calls_on_the_parents_space_are_refused);
+	tcase_add_test(tests, it_may_make_its_own);
+	tcase_add_test(tests, all_or_nothing_is_copied);
+	tcase_add_test(tests, two_hundred_forks_leak_nothing);
+	tcase_add_test(tests, a_child_that_never_evicts_makes_no_swap_file);
 	tcase_add_test(tests, system_and_exec_work);
 	tcase_add_test(tests, descriptors_are_closed_on_exec);
-	tcase_add_test(tests, no_child_of_a_busy_process_hangs);
+	tcase_add_test(tests, a_childs_statistics_start_at_zero);
+	tcase_add_loop_test(tests, who_writes_statistics, 0, 2);
 	tcase_set_timeout(tests, 100);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);

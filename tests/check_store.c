@@ -500,14 +500,14 @@ static int newest_descriptor(const bool *before, size_t size)
 static struct swap *swap_with_descriptor(const char *path, uint64_t bytes, unsigned page_shift,
                                          int *descriptor)
 {
-	bool before[256];
-	for (int i = 0; i < 256; i++)
+	bool before[4096];
+	for (int i = 0; i < 4096; i++)
 		before[i] = fcntl(i, F_GETFD) >= 0;
 	struct swap *swap = NULL;
 	const char *used;
 	ck_assert_ok(swap_create(&swap, path, bytes, page_shift, &used));
 	ck_assert_ptr_nonnull(swap);
-	*descriptor = newest_descriptor(before, 256);
+	*descriptor = newest_descriptor(before, 4096);
 	return swap;
 }
 

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dispatch.h"
+
+#include <linux/audit.h>
+
+#include "handlers.h"
+#include "host.h"
+#include "region.h"
+#include "signal.h"
+#include "syscall.h"
+#include "table.h"
+
+struct stats **dispatch_stats;
+
+#define SYS_USER_DISPATCH 2
+#define SYSCALL_BYTES 2 /* of the instruction */
+
+/* ---- What handlers use --------------------------------------------------------------------- */
+
+struct guest_buffer {
+	struct guest_buffer *next;
+	size_t bytes; /* with this */
+};
+
+#define SCRATCH_PIECE ((size_t)32 << 10)
+
+/* Pieces that nobody uses just now: to map one, touch it and unmap it costs more than most calls. */
+#define PIECES_KEPT 4
+static _Atomic(struct guest_buffer *) pieces[PIECES_KEPT];
+
+static struct guest_buffer *piece_take(void)
+{
+	for (unsigned i = 0; i < PIECES_KEPT; i++) {
+		struct guest_buffer *piece = atomic_load(&pieces[i]) != NULL
+		                                     ? atomic_exchange(&pieces[i], NULL)
+		                                     : NULL;
+		if (piece != NULL)
+			return piece;
+	}
+	return NULL;
+}
+
+static bool piece_keep(struct guest_buffer *piece)
+{
+	for (unsigned i = 0; i < PIECES_KEPT; i++) {
+		struct guest_buffer *none = NULL;
+		if (atomic_compare_exchange_strong(&pieces[i], &none, piece))
+			return true;
+	}
+	return false;
+}
+
+void *guest_buffer(struct guest_call *call, size_t bytes)
+{
+	struct guest_thread *thread = call->thread;
+	size_t rounded = (bytes + 15) & ~(size_t)15;
+	if (rounded < bytes)
+		return NULL;
+	if (rounded < SCRATCH_PIECE && thread->scratch_used + rounded <= REGION_SCRATCH) {
+		void *memory = (void *)(region_scratch(thread) + thread->scratch_used);
+		thread->scratch_used += rounded;
+		return memory;
+	}
+	if (rounded > SIZE_MAX / 2)
+		return NULL;
+	struct guest_buffer *buffer = rounded <= GUEST_PIECE ? piece_take() : NULL;
+	if (buffer == NULL) {
+		/* The head has a page of its own, so that the buffer is page-aligned. */
+		size_t whole = (rounded < GUEST_PIECE ? GUEST_PIECE : rounded) + HOST_PAGE_SIZE;
+		buffer = host_metadata(whole);
+		if (buffer == NULL)
+			return NULL;
+		buffer->bytes = whole;
+	}
+	buffer->next = call->buffers;
+	call->buffers = buffer;
+	return (char *)buffer + HOST_PAGE_SIZE;
+}
+
+static void release_buffers(struct guest_call *call)
+{
+	while (call->buffers != NULL) {
+		struct guest_buffer *buffer = call->buffers;
+		call->buffers = buffer->next;
+		if (buffer->bytes != GUEST_PIECE + HOST_PAGE_SIZE || !piece_keep(buffer))
+			host_metadata_release(buffer, buffer->bytes);
+	}
+	call->thread->scratch_used = 0;
+}
+
+long guest_execute(struct guest_call *call, long number, long a, long b, long c, long d, long e,
+                   long f)
+{
+	const long words[7] = { number, a, b, c, d, e, f };
+	return gate_interruptible(words, &call->thread->caught);
+}
+
+/* ---- The way ---------------------------------------------------------------------------------- */
+
+static long dispatch(struct guest_call *call)
+{
+	if (call->number == GUEST_HYPERCALL)
+		return ((long (*)(void *))call->argument[0])((void *)call->argument[1]);
+	const struct guest_entry *entry = guest_table_find(call->number);
+	if (dispatch_stats != NULL)
+		stats_count(*dispatch_stats, COUNT_INTERCEPTED);
+	if (entry == NULL)
+		return -ENOSYS;
+	return entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
+}
+
+void guest_sigsys(int number, siginfo_t *info, void *context)
+{
+	struct guest_thread *thread = region_self();
+	greg_t *r = ((struct guest_context *)context)->machine.gregs;
+	(void)number;
+	if (info->si_code != SYS_USER_DISPATCH) {
+		guest_signal_sigsys(info, context);
+		return;
+	}
+	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
+		r[REG_RAX] = gate_syscall(r[REG_RAX], r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
+		                          r[REG_R8], r[REG_R9]);
+		return;
+	}
+	struct guest_call call = { .thread = thread,
+		                   .context = context,
+		                   .number = r[REG_RAX],
+		                   .argument = { r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
+		                                 r[REG_R8], r[REG_R9] } };
+	thread->has_temporary = false;
+	long result = info->si_arch == AUDIT_ARCH_X86_64 ? dispatch(&call) : -ENOSYS;
+	release_buffers(&call);
+	if (result != -EINTR)
+		thread->has_temporary = false;
+	if (call.number == SYS_rt_sigreturn) {
+		/* all registers are those of the frame */
+	} else if (result == GUEST_RESTART) {
+		r[REG_RIP] -= SYSCALL_BYTES;
+	} else {
+		r[REG_RAX] = result;
+		r[REG_RCX] = r[REG_RIP];
+		r[REG_R11] = r[REG_EFL];
+	}
+	gate_leave(context, &thread->caught);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * guest.c - interception switched on: the program becomes a guest
+ *
+ * Source: prctl(2), PR_SET_SYSCALL_USER_DISPATCH.
+ */
+#include "compiler.h"
+#include "upage.h"
+
+#if defined(__x86_64__)
+
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "dispatch.h"
+#include "host.h"
+#include "pager.h"
+#include "pool_fork.h"
+#include "region.h"
+#include "signal.h"
+#include "syscall.h"
+#include "trap.h"
+
+static struct guest_actions actions;
+static _Atomic bool started;
+
+/* Directories of threads: one link each, beside "." and "..". */
+static bool is_single_threaded(void)
+{
+	struct stat status;
+	return stat("/proc/self/task", &status) < 0 || status.st_nlink <= 3;
+}
+
+/* What the kernel keeps for a thread, and is from now on kept here. */
+static int take_over_thread(struct guest_thread *thread, bool report)
+{
+	size_t length;
+	stack_t altstack;
+	syscall_3(SYS_get_robust_list, 0, &thread->robust_list, &length);
+	syscall_6(SYS_prctl, PR_GET_TID_ADDRESS, (long)&thread->clear_child_tid, 0, 0, 0, 0);
+	syscall_2(SYS_sigaltstack, NULL, &altstack);
+	if (!(altstack.ss_flags & SS_DISABLE))
+		thread->altstack = altstack;
+	thread->actions = &actions;
+	signal_mask before = guest_signal_hold();
+	guest_signal_start(&actions, guest_sigsys, report);
+	int result = region_adopt(thread);
+	guest_signal_release(before & ~SIGNAL_TRAPS);
+	return result;
+}
+
+PUBLIC int upage_intercept(upage_pool *pool)
+{
+	if (atomic_load(&started))
+		return 0;
+	if (!is_single_threaded())
+		return UPAGE_EBUSY;
+	/* A kernel that can switch it on can switch it off. */
+	if (syscall_6(SYS_prctl, 59, 0, 0, 0, 0, 0) < 0)
+		return UPAGE_ENOTSUP;
+	int result = trap_install();
+	struct guest_thread *thread = result == 0 ? region_make() : NULL;
+	if (result == 0 && thread == NULL)
+		result = UPAGE_ENOMEM;
+	if (result < 0)
+		return result;
+	bool report = pool != NULL && (pool->config.stats || pool->config.stats_json[0] != '\0');
+	dispatch_stats = pool != NULL ? &pool->stats : NULL;
+	result = take_over_thread(thread, report);
+	if (result == 0 && pool != NULL)
+		atomic_fetch_add(&pool->spaces, 1); /* it stays */
+	atomic_store(&started, result == 0);
+	atomic_store(&pool_fork_by_guest, result == 0);
+	return result;
+}
+
+PUBLIC long upage_on_handler_stack(long (*function)(void *), void *argument)
+{
+	if (!atomic_load(&started))
+		return function(argument);
+	long result;
+	/* Not by the gate: it shall trap. */
+	__asm__ volatile("syscall"
+	                 : "=a"(result)
+	                 : "a"((long)GUEST_HYPERCALL), "D"(function), "S"(argument)
+	                 : "rcx", "r11", "memory");
+	return result;
+}
+
+#else
+
+PUBLIC int upage_intercept(upage_pool *pool)
+{
+	(void)pool;
+	return UPAGE_ENOTSUP;
+}
+
+PUBLIC long upage_on_handler_stack(long (*function)(void *), void *argument)
+{
+	return function(argument);
+}
+
+#endif

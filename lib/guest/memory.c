@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "memory.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "space.h"
+
+size_t guest_copy(void *to, const void *from, size_t length); /* memory.S */
+extern const uintptr_t guest_fixups[][2];
+
+bool guest_is_paged(const void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address, end;
+	const upage_space *space = space_find_next(start);
+	if (space == NULL || length == 0)
+		return false;
+	if (__builtin_add_overflow(start, length, &end))
+		end = UINTPTR_MAX;
+	return space->base < end;
+}
+
+size_t guest_copy_in(void *ours, const void *theirs, size_t length)
+{
+	return guest_copy(ours, theirs, length);
+}
+
+size_t guest_copy_out(void *theirs, const void *ours, size_t length)
+{
+	return guest_copy(theirs, ours, length);
+}
+
+/* Up to the end of a host page at a time: what lies behind the end of the string may not be
+ * the program's to read. */
+long guest_copy_string(char *ours, const char *theirs, size_t size)
+{
+	size_t done = 0;
+	while (done < size) {
+		size_t part = 4096 - ((uintptr_t)(theirs + done) & 4095);
+		if (part > size - done)
+			part = size - done;
+		size_t copied = part - guest_copy(ours + done, theirs + done, part);
+		const char *end = memchr(ours + done, '\0', copied);
+		if (end != NULL)
+			return end - ours;
+		if (copied < part)
+			return -EFAULT;
+		done += part;
+	}
+	return -ENAMETOOLONG;
+}
+
+/* How far the mappings of @space allow @prot, from @at on. */
+static uintptr_t accessible_to(upage_space *space, uintptr_t at, int prot)
+{
+	rwlock_read(&space->lock);
+	const struct mapping *mapping;
+	while ((mapping = mapping_find(&space->mappings, at)) != NULL &&
+	       (effective_prot(mapping->prot) & prot) == prot)
+		at = mapping->end;
+	rwlock_read_release(&space->lock);
+	return at;
+}
+
+size_t guest_accessible(const void *address, size_t length, int prot)
+{
+	uintptr_t start = (uintptr_t)address, at = start, end;
+	if (__builtin_add_overflow(start, length, &end))
+		end = UINTPTR_MAX;
+	while (at < end) {
+		upage_space *space = space_find_next(at);
+		if (space == NULL || space->base >= end)
+			return length;
+		if (at < space->base)
+			at = space->base;
+		uintptr_t reached = accessible_to(space, at, prot);
+		if (reached < end && reached < space->base + space->length)
+			return reached - start;
+		at = reached;
+	}
+	return length;
+}
+
+uintptr_t guest_fixup(uintptr_t instruction)
+{
+	for (size_t i = 0; guest_fixups[i][0] != 0; i++)
+		if (guest_fixups[i][0] == instruction)
+			return guest_fixups[i][1];
+	return 0;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "region.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "host.h"
+#include "syscall.h"
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_ON 1
+#endif
+
+static struct lock regions_lock;
+static struct guest_thread *regions; /* all, in use or not */
+
+/* ---- Regions ------------------------------------------------------------------------------ */
+
+static struct guest_thread *region_map(void)
+{
+	char *memory = host_metadata(2 * REGION_SIZE);
+	if (memory == NULL)
+		return NULL;
+	uintptr_t base = ((uintptr_t)memory + REGION_SIZE - 1) & ~(REGION_SIZE - 1);
+	uintptr_t end = (uintptr_t)memory + 2 * REGION_SIZE;
+	if (base > (uintptr_t)memory)
+		host_metadata_release(memory, base - (uintptr_t)memory);
+	if (end > base + REGION_SIZE)
+		host_metadata_release((void *)(base + REGION_SIZE), end - base - REGION_SIZE);
+	host_protect(base, REGION_GUARD, PROT_NONE);
+	return region_thread(base);
+}
+
+struct guest_thread *region_make(void)
+{
+	lock_acquire(&regions_lock);
+	struct guest_thread *thread = regions;
+	while (thread != NULL && (atomic_load(&thread->alive) != 0 || atomic_load(&thread->held)))
+		thread = thread->next;
+	if (thread == NULL) {
+		thread = region_map();
+		if (thread != NULL) {
+			thread->next = regions;
+			regions = thread;
+		}
+	}
+	if (thread != NULL) {
+		struct guest_thread *next = thread->next;
+		memset(thread, 0, sizeof(*thread));
+		thread->next = next;
+		thread->altstack.ss_flags = SS_DISABLE;
+		atomic_store(&thread->alive, 1);
+	}
+	lock_release(&regions_lock);
+	return thread;
+}
+
+bool region_others(void)
+{
+	const struct guest_thread *self = region_self();
+	bool others = false;
+	lock_acquire(&regions_lock);
+	for (struct guest_thread *thread = regions; thread != NULL; thread = thread->next)
+		others = others || (thread != self && atomic_load(&thread->alive) != 0);
+	lock_release(&regions_lock);
+	return others;
+}
+
+void region_fork_begin(void)
+{
+	lock_acquire(&regions_lock);
+}
+
+void region_fork_end(void)
+{
+	lock_release(&regions_lock);
+}
+
+void region_forget_others(struct guest_thread *self)
+{
+	for (struct guest_thread *thread = regions; thread != NULL; thread = thread->next)
+		if (thread != self) {
+			atomic_store(&thread->alive, 0);
+			atomic_store(&thread->held, false);
+		}
+}
+
+int region_arm(struct guest_thread *thread)
+{
+	syscall_1(SYS_set_tid_address, &thread->alive);
+	return (int)syscall_6(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON,
+	                      (long)gate_start, gate_end - gate_start, 0, 0);
+}
+
+int region_adopt(struct guest_thread *thread)
+{
+	const stack_t stack = { .ss_sp = (void *)(region_base(thread) + REGION_GUARD),
+		                .ss_size = region_scratch(thread) - region_base(thread) - REGION_GUARD };
+	long result = syscall_2(SYS_sigaltstack, &stack, NULL);
+	return result < 0 ? (int)result : region_arm(thread);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "pool_fork.h"
+
+#include <pthread.h>
+
+#include "host.h"
+#include "report.h"
+#include "signals.h"
+#include "space.h"
+
+struct lock pools_lock;
+upage_pool *pools;
+_Atomic bool pool_fork_by_guest;
+
+/* ---- All pools ---------------------------------------------------------------------------- */
+
+void pool_list_add(upage_pool *pool)
+{
+	pool->next = pools;
+	pools = pool;
+}
+
+void pool_list_remove(upage_pool *pool)
+{
+	signal_mask mask = signals_block();
+	lock_acquire(&pools_lock);
+	for (upage_pool **link = &pools; *link != NULL; link = &(*link)->next) {
+		if (*link == pool) {
+			*link = pool->next;
+			break;
+		}
+	}
+	lock_release(&pools_lock);
+	signals_set(mask);
+}
+
+bool pool_is_lost(const upage_pool *pool)
+{
+	const _Atomic uint64_t *word = host_fork_word();
+	return word == NULL || atomic_load(word) != pool->process;
+}
+
+/* ---- Standing still ------------------------------------------------------------------------ */
+
+/* The leaves: whoever holds one waits for no other, so that several may be held in any order. */
+static void leaves_take(void)
+{
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		if (pool_is_lost(pool))
+			continue;
+		lock_acquire(&pool->mapping_lock);
+		lock_acquire(&pool->replace.lock);
+		lock_acquire(&pool->frames.lock);
+		lock_acquire(&pool->tables.lock);
+		swap_fork_begin(pool->swap);
+		pool->frozen = true;
+	}
+	backing_fork_begin();
+	signals_fork_begin();
+}
+
+static void leaves_give(void)
+{
+	signals_fork_end();
+	backing_fork_end();
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		if (!pool->frozen)
+			continue;
+		pool->frozen = false;
+		swap_fork_end(pool->swap);
+		lock_release(&pool->tables.lock);
+		lock_release(&pool->frames.lock);
+		lock_release(&pool->replace.lock);
+		lock_release(&pool->mapping_lock);
+	}
+}
+
+/* Return: 0, or why what other threads write cannot be held up. The locks are held. */
+static int freeze(bool other_threads)
+{
+	report_fork_begin();
+	lock_acquire(&pools_lock);
+	space_fork_begin();
+	space_fork_sync();
+	int result = other_threads ? space_fork_hide() : 0;
+	leaves_take();
+	return result;
+}
+
+static void thaw(void)
+{
+	leaves_give();
+	space_fork_end();
+	lock_release(&pools_lock);
+	report_fork_end();
+}
+
+/* ---- Copies -------------------------------------------------------------------------------- */
+
+static void copies_end(bool shared)
+{
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		if (!pool->copied)
+			continue;
+		pool->copied = false;
+		frame_copy_end(&pool->frames, shared);
+		swap_copy_end(pool->swap, shared);
+	}
+}
+
+/* All or none. */
+static int copies_begin(void)
+{
+	int result = 0;
+	for (upage_pool *pool = pools; pool != NULL && result == 0; pool = pool->next) {
+		if (pool_is_lost(pool))
+			continue;
+		result = frame_copy_begin(&pool->frames);
+		if (result < 0)
+			break;
+		pool->copied = true;
+		result = swap_copy_begin(pool->swap);
+	}
+	if (result < 0)
+		copies_end(false);
+	return result;
+}
+
+static void copies_adopt(bool shared)
+{
+	uint64_t process = atomic_load(host_fork_word());
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		if (!pool->copied)
+			continue;
+		pool->copied = false;
+		frame_copy_adopt(&pool->frames, shared);
+		swap_copy_adopt(pool->swap, shared);
+		pool->process = process;
+	}
+}
+
+int pool_fork_begin(bool other_threads)
+{
+	int result = freeze(other_threads);
+	if (result == 0)
+		result = copies_begin();
+	if (result < 0)
+		thaw();
+	return result;
+}
+
+void pool_fork_parent(bool failed, bool share_files)
+{
+	copies_end(share_files && !failed);
+	thaw();
+}
+
+/* @adopt: there are copies. Only this thread is left: a lock once given back stays free. */
+static void begin_child(bool adopt, bool share_files)
+{
+	leaves_give();
+	if (adopt && pools != NULL)
+		copies_adopt(share_files);
+	space_fork_child(adopt);
+	lock_release(&pools_lock);
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		if (pool_is_lost(pool))
+			continue;
+		pool->mappings_peak = pool->mappings;
+		report_fork_child(pool);
+	}
+	if (!share_files)
+		host_drop_abandoned();
+	report_fork_end();
+}
+
+void pool_fork_child(bool share_files)
+{
+	begin_child(true, share_files);
+}
+
+/* ---- fork(3) ------------------------------------------------------------------------------- */
+
+/* The C library's fork() takes the lock of its list of files after our handlers have run. Whoever
+ * has it may be waiting for a file, whose thread may be waiting for us in a page fault: so we
+ * take it first. It is recursive. */
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+
+/* Of the fork under way; written while pools_lock is held. */
+static struct {
+	signal_mask mask;
+	bool by_us, files, copied;
+} this_fork;
+
+static void before_fork(void)
+{
+	if (atomic_load(&pool_fork_by_guest))
+		return;
+	bool threads = host_has_threads();
+	bool files = threads && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
+	             _IO_list_resetlock != NULL;
+	if (files)
+		_IO_list_lock();
+	signal_mask mask = signals_block();
+	int result = freeze(threads);
+	if (result == 0)
+		result = copies_begin();
+	this_fork.mask = mask;
+	this_fork.by_us = true;
+	this_fork.files = files;
+	this_fork.copied = result == 0;
+}
+
+static void after_fork(void)
+{
+	if (!this_fork.by_us)
+		return;
+	signal_mask mask = this_fork.mask;
+	bool files = this_fork.files;
+	this_fork.by_us = false;
+	pool_fork_parent(false, false);
+	signals_set(mask);
+	if (files)
+		_IO_list_unlock();
+}
+
+static void after_fork_in_child(void)
+{
+	if (!this_fork.by_us)
+		return;
+	this_fork.by_us = false;
+	begin_child(this_fork.copied, false);
+	signals_set(this_fork.mask);
+	if (this_fork.files)
+		_IO_list_resetlock();
+}
+
+/* Before the heap's jemalloc registers its own: handlers run last to first before a fork, so
+ * that it takes its locks first, as a thread does that allocates and comes to ours from there. */
+__attribute__((constructor(101))) static void register_handlers(void)
+{
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+/* ---- Descriptors --------------------------------------------------------------------------- */
+
+int pool_move_descriptor(int descriptor)
+{
+	signal_mask mask = signals_block();
+	lock_acquire(&pools_lock);
+	int result = host_renumber(descriptor);
+	if (result == 0) {
+		/* Transfers that began with the old number end; later ones read the new one. */
+		space_wait_all();
+		host_close(descriptor);
+	}
+	lock_release(&pools_lock);
+	signals_set(mask);
+	return result;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * processes.c - fork and its relatives, with memory that is mostly out
+ *
+ *     processes [--size BYTES] [NAME]
+ *
+ * BYTES (1 MiB) is what each of five processes has of its own. The transcript is the same on
+ * every run; check-processes.sh compares that of a native program with that of a linked one.
+ * The tests are in the other files of this name.
+ */
+#include "processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+size_t size = 1 << 20;
+static const char *test_name = "-";
+char self_path[4096];
+
+void say(const char *format, ...)
+{
+	char line[512];
+	va_list arguments;
+	int length = snprintf(line, sizeof(line), "%s: ", test_name);
+	va_start(arguments, format);
+	length += vsnprintf(line + length, sizeof(line) - (size_t)length - 1, format, arguments);
+	va_end(arguments);
+	if (length > (int)sizeof(line) - 2)
+		length = (int)sizeof(line) - 2;
+	line[length++] = '\n';
+	if (write(STDOUT_FILENO, line, (size_t)length) != length)
+		_exit(98);
+}
+
+void must(const char *what, bool right)
+{
+	if (!right) {
+		say("cannot set up: %s", what);
+		_exit(99);
+	}
+}
+
+void pause_ms(long milliseconds)
+{
+	struct timespec wait = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
+	while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
+		;
+}
+
+int wait_for(pid_t child)
+{
+	int status = -1;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return status;
+}
+
+int count_descriptors(void)
+{
+	int count = 0;
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+int list_descriptors(void)
+{
+	int count = 0;
+	DIR *list = opendir("/proc/self/fd");
+	MUST(list != NULL);
+	while (readdir(list) != NULL)
+		count++;
+	closedir(list);
+	return count;
+}
+
+/* ---- Memory that tells whose it is ----------------------------------------------------- */
+
+uint64_t word_of(unsigned who, size_t i)
+{
+	uint64_t z = (i + 1) * 0x9e3779b97f4a7c15u + who * 0xbf58476d1ce4e5b9u;
+	return z ^ (z >> 31);
+}
+
+void write_memory(uint64_t *memory, size_t bytes, unsigned who)
+{
+	for (size_t i = 0; i < bytes / sizeof(*memory); i++)
+		memory[i] = word_of(who, i);
+}
+
+size_t wrong_words(const uint64_t *memory, size_t bytes, unsigned who)
+{
+	size_t wrong = 0;
+	for (size_t i = 0; i < bytes / sizeof(*memory); i++)
+		wrong += memory[i] != word_of(who, i);
+	return wrong;
+}
+
+uint64_t *new_memory(size_t bytes, unsigned who)
+{
+	void *memory;
+	MUST(posix_memalign(&memory, PAGE, bytes) == 0);
+	write_memory(memory, bytes, who);
+	return memory;
+}
+
+/* ---- */
+
+static void run_tests(const struct process_test *list, const char *only)
+{
+	for (; list->name; list++) {
+		if (only && strcmp(only, list->name) != 0)
+			continue;
+		test_name = list->name;
+		alarm(120);
+		list->run();
+		alarm(0);
+		say("ended");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int first = 1;
+	if (argc == 3 && strcmp(argv[1], "--status") == 0)
+		return atoi(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "--inherited") == 0)
+		return inherited(argv[2]);
+	if (argc > 2 && strcmp(argv[1], "--size") == 0) {
+		size = (size_t)strtoul(argv[2], NULL, 0) / (2 * PAGE) * (2 * PAGE);
+		first = 3;
+	}
+	if (!realpath("/proc/self/exe", self_path))
+		return 99;
+	const char *only = first < argc ? argv[first] : NULL;
+	run_tests(fork_tests, only);
+	run_tests(execute_tests, only);
+	run_tests(end_tests, only);
+	return 0;
+}
