@@ -71,10 +71,6 @@ void *private_realloc(void *block, size_t size);
 void private_free(void *block);
 size_t private_malloc_usable_size(void *block);
 
-/* A libupage that was built without them has no interception. */
-#pragma weak upage_on_handler_stack
-#pragma weak upage_intercept
-
 static struct {
 	upage_pool *pool;
 	upage_space *space;
@@ -175,10 +171,7 @@ static long serve(void *argument)
 static bool wish(enum wish wish, uintptr_t start, uintptr_t end)
 {
 	struct request request = { .wish = wish, .start = start, .end = end };
-	if (upage_on_handler_stack != NULL)
-		upage_on_handler_stack(serve, &request);
-	else
-		serve(&request);
+	upage_on_handler_stack(serve, &request);
 	return request.result == 0;
 }
 
@@ -688,7 +681,7 @@ static const char *options_of(char **environment)
 /* Without it the program can still go on: what it hands to the kernel must be pinned. */
 static void intercept(const struct upage_config *config)
 {
-	if (upage_intercept == NULL || strcmp(config->intercept, "off") == 0)
+	if (strcmp(config->intercept, "off") == 0)
 		return;
 	int result = upage_intercept(heap.pool);
 	if (result < 0)

@@ -116,6 +116,7 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 	int result = options_check(config);
 	if (result < 0)
 		return result;
+	pool_fork_register();
 	upage_pool *pool = host_metadata(sizeof(*pool));
 	if (pool == NULL)
 		return UPAGE_ENOMEM;

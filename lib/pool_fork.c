@@ -237,11 +237,14 @@ static void after_fork_in_child(void)
 		_IO_list_resetlock();
 }
 
-/* Before the heap's jemalloc registers its own: handlers run last to first before a fork, so
- * that it takes its locks first, as a thread does that allocates and comes to ours from there. */
-__attribute__((constructor(101))) static void register_handlers(void)
+/* Before any jemalloc registers its own, the heap's or that of libupage-malloc, whose constructor
+ * runs before this one: handlers run last to first before a fork, so that it takes its locks first,
+ * as a thread does that allocates and comes to ours from there. */
+__attribute__((constructor(101))) void pool_fork_register(void)
 {
-	pthread_atfork(before_fork, after_fork, after_fork_in_child);
+	static _Atomic bool registered;
+	if (!atomic_exchange(&registered, true))
+		pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 /* ---- Descriptors --------------------------------------------------------------------------- */

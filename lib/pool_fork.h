@@ -46,6 +46,9 @@ void pool_list_remove(upage_pool *pool);
 /* Whether the pool is a parent's, and nothing of it may be used here. */
 bool pool_is_lost(const upage_pool *pool);
 
+/* The handlers of fork(3), once. Not in signal context. */
+void pool_fork_register(void);
+
 /* Set once system calls are intercepted: the handlers of fork(3) leave all to their caller. */
 extern _Atomic bool pool_fork_by_guest;
 

@@ -493,8 +493,20 @@ static void remember_path(struct report *report, const char *path)
 	stream_text(&out, path);
 }
 
+/* The C library does not know it yet where a constructor of ours runs before its own. */
+static const char *program_name(char *buffer, size_t size)
+{
+	if (program_invocation_short_name[0] != '\0')
+		return program_invocation_short_name;
+	long length = syscall_3(SYS_readlink, "/proc/self/exe", buffer, size - 1);
+	buffer[length > 0 ? length : 0] = '\0';
+	const char *slash = strrchr(buffer, '/');
+	return slash != NULL ? slash + 1 : buffer;
+}
+
 int report_open(upage_pool *pool)
 {
+	char name[PATH_MAX];
 	const struct upage_config *config = &pool->config;
 	struct report *report = host_metadata(sizeof(*report));
 	if (report == NULL)
@@ -513,7 +525,7 @@ int report_open(upage_pool *pool)
 	remember_path(report, config->stats_json);
 	pool->report = report;
 	record_begin(report, report->area != NULL ? &report->area->records[0] : &report->own,
-	             program_invocation_short_name);
+	             program_name(name, sizeof(name)));
 	owner_acquire();
 	report->next = reports;
 	reports = report;
