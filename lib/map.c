@@ -152,6 +152,44 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
 	return result;
 }
 
+int map_replace(upage_space *space, uintptr_t start, size_t length, int prot, upage_store *store,
+                int64_t offset)
+{
+	uintptr_t placed;
+	signal_mask saved = signals_block();
+	rwlock_write(&space->lock);
+	int result = space->mappings.count + 4 > MAPPINGS_MAX ? UPAGE_ENOMEM : 0;
+	if (result == 0)
+		result = space_unmap_range(space, start, start + length);
+	if (result == 0)
+		result = map_locked(space, start, length, prot, UPAGE_MAP_FIXED, space->anonymous, store,
+		                    offset, &placed);
+	rwlock_write_release(&space->lock);
+	signals_set(saved);
+	return result;
+}
+
+int unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
+{
+	signal_mask saved = signals_block();
+	rwlock_write(&space->lock);
+	int result = space->mappings.count + 2 > MAPPINGS_MAX ? UPAGE_ENOMEM
+	                                                      : space_unmap_range(space, start, end);
+	rwlock_write_release(&space->lock);
+	signals_set(saved);
+	return result;
+}
+
+uintptr_t map_gap(upage_space *space, uintptr_t low, uintptr_t high, size_t length)
+{
+	rwlock_read(&space->lock);
+	uintptr_t gap = high > low && length <= high - low
+	                        ? mapping_gap(&space->mappings, low, high, length)
+	                        : 0;
+	rwlock_read_release(&space->lock);
+	return gap;
+}
+
 int unmap_backing(upage_space *space, const struct backing *backing)
 {
 	int result = 0;

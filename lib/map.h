@@ -21,4 +21,15 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
                       struct backing *backing);
 int unmap_backing(upage_space *space, const struct backing *backing);
 
+/* Maps private pages at [start, start + length), in place of whatever is mapped there now.
+ * Return: as upage_map(); what was mapped may then be gone, as natively. */
+int map_replace(upage_space *space, uintptr_t start, size_t length, int prot, upage_store *store,
+                int64_t offset);
+
+/* Unmaps what is mapped in [start, end), which may have gaps. */
+int unmap_range(upage_space *space, uintptr_t start, uintptr_t end);
+
+/* A gap of @length bytes in [low, high), the lowest; 0: there is none. */
+uintptr_t map_gap(upage_space *space, uintptr_t low, uintptr_t high, size_t length);
+
 #endif

@@ -85,6 +85,9 @@ static inline int store_complete(struct store_request *request)
 int store_transfer(upage_store *store, enum store_operation operation, void *buffer,
                    size_t length, off_t offset);
 
+/* The regular file of a descriptor, which stays the caller's, to be read. Signal context: yes. */
+int store_open_descriptor(upage_store **out, int descriptor);
+
 static inline bool store_is_same(const upage_store *a, const upage_store *b)
 {
 	return a == b || (a->inode != 0 && a->device == b->device && a->inode == b->inode);

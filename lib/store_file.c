@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "syscall.h"
 
 struct file_store {
 	struct upage_store store;
@@ -69,6 +70,39 @@ static const struct store_ops file_ops = {
 	.name = "file", .submit = file_submit, .sync = file_sync, .close = file_close
 };
 
+/* @descriptor becomes the store's, or is closed. */
+static int file_create(upage_store **out, int descriptor, bool writable)
+{
+	struct stat status;
+	struct file_store *file = NULL;
+	int failure = (int)syscall_2(SYS_fstat, descriptor, &status);
+	if (failure == 0 && !S_ISREG(status.st_mode))
+		failure = UPAGE_EINVAL;
+	if (failure == 0 && (file = host_metadata(sizeof(*file))) == NULL)
+		failure = UPAGE_ENOMEM;
+	if (failure < 0) {
+		host_close(descriptor);
+		return failure;
+	}
+	file->store = (struct upage_store){ .ops = &file_ops,
+		                            .writable = writable,
+		                            .device = status.st_dev,
+		                            .inode = status.st_ino };
+	failure = host_keep(&file->descriptor, descriptor);
+	if (failure < 0) {
+		host_metadata_release(file, sizeof(*file));
+		return failure;
+	}
+	*out = &file->store;
+	return 0;
+}
+
+int store_open_descriptor(upage_store **out, int descriptor)
+{
+	long copy = syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0);
+	return copy < 0 ? (int)copy : file_create(out, (int)copy, false);
+}
+
 PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)
 {
 	if (out == NULL || path == NULL || (flags & ~UPAGE_STORE_WRITABLE) != 0)
@@ -86,25 +120,5 @@ PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)
 	errno = saved;
 	if (failure < 0)
 		return failure;
-	struct stat status;
-	struct file_store *file = NULL;
-	if (fstat(descriptor, &status) < 0 || !S_ISREG(status.st_mode))
-		failure = UPAGE_EINVAL;
-	else if ((file = host_metadata(sizeof(*file))) == NULL)
-		failure = UPAGE_ENOMEM;
-	if (failure < 0) {
-		host_close(descriptor);
-		return failure;
-	}
-	file->store = (struct upage_store){ .ops = &file_ops,
-		                            .writable = writable,
-		                            .device = status.st_dev,
-		                            .inode = status.st_ino };
-	failure = host_keep(&file->descriptor, descriptor);
-	if (failure < 0) {
-		host_metadata_release(file, sizeof(*file));
-		return failure;
-	}
-	*out = &file->store;
-	return 0;
+	return file_create(out, descriptor, writable);
 }

@@ -14,6 +14,7 @@
 #include "host.h"
 #include "space.h"
 #include "syscall.h"
+#include "whole.h"
 
 #ifndef MADV_COLD
 #define MADV_COLD 20
@@ -90,6 +91,8 @@ static long on_inner(const struct area *area, enum upage_advice advice)
 
 long guest_mmap(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_mmap(call);
 	int flags = (int)call->argument[3];
 	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 	if (fixed && guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]))
@@ -99,6 +102,8 @@ long guest_mmap(struct guest_call *call)
 
 long guest_munmap(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_munmap(call);
 	struct area area;
 	long error;
 	switch (take(call, &area, &error)) {
@@ -151,8 +156,15 @@ long guest_pkey_mprotect(struct guest_call *call)
 	return protect(call, (int)call->argument[2]);
 }
 
+long guest_brk(struct guest_call *call)
+{
+	return whole_space != NULL ? whole_brk(call) : as_it_is(call);
+}
+
 long guest_mremap(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_mremap(call);
 	if (guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]))
 		return -EINVAL;
 	if (call->argument[3] & MREMAP_FIXED &&

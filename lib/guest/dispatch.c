@@ -6,9 +6,11 @@
 #include "handlers.h"
 #include "host.h"
 #include "region.h"
+#include "self.h"
 #include "signal.h"
 #include "syscall.h"
 #include "table.h"
+#include "whole.h"
 
 struct stats **dispatch_stats;
 
@@ -106,7 +108,12 @@ static long dispatch(struct guest_call *call)
 		stats_count(*dispatch_stats, COUNT_INTERCEPTED);
 	if (entry == NULL)
 		return -ENOSYS;
-	return entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
+	long result;
+	if (entry->handler != NULL)
+		return entry->handler(call);
+	if (whole_space != NULL && self_answer(call, &result))
+		return result;
+	return guest_generic(call, entry);
 }
 
 void guest_sigsys(int number, siginfo_t *info, void *context)

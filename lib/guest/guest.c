@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "dispatch.h"
+#include "guest.h"
 #include "host.h"
 #include "pager.h"
 #include "pool_fork.h"
@@ -49,29 +50,54 @@ static int take_over_thread(struct guest_thread *thread, bool report)
 	return result;
 }
 
+/* Return: the thread's region, or NULL: *result says why. */
+static struct guest_thread *start(upage_pool *pool, int *result)
+{
+	/* A kernel that can switch it on can switch it off. */
+	if (syscall_6(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0, 0) < 0) {
+		*result = UPAGE_ENOTSUP;
+		return NULL;
+	}
+	*result = trap_install();
+	struct guest_thread *thread = *result == 0 ? region_make() : NULL;
+	if (*result == 0 && thread == NULL)
+		*result = UPAGE_ENOMEM;
+	if (*result < 0)
+		return NULL;
+	bool report = pool != NULL && (pool->config.stats || pool->config.stats_json[0] != '\0');
+	dispatch_stats = pool != NULL ? &pool->stats : NULL;
+	*result = take_over_thread(thread, report);
+	if (*result < 0)
+		return NULL;
+	if (pool != NULL)
+		atomic_fetch_add(&pool->spaces, 1); /* it stays */
+	atomic_store(&started, true);
+	atomic_store(&pool_fork_by_guest, true);
+	return thread;
+}
+
 PUBLIC int upage_intercept(upage_pool *pool)
 {
+	int result = 0;
 	if (atomic_load(&started))
 		return 0;
 	if (!is_single_threaded())
 		return UPAGE_EBUSY;
-	/* A kernel that can switch it on can switch it off. */
-	if (syscall_6(SYS_prctl, 59, 0, 0, 0, 0, 0) < 0)
-		return UPAGE_ENOTSUP;
-	int result = trap_install();
-	struct guest_thread *thread = result == 0 ? region_make() : NULL;
-	if (result == 0 && thread == NULL)
-		result = UPAGE_ENOMEM;
-	if (result < 0)
-		return result;
-	bool report = pool != NULL && (pool->config.stats || pool->config.stats_json[0] != '\0');
-	dispatch_stats = pool != NULL ? &pool->stats : NULL;
-	result = take_over_thread(thread, report);
-	if (result == 0 && pool != NULL)
-		atomic_fetch_add(&pool->spaces, 1); /* it stays */
-	atomic_store(&started, result == 0);
-	atomic_store(&pool_fork_by_guest, result == 0);
+	start(pool, &result);
 	return result;
+}
+
+/* What the kernel gives a new program: no registers but two, a fresh floating-point unit. */
+int guest_run(upage_pool *pool, uintptr_t entry, uintptr_t stack)
+{
+	int result = 0;
+	struct guest_thread *thread = start(pool, &result);
+	if (thread == NULL)
+		return result;
+	thread->clear_child_tid = NULL;
+	thread->robust_list = NULL;
+	thread->altstack = (stack_t){ .ss_flags = SS_DISABLE };
+	region_begin(thread, entry, stack);
 }
 
 PUBLIC long upage_on_handler_stack(long (*function)(void *), void *argument)

@@ -41,7 +41,7 @@ guest_handler guest_clone, guest_clone3, guest_fork, guest_vfork, guest_exit,
 guest_handler guest_execve, guest_execveat, guest_exit_group;
 
 /* area.c: mmap(2), mprotect(2), madvise(2) and their families on paged memory */
-guest_handler guest_mmap, guest_munmap, guest_mprotect, guest_mremap, guest_madvise, guest_mincore,
+guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap, guest_madvise, guest_mincore,
         guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect, guest_mlock2,
         guest_process_madvise;
 

@@ -4,12 +4,17 @@
  *
  * Signal context: all, on a region's stack.
  */
+#include <elf.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "handlers.h"
 #include "report.h"
 #include "signal.h"
 #include "syscall.h"
+#include "whole.h"
 
 /* ---- execve: all that it reads is copied --------------------------------------------------- */
 
@@ -88,6 +93,84 @@ static bool copy_all(struct strings *to, long *path, long *arguments, long *envi
 	return true;
 }
 
+/* Whether the program at @path can be run by this command, with the kernel's errors; 1: it is
+ * set-uid, and the kernel's to run. */
+static long check_program(int directory, const char *path, long flags)
+{
+	unsigned char head[20];
+	struct stat status;
+	long at_flags = flags & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+	long result = syscall_4(SYS_newfstatat, directory, path, &status, at_flags);
+	if (result < 0)
+		return result;
+	if (!S_ISREG(status.st_mode))
+		return -EACCES;
+	result = syscall_4(SYS_faccessat2, directory, path, X_OK, at_flags | AT_EACCESS);
+	if (result < 0)
+		return result == -ENOSYS ? 0 : result;
+	if (status.st_mode & (S_ISUID | S_ISGID) && syscall_1(SYS_geteuid, 0) != 0)
+		return 1;
+	long file = flags & AT_EMPTY_PATH && path[0] == '\0'
+	                    ? syscall_3(SYS_fcntl, directory, F_DUPFD_CLOEXEC, 0)
+	                    : syscall_4(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC, 0);
+	if (file < 0)
+		return file;
+	long n = syscall_4(SYS_pread64, file, head, sizeof(head), 0);
+	syscall_1(SYS_close, file);
+	if (n >= 2 && head[0] == '#' && head[1] == '!')
+		return 0;
+	bool is_elf = n == sizeof(head) && memcmp(head, ELFMAG, SELFMAG) == 0;
+	return is_elf && head[EI_CLASS] == ELFCLASS64 && head[18] == EM_X86_64 ? 0 : -ENOEXEC;
+}
+
+static void print_path(char *out, int descriptor)
+{
+	char digits[12];
+	size_t at = sizeof(digits);
+	digits[--at] = '\0';
+	do
+		digits[--at] = (char)('0' + descriptor % 10);
+	while ((descriptor /= 10) > 0);
+	memcpy(out, "/proc/self/fd/", 14);
+	memcpy(out + 14, digits + at, sizeof(digits) - at);
+}
+
+/* execve of @path by this command: its words, the program's name for itself, the program. */
+static long exec_whole(struct guest_call *call, int directory, char *path, char **arguments,
+                       long environment, long flags)
+{
+	static const char *const none[] = { "", NULL };
+	size_t count = 0, words = 0, at = 0, length = strlen(path);
+	if (arguments == NULL || arguments[0] == NULL)
+		arguments = (char **)(uintptr_t)none;
+	while (arguments[count] != NULL)
+		count++;
+	while (whole_words[words] != NULL)
+		words++;
+	char *name = guest_buffer(call, length + 64);
+	const char **vector = guest_buffer(call, (words + count + 4) * sizeof(*vector));
+	if (name == NULL || vector == NULL)
+		return -ENOMEM;
+	/* A path below a directory's descriptor: by way of /proc. */
+	if (directory != AT_FDCWD && path[0] != '/') {
+		print_path(name, directory);
+		size_t end = strlen(name);
+		if (length > 0)
+			name[end++] = '/';
+		memcpy(name + end, path, length + 1);
+		path = name;
+	}
+	(void)flags;
+	for (size_t i = 0; i < words; i++)
+		vector[at++] = whole_words[i];
+	vector[at++] = arguments[0];
+	vector[at++] = path;
+	for (size_t i = 1; i < count; i++)
+		vector[at++] = arguments[i];
+	vector[at] = NULL;
+	return guest_execute(call, SYS_execve, (long)whole_command, (long)vector, environment, 0, 0, 0);
+}
+
 /* @at: which argument is the path; its vectors follow. */
 static long exec(struct guest_call *call, unsigned at)
 {
@@ -103,10 +186,23 @@ static long exec(struct guest_call *call, unsigned at)
 		if (bytes >= STRINGS_MOST)
 			return -E2BIG;
 	}
+	bool copied = words[at] != call->argument[at] &&
+	              (call->argument[at + 1] == 0 || words[at + 1] != call->argument[at + 1]);
+	int directory = at == 1 ? (int)words[0] : AT_FDCWD;
+	long flags = at == 1 ? words[4] : 0, native = 0, result;
+	if (whole_command != NULL && copied) {
+		native = check_program(directory, (const char *)words[at], flags);
+		if (native < 0)
+			return native;
+	}
 	report_exec(true);
 	guest_signal_exec_begin(call->thread, call->context);
-	long result = guest_execute(call, call->number, words[0], words[1], words[2], words[3],
-	                            words[4], words[5]);
+	if (whole_command != NULL && copied && native == 0)
+		result = exec_whole(call, directory, (char *)words[at], (char **)words[at + 1],
+		                    words[at + 2], flags);
+	else
+		result = guest_execute(call, call->number, words[0], words[1], words[2], words[3],
+		                       words[4], words[5]);
 	guest_signal_exec_failed(call->thread);
 	report_exec(false);
 	return result;

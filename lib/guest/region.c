@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "region.h"
 
+#include <asm/prctl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -96,8 +97,27 @@ int region_arm(struct guest_thread *thread)
 
 int region_adopt(struct guest_thread *thread)
 {
-	const stack_t stack = { .ss_sp = (void *)(region_base(thread) + REGION_GUARD),
-		                .ss_size = region_scratch(thread) - region_base(thread) - REGION_GUARD };
+	const stack_t stack = region_stack(thread);
 	long result = syscall_2(SYS_sigaltstack, &stack, NULL);
 	return result < 0 ? (int)result : region_arm(thread);
+}
+
+#define SEGMENTS 0x002b000000000033 /* code and stack, of 64-bit programs */
+#define INTERRUPTS 0x202
+#define CONTEXT_SEGMENTS 6          /* UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
+
+void region_begin(struct guest_thread *thread, uintptr_t entry, uintptr_t stack)
+{
+	struct guest_context *context =
+	        (struct guest_context *)((region_scratch(thread) - sizeof(*context)) & ~(uintptr_t)63);
+	memset(context, 0, sizeof(*context));
+	context->flags = CONTEXT_SEGMENTS;
+	context->stack = region_stack(thread);
+	context->machine.gregs[REG_RIP] = (greg_t)entry;
+	context->machine.gregs[REG_RSP] = (greg_t)stack;
+	context->machine.gregs[REG_CSGSFS] = SEGMENTS;
+	context->machine.gregs[REG_EFL] = INTERRUPTS;
+	syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &context->mask, sizeof(context->mask));
+	syscall_2(SYS_arch_prctl, ARCH_SET_FS, 0);
+	gate_leave(context, &thread->caught);
 }

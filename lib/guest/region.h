@@ -115,6 +115,13 @@ static inline uintptr_t region_tls(const struct guest_thread *thread)
 	return (uintptr_t)thread - REGION_TLS / 2;
 }
 
+/* The alternate stack. */
+static inline stack_t region_stack(const struct guest_thread *thread)
+{
+	uintptr_t start = region_base(thread) + REGION_GUARD;
+	return (stack_t){ .ss_sp = (void *)start, .ss_size = region_scratch(thread) - start };
+}
+
 /* Whether @address is on the thread's region: it is we who run there. */
 static inline bool region_has(const struct guest_thread *thread, uintptr_t address)
 {
@@ -130,6 +137,9 @@ int region_adopt(struct guest_thread *thread);
 
 /* The second half of that, for the child of a fork: it has its parent's alternate stack. */
 int region_arm(struct guest_thread *thread);
+
+/* Goes to @entry, as a new program on @stack. */
+_Noreturn void region_begin(struct guest_thread *thread, uintptr_t entry, uintptr_t stack);
 
 /* Whether the memory of this process has other threads than the caller's. */
 bool region_others(void);

@@ -23,6 +23,7 @@
 #include "report.h"
 #include "signal.h"
 #include "syscall.h"
+#include "whole.h"
 
 /* ---- Clone ---------------------------------------------------------------------------------- */
 
@@ -81,10 +82,7 @@ static uintptr_t copy_frame(struct guest_thread *child, const struct guest_conte
 	if (stack != 0)
 		context->machine.gregs[REG_RSP] = (greg_t)stack;
 	/* rt_sigreturn restores the alternate stack too. */
-	context->stack = (stack_t){
-		.ss_sp = (void *)(region_base(child) + REGION_GUARD),
-		.ss_size = region_scratch(child) - region_base(child) - REGION_GUARD
-	};
+	context->stack = region_stack(child);
 	child->start_context = context;
 	return frame - 128;
 }
@@ -191,7 +189,9 @@ static long clone_process(struct guest_call *call, const struct birth *birth)
 	}
 	lock_acquire(&call->thread->actions->lock);
 	region_fork_begin();
+	whole_fork_begin();
 	result = execute_clone(birth, birth->flags & ~ours, 0, 0, NULL, &pidfd, NULL, NULL);
+	whole_fork_end();
 	region_fork_end();
 	lock_release(&call->thread->actions->lock);
 	if (result == 0) {
@@ -411,6 +411,8 @@ long guest_get_robust_list(struct guest_call *call)
  * thread before we were there, and ends a process in which a later one fails. */
 long guest_rseq(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return -ENOSYS; /* from the first thread on */
 	if (guest_is_paged((const void *)call->argument[0], (size_t)(uint32_t)call->argument[1]))
 		return 0;
 	const long *a = call->argument;

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "self.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "print.h"
+#include "syscall.h"
+#include "whole.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+/* The part of @path behind "/proc/self/", under any name that this process has there; or NULL. */
+static const char *name_in_self(const char *path)
+{
+	if (strncmp(path, "/proc/", 6) != 0)
+		return NULL;
+	path += 6;
+	if (strncmp(path, "self/", 5) == 0)
+		return path + 5;
+	if (strncmp(path, "thread-self/", 12) == 0)
+		return path + 12;
+	long number = 0;
+	while (*path >= '0' && *path <= '9' && number < 1 << 24)
+		number = number * 10 + (*path++ - '0');
+	bool ours = number != 0 && (number == syscall_1(SYS_getpid, 0) || number == syscall_1(SYS_gettid, 0));
+	return ours && *path == '/' ? path + 1 : NULL;
+}
+
+/* The list as a file: as in /proc, what is read is of the time when it was begun. */
+static long open_maps(struct guest_call *call, int flags)
+{
+	char *text = guest_buffer(call, 4096);
+	if (text == NULL)
+		return -ENOMEM;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES;
+	long file = syscall_2(SYS_memfd_create, "maps", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+	if (file < 0)
+		return file;
+	struct stream stream = { .text = text, .size = 4096, .descriptor = (int)file };
+	whole_list(&stream);
+	int result = stream_end(&stream);
+	if (result < 0) {
+		syscall_1(SYS_close, file);
+		return result;
+	}
+	syscall_3(SYS_lseek, file, 0, SEEK_SET);
+	return file;
+}
+
+static long read_exe(char *theirs, long size)
+{
+	size_t length = strlen(whole_program);
+	if (size <= 0)
+		return -EINVAL;
+	if (length > (size_t)size)
+		length = (size_t)size;
+	return guest_copy_out(theirs, whole_program, length) != 0 ? -EFAULT : (long)length;
+}
+
+bool self_answer(struct guest_call *call, long *result)
+{
+	const long *a = call->argument;
+	bool opens = call->number == SYS_open || call->number == SYS_openat;
+	bool reads = call->number == SYS_readlink || call->number == SYS_readlinkat;
+	if (!opens && !reads)
+		return false;
+	unsigned at = call->number == SYS_openat || call->number == SYS_readlinkat;
+	char path[64];
+	if (guest_copy_string(path, (const char *)a[at], sizeof(path)) < 0)
+		return false;
+	const char *name = name_in_self(path);
+	if (name == NULL)
+		return false;
+	if (strcmp(name, "exe") == 0) {
+		*result = opens ? guest_execute(call, SYS_openat, AT_FDCWD, (long)whole_program,
+		                                a[at + 1], a[at + 2], 0, 0)
+		                : read_exe((char *)a[at + 1], a[at + 2]);
+		return true;
+	}
+	if (opens && strcmp(name, "maps") == 0) {
+		*result = open_maps(call, (int)a[at + 1]);
+		return true;
+	}
+	return false;
+}
