@@ -36,6 +36,14 @@ static const struct option {
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 
+enum option_form options_form(const char *name)
+{
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (strcmp(options[i].name, name) == 0)
+			return options[i].kind == KIND_FLAG ? OPTION_FLAG : OPTION_WITH_VALUE;
+	return OPTION_UNKNOWN;
+}
+
 __attribute__((format(printf, 3, 4))) static int refuse(struct upage_config *config, int code,
                                                         const char *format, ...)
 {

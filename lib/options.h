@@ -20,4 +20,8 @@ int options_word(struct upage_config *config, const char *word);
 /* Checks what parsing one word alone cannot. Return: 0 or an error, and config->message. */
 int options_check(struct upage_config *config);
 
+/* What there is to @name, without dashes and value. */
+enum option_form { OPTION_UNKNOWN, OPTION_FLAG, OPTION_WITH_VALUE };
+enum option_form options_form(const char *name);
+
 #endif

@@ -76,11 +76,6 @@ static void keep(struct command *command, const char *word)
 	command->words[command->count++] = word;
 }
 
-static bool takes_value(const char *name)
-{
-	return strcmp(name, "stats") != 0 && strcmp(name, "overcommit") != 0;
-}
-
 /* One option, at @argv[at]. Return: how many words it took. */
 static int take_option(struct command *command, char **argv, int at)
 {
@@ -104,15 +99,20 @@ static int take_option(struct command *command, char **argv, int at)
 		return 2;
 	}
 	snprintf(word, sizeof(word), "%.*s", (int)length, name);
-	if (takes_value(word)) {
+	enum option_form form = options_form(word);
+	if (strcmp(word, "intercept") == 0 || strcmp(word, "adopt-data") == 0)
+		fail(EXIT_UPAGE, "'%s' is for programs linked with upage-malloc", option);
+	if (form == OPTION_UNKNOWN || (form == OPTION_FLAG && value != NULL))
+		fail(EXIT_UPAGE, form == OPTION_UNKNOWN
+		                         ? "unknown option '%s'; 'upage run --help' lists them"
+		                         : "'%s' takes no value", option);
+	if (form == OPTION_WITH_VALUE) {
 		if (value == NULL && argv[at + 1] == NULL)
 			fail(EXIT_UPAGE, "'%s' needs a value", option);
 		taken = value != NULL ? 1 : 2;
 		snprintf(word + length, sizeof(word) - length, "=%s",
 		         value != NULL ? value + 1 : argv[at + 1]);
 	}
-	if (strncmp(word, "intercept", 9) == 0 || strncmp(word, "adopt-data", 10) == 0)
-		fail(EXIT_UPAGE, "'%s' is for programs linked with upage-malloc", option);
 	if (options_word(&command->config, word) < 0)
 		fail(EXIT_UPAGE, "%s", command->config.message);
 	for (int i = 0; i < taken; i++)
@@ -173,6 +173,8 @@ _Noreturn static void run(struct command *command, char **arguments)
 	if (result < 0)
 		fail(status_of(result), "%s", loader.message);
 
+	const char *slash = strrchr(loader.path, '/');
+	program_invocation_short_name = slash != NULL ? (char *)(uintptr_t)(slash + 1) : loader.path;
 	result = upage_pool_create(&pool, &command->config);
 	if (result < 0)
 		fail(EXIT_UPAGE, "%s", command->config.message);
@@ -190,8 +192,7 @@ _Noreturn static void run(struct command *command, char **arguments)
 		whole_words = command->words;
 	}
 	whole_program = loader.real_path;
-	const char *slash = strrchr(loader.path, '/');
-	prctl(PR_SET_NAME, slash != NULL ? slash + 1 : loader.path);
+	prctl(PR_SET_NAME, program_invocation_short_name);
 	result = guest_run(pool, loader.entry, loader.stack);
 	fail(EXIT_UPAGE, "system calls cannot be intercepted here (it takes Linux 5.11): %s",
 	     upage_strerror(result));
