@@ -182,16 +182,16 @@ static long clone_process(struct guest_call *call, const struct birth *birth)
 	bool share_files = birth->flags & CLONE_FILES;
 	int pidfd = -1;
 	signal_mask mask = guest_signal_hold();
+	whole_fork_begin(); /* before the locks of spaces, as everywhere */
 	long result = pool_fork_begin(region_others());
 	if (result < 0) {
+		whole_fork_end();
 		guest_signal_release(mask);
 		return result == -ENOSPC ? -ENOMEM : result;
 	}
 	lock_acquire(&call->thread->actions->lock);
 	region_fork_begin();
-	whole_fork_begin();
 	result = execute_clone(birth, birth->flags & ~ours, 0, 0, NULL, &pidfd, NULL, NULL);
-	whole_fork_end();
 	region_fork_end();
 	lock_release(&call->thread->actions->lock);
 	if (result == 0) {
@@ -203,6 +203,7 @@ static long clone_process(struct guest_call *call, const struct birth *birth)
 		if (result > 0 && birth->flags & CLONE_PIDFD)
 			guest_store(birth->pidfd, pidfd);
 	}
+	whole_fork_end();
 	guest_signal_release(mask);
 	return result;
 }
