@@ -1,0 +1,97 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The command: what it refuses and how it says so, whose exit status it hands on, what it shows.
+set -u
+upage=../tools/upage
+test -x $upage || { echo "tools/upage was not built"; exit 77; }
+ulimit -c 0
+scratch=$(mktemp -d) || exit 99
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+
+fail()
+{
+	echo "FAIL: $*"
+	failed=1
+}
+
+# expect STATUS ERROR WORD...: that status, nothing on stdout, and one line on stderr that has ERROR
+expect()
+{
+	wanted=$1 text=$2
+	shift 2
+	timeout 60 $upage "$@" >"$scratch/out" 2>"$scratch/err"
+	status=$?
+	test $status = "$wanted" || fail "upage $*: status $status instead of $wanted"
+	test ! -s "$scratch/out" || fail "upage $*: something on stdout"
+	grep -q -F -e "$text" "$scratch/err" && test "$(wc -l <"$scratch/err")" = 1 ||
+		fail "upage $*: said: $(cat "$scratch/err")"
+}
+
+# same STATUS WORD...: as natively, word for word
+same()
+{
+	wanted=$1
+	shift
+	"$@" >"$scratch/native" 2>"$scratch/native.err"
+	timeout 60 $upage run -m 1M -- "$@" >"$scratch/out" 2>"$scratch/err"
+	status=$?
+	test $status = "$wanted" || fail "upage run $*: status $status instead of $wanted"
+	cmp -s "$scratch/native" "$scratch/out" || fail "upage run $*: stdout differs"
+	cmp -s "$scratch/native.err" "$scratch/err" || fail "upage run $*: stderr: $(cat "$scratch/err")"
+}
+
+$upage run -- true || { echo "system calls cannot be intercepted here"; exit 77; }
+
+# ---- Words in error name themselves
+expect 125 "a command is missing"
+expect 125 "'walk'" walk
+expect 125 "a program is missing" run
+expect 125 "a program is missing" run --stats
+expect 125 "'--frames'" run --frames 7 true
+expect 125 "'-x'" run -x true
+expect 125 "'--memory'" run --memory
+expect 125 "memory=12Q" run --memory 12Q true
+expect 125 "memory=12Q" run -m12Q true
+expect 125 "16 to" run -m 8K true
+expect 125 "clock, fifo, random" run --policy=lru true
+expect 125 "'--stats=yes'" run --stats=yes true
+expect 125 "linked with upage-malloc" run --adopt-data true
+expect 125 "no-such-directory" run --store file:/no-such-directory/x true
+expect 127 "no-such-program" run no-such-program
+expect 127 "no-such-program" run ./no-such-program
+: >"$scratch/plain"
+expect 126 "permission denied" run "$scratch/plain"
+chmod +x "$scratch/plain"
+expect 126 "neither an ELF program nor a script" run "$scratch/plain"
+expect 126 "$scratch" run "$scratch"
+printf '#!/no/such/interpreter\n' >"$scratch/script"
+chmod +x "$scratch/script"
+expect 127 "/no/such/interpreter" run "$scratch/script"
+
+# ---- Statuses are the program's
+same 0 true
+same 1 false
+same 7 sh -c 'exit 7'
+same 139 sh -c 'kill -SEGV $$'
+same 143 sh -c 'kill $$'
+same 134 sh -c 'kill -ABRT $$'
+same 127 sh -c 'no-such-program 2>/dev/null'
+same 126 sh -c "$scratch 2>/dev/null"
+
+# ---- Scripts, arguments, environment
+printf '#!/bin/sh -e\necho "$0 $# $2"\n' >"$scratch/script"
+same 0 "$scratch/script" one 'two words'
+command -v perl >/dev/null && same 0 perl -e 'exec {"/bin/sh"} "other", "-c", "echo \$0"'
+same 0 env -i A=1 env
+same 0 readlink /proc/self/exe
+
+# ---- What it prints when asked
+$upage --version | grep -q '^upage [0-9]' || fail "--version"
+$upage --help | grep -q -e '--memory' || fail "--help"
+$upage run --help | grep -q -e '--memory' || fail "run --help"
+$upage run -m 1M --stats -- true 2>&1 | grep -q 'page faults' || fail "--stats"
+$upage run -m 1M --stats-json "$scratch/%p.json" -- sh -c 'true & wait' &&
+	grep -q '"page_size": 4096' "$scratch"/*.json || fail "--stats-json"
+test -z "$(ls "$scratch" | grep upage-swap)" || fail "a swap file was left"
+exit $failed
