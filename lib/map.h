@@ -21,4 +21,10 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
                       struct backing *backing);
 int unmap_backing(upage_space *space, const struct backing *backing);
 
+/* For a system call of the program: holds the page of @address in its frame while the kernel may
+ * use it, as upage_pin() does. But the child of a fork has no such pins: none of its threads is
+ * in the call. Return of map_hold: as of upage_pin(). Signal context: yes, these two. */
+int map_hold(upage_space *space, const void *address, int prot);
+void map_release(upage_space *space, const void *address);
+
 #endif

@@ -10,6 +10,7 @@
 #include "report.h"
 #include "signal.h"
 #include "syscall.h"
+#include "table.h"
 
 /* ---- execve: all that it reads is copied --------------------------------------------------- */
 
@@ -103,6 +104,7 @@ static long exec(struct guest_call *call, unsigned at)
 		if (bytes >= STRINGS_MOST)
 			return -E2BIG;
 	}
+	guest_trace_begin();
 	report_exec(true);
 	guest_signal_exec_begin(call->thread, call->context);
 	long result = guest_execute(call, call->number, words[0], words[1], words[2], words[3],
