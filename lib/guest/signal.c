@@ -10,6 +10,7 @@
 #include "print.h"
 #include "report.h"
 #include "syscall.h"
+#include "table.h"
 #include "trap.h"
 
 #define SIGINFO_BYTES 128
@@ -488,6 +489,8 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 	}
 	if (verdict == TRAP_SERVED)
 		; /* the reference is made again */
+	else if (!ours && !sent && guest_trace_begin())
+		; /* this one too, now that its tracer sees it */
 	else if (ours && !sent)
 		own_fault(info, context);
 	else if (sent && number == SIGSEGV)
