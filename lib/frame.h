@@ -48,7 +48,8 @@ struct frame {
 	};
 	struct backing *backing; /* USED: of the page                                     */
 	uint32_t slot;           /* USED: the page's swap slot plus 1; 0: none            */
-	uint16_t pins;           /* USED: upage_pin() calls that hold it                  */
+	uint16_t pins;           /* USED: upage_pin() and system calls that hold it       */
+	uint16_t calls;          /* USED: of the pins, those of system calls under way    */
 	uint16_t references;     /* PTEs that map it: 0 or 1 so far                       */
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */

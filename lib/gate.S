@@ -55,7 +55,6 @@ FUNCTION(gate_clone)
 	.cfi_rel_offset rbx, 0
 	mov	%rsi, %rbx
 	mov	%rdx, %r9
-	mov	%rsp, %r11
 	mov	%rdi, %rcx
 	mov	(%rcx), %rax
 	mov	8(%rcx), %rdi
@@ -116,5 +115,14 @@ FUNCTION(gate_exit)
 	.cfi_endproc
 
 LABEL(gate_end)
+
+	.text
+FUNCTION(gate_hypercall)
+	.cfi_startproc
+	mov	$-1, %eax
+	syscall
+LABEL(gate_hypercall_end)
+	ret
+	.cfi_endproc
 #endif
 	.section .note.GNU-stack, "", @progbits

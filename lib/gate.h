@@ -7,6 +7,8 @@
  * restorer of our signal handlers, and the way back from a handler. A program cannot jump into
  * it by accident: nothing here is exported.
  *
+ * One stands outside of the range: a system call of ours that shall trap.
+ *
  * Two places are windows: a signal that arrives between the look at `caught` and the system
  * call would be slept through, or stay behind. The handler of signals knows them by these
  * addresses, and sends whoever is inside back to look again (guest/signal.c).
@@ -46,8 +48,13 @@ void gate_restorer(void);
 _Noreturn void gate_leave(void *context, const _Atomic int *caught);
 extern const char gate_leave_start[], gate_leave_end[], gate_leave_redirect[];
 
-/* Ends this thread after *@released became 1: its stack may then be another's. */
+/* Ends this thread. */
 _Noreturn void gate_exit(long status);
+
+/* Has @function(@argument) called by the handler of SIGSYS, on the stack of handlers. It is told
+ * from a program's system calls by where it comes from. Return: what the function returns. */
+long gate_hypercall(long (*function)(void *), void *argument);
+extern const char gate_hypercall_end[];
 
 #endif
 #endif

@@ -42,6 +42,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "adopt.h"
@@ -696,14 +697,45 @@ static void adopt_data(void)
 		refuse("adopt-data: ", upage_strerror(result));
 }
 
+/* A sanitizer has a malloc, a shadow of the memory and handlers of signals that ours cannot go
+ * with; its own start comes after this one, and what it wraps crashes until then. */
+extern void __asan_init(void) __attribute__((weak));
+extern void __msan_init(void) __attribute__((weak));
+extern void __tsan_init(void) __attribute__((weak));
+
+static bool is_sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return false; /* so are we */
+#else
+	return __asan_init != NULL || __msan_init != NULL || __tsan_init != NULL;
+#endif
+}
+
+#define SPACE_USUAL ((rlim_t)1 << 40) /* bytes of addresses */
+
+/* A program that may have fewer addresses than that: half of them are for the heap. */
+static int make_space(void)
+{
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur / 2 < SPACE_USUAL)
+		config.length = (size_t)(limit.rlim_cur / 2) & ~(GROWTH - 1);
+	return upage_space_create(&heap.space, heap.pool, &config);
+}
+
 static void start(int count, char **arguments, char **environment)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	(void)count, (void)arguments;
+	if (environ == NULL) /* the C library comes to it later; TMPDIR is asked for */
+		environ = environment;
+	if (is_sanitized())
+		refuse("this program was built with a sanitizer, which needs a heap of its own", "");
 	if (upage_config_parse(&config, options_of(environment)) < 0 ||
 	    upage_pool_create(&heap.pool, &config) < 0)
 		refuse("UPAGE_OPTIONS: ", config.message);
-	int result = upage_space_create(&heap.space, heap.pool, NULL);
+	int result = make_space();
 	if (result < 0)
 		refuse("no address space for the heap: ", upage_strerror(result));
 	heap.page_size = upage_pool_page_size(heap.pool);

@@ -415,10 +415,11 @@ PUBLIC int upage_sync(upage_space *space, void *address, size_t length)
 static void unpin_range(upage_space *space, uintptr_t start, uintptr_t end)
 {
 	for (uintptr_t at = start; at < end; at += space_page_size(space))
-		pager_unpin(space->pool, page_table_walk(&space->table, space_vpn(space, at)));
+		pager_unpin(space->pool, page_table_walk(&space->table, space_vpn(space, at)),
+		            PIN_PROGRAM);
 }
 
-static int pin_one(upage_space *space, uintptr_t at, int prot)
+static int pin_one(upage_space *space, uintptr_t at, int prot, enum pin pin)
 {
 	struct page page;
 	uint64_t value;
@@ -430,7 +431,7 @@ static int pin_one(upage_space *space, uintptr_t at, int prot)
 	case FAULT_PROTECTION:
 		return UPAGE_EACCES;
 	case FAULT_SERVED:
-		failure = pager_resolve(space->pool, &page, value, prot, true, NULL);
+		failure = pager_resolve(space->pool, &page, value, prot, pin, NULL);
 		return failure == STORE_PAST_END ? UPAGE_EIO : failure;
 	default:
 		return failure;
@@ -449,7 +450,7 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
-		result = pin_one(space, at, prot);
+		result = pin_one(space, at, prot, PIN_PROGRAM);
 		if (result < 0) {
 			rwlock_read(&space->lock); /* a fork must not find an entry locked */
 			unpin_range(space, start, at);
@@ -474,7 +475,7 @@ PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 	rwlock_read(&space->lock);
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
-		if (pte == NULL || !pager_is_pinned(space->pool, pte))
+		if (pte == NULL || !pager_is_pinned_by_program(space->pool, pte))
 			result = UPAGE_EINVAL;
 	}
 	if (result == 0)
@@ -482,6 +483,31 @@ PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 	rwlock_read_release(&space->lock);
 	signals_set(saved);
 	return result;
+}
+
+static uintptr_t page_of(const upage_space *space, const void *address)
+{
+	return (uintptr_t)address & ~(uintptr_t)(space_page_size(space) - 1);
+}
+
+int map_hold(upage_space *space, const void *address, int prot)
+{
+	if (space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	signal_mask saved = signals_block();
+	int result = pin_one(space, page_of(space, address), prot, PIN_CALL);
+	signals_set(saved);
+	return result;
+}
+
+void map_release(upage_space *space, const void *address)
+{
+	signal_mask saved = signals_block();
+	rwlock_read(&space->lock);
+	pte_t *pte = page_table_walk(&space->table, space_vpn(space, page_of(space, address)));
+	pager_unpin(space->pool, pte, PIN_CALL);
+	rwlock_read_release(&space->lock);
+	signals_set(saved);
 }
 
 /* ---- Questions ----------------------------------------------------------------------------- */

@@ -32,4 +32,10 @@ int unmap_range(upage_space *space, uintptr_t start, uintptr_t end);
 /* A gap of @length bytes in [low, high), the lowest; 0: there is none. */
 uintptr_t map_gap(upage_space *space, uintptr_t low, uintptr_t high, size_t length);
 
+/* For a system call of the program: holds the page of @address in its frame while the kernel may
+ * use it, as upage_pin() does. But the child of a fork has no such pins: none of its threads is
+ * in the call. Return of map_hold: as of upage_pin(). Signal context: yes, these two. */
+int map_hold(upage_space *space, const void *address, int prot);
+void map_release(upage_space *space, const void *address);
+
 #endif

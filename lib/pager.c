@@ -259,13 +259,14 @@ static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
 }
 
 /* Swap is full: a slot whose page is resident, and so holds only a copy, serves the page of
- * frame @needy. */
+ * frame @needy. Each frame is looked at, whoever else is looking. */
 static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct search *search)
 {
 	uint64_t frames = pool->frames.frames;
+	uint64_t start = atomic_load(&pool->slot_hand);
 	bool busy = false;
 	for (uint64_t i = 0; i < frames && !search->no_slots; i++) {
-		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->slot_hand, 1) % frames);
+		uint32_t pfn = (uint32_t)((start + i) % frames);
 		struct frame *frame = &pool->frames.frame[pfn];
 		pte_t *pte;
 		uint64_t value;
@@ -279,8 +280,10 @@ static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct sea
 			value |= PTE_DIRTY;
 		}
 		pte_unlock(pte, value);
-		if (slot != 0)
+		if (slot != 0) {
+			atomic_store(&pool->slot_hand, pfn + UINT64_C(1));
 			return slot - 1;
+		}
 	}
 	search->busy = search->busy || busy;
 	search->no_slots = !busy; /* for the rest of this pass: looking costs O(frames) */
@@ -328,32 +331,45 @@ static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, str
 	return slot != SWAP_NONE ? slot : slot_reclaim(pool, pfn, search);
 }
 
+/* Saves the page of frame @pfn, whose PTE is locked, as far as it has to be, and hides it. On
+ * success *slot is where it is. Return: 0, or what stood in the way; the page is resident then. */
+static int evict_save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *slot,
+                      struct search *search)
+{
+	uint32_t pfn = (uint32_t)pte_number(*value);
+	struct frame *frame = &pool->frames.frame[pfn];
+	bool dirty = *value & PTE_DIRTY, new_slot = false;
+	int result = 0;
+	*slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
+	if (dirty && !frame->backing->shared && *slot == SWAP_NONE) {
+		*slot = slot_take(pool, pfn, pte, search);
+		new_slot = *slot != SWAP_NONE;
+		result = new_slot ? 0 : UPAGE_ENOSPC;
+	}
+	if (result == 0)
+		result = page_hide(pool, pte, frame->page, value);
+	if (result == 0 && dirty)
+		result = write_back(pool, pfn, slot);
+	if (result < 0 && new_slot)
+		swap_free(pool->swap, *slot);
+	return result;
+}
+
 /* Takes the frame of a page whose PTE is locked, and unlocks it. Return: whether it could; else
  * the page is resident as before, but perhaps hidden, and *search says what stood in the way. */
 static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, struct search *search)
 {
-	uint32_t pfn = (uint32_t)pte_number(value);
+	uint32_t pfn = (uint32_t)pte_number(value), slot;
 	struct frame *frame = &pool->frames.frame[pfn];
 	if (frame->pins > 0) {
 		pte_unlock(pte, value);
 		return false;
 	}
-	uint32_t slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
-	bool dirty = value & PTE_DIRTY, new_slot = false;
-	int result = 0;
-	if (dirty && !frame->backing->shared && slot == SWAP_NONE) {
-		slot = slot_take(pool, pfn, pte, search);
-		new_slot = slot != SWAP_NONE;
-		result = new_slot ? 0 : UPAGE_ENOSPC;
-	}
-	if (result == 0)
-		result = page_hide(pool, pte, frame->page, &value);
-	if (result == 0 && dirty)
-		result = write_back(pool, pfn, &slot);
+	atomic_fetch_add(&pool->evicting, 1);
+	int result = evict_save(pool, pte, &value, &slot, search);
 	if (result < 0) {
 		search->failure = result;
-		if (new_slot)
-			swap_free(pool->swap, slot);
+		atomic_fetch_sub(&pool->evicting, 1);
 		pte_unlock(pte, value);
 		return false;
 	}
@@ -361,6 +377,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 	frame->references = 0;
 	atomic_store(&frame->pte, NULL);
 	replace_remove(&pool->replace, pfn);
+	atomic_fetch_sub(&pool->evicting, 1);
 	stats_count(pool->stats, COUNT_EVICTIONS);
 	pte_unlock(pte, pte_evicted(slot));
 	return true;
@@ -398,6 +415,20 @@ static bool evict_pass(struct upage_pool *pool, struct search *search, uint32_t 
 	return false;
 }
 
+/* Whether another thread has, or had since pool->placed was @placed, what a pass over the
+ * candidates cannot see: a slot in hand, which it has while it evicts; a frame on its way out of
+ * the policy and in again; a page that came to rest meanwhile, and may be one that can go. In
+ * this order, which is theirs (evict_locked, page_place): at no time is it none of the three. */
+static bool others_move(struct upage_pool *pool, uint64_t placed)
+{
+	if (atomic_load(&pool->evicting) > 0)
+		return true;
+	uint64_t held = atomic_load(&pool->replace.held), free = atomic_load(&pool->frames.free);
+	if (free > 0 || held < pool->frames.frames)
+		return true;
+	return atomic_load(&pool->placed) != placed;
+}
+
 /* A frame that some page had to give up. Waits, for a bounded time, while what could be taken
  * is locked by others, or was when we looked. */
 static int evict(struct upage_pool *pool, uint32_t *out)
@@ -410,14 +441,10 @@ static int evict(struct upage_pool *pool, uint32_t *out)
 		*out = frame_allocate(&pool->frames, 1);
 		if (*out != FRAME_NONE)
 			return 0;
-		/* Frames on their way into the policy, or out of it, are as good as locked; and a
-		 * page that came to rest meanwhile may be one that can go. */
-		uint64_t held = atomic_load(&pool->replace.held);
-		bool busy = search.busy || atomic_load(&pool->placed) != placed ||
-		            held + atomic_load(&pool->frames.free) < pool->frames.frames;
+		bool wait = search.busy || others_move(pool, placed);
 		uint64_t now = host_nanoseconds();
 		start = start != 0 ? start : now;
-		if (!busy || now - start > WAIT_LIMIT_NS)
+		if (!wait || now - start > WAIT_LIMIT_NS)
 			return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
 		host_yield();
 	}
@@ -478,6 +505,7 @@ static int page_place(struct upage_pool *pool, const struct page *page, uint64_t
 	frame->references = 1;
 	*value = pte_make(pfn, PTE_PRESENT);
 	atomic_store(&frame->pte, page->pte);
+	atomic_fetch_add(&pool->placed, 1);
 	replace_insert(&pool->replace, pfn);
 	return 0;
 }
@@ -494,7 +522,7 @@ static int page_bring_in(struct upage_pool *pool, const struct page *page, uint6
 }
 
 /* Takes a pin on a resident page, if the limits allow. */
-static int page_pin(struct upage_pool *pool, uint32_t pfn)
+static int page_pin(struct upage_pool *pool, uint32_t pfn, enum pin pin)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
 	if (frame->pins == UINT16_MAX)
@@ -505,6 +533,10 @@ static int page_pin(struct upage_pool *pool, uint32_t pfn)
 		return UPAGE_EPINS;
 	}
 	frame->pins++;
+	if (pin == PIN_CALL) {
+		frame->calls++;
+		atomic_fetch_add(&pool->calls, 1);
+	}
 	stats_count(pool->stats, COUNT_PINNED_PAGES);
 	return 0;
 }
@@ -529,7 +561,7 @@ static enum counter kind_of_fault(const struct page *page, uint64_t value, int a
 }
 
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
-                  bool pin, enum counter *kind)
+                  enum pin pin, enum counter *kind)
 {
 	enum counter counter = kind_of_fault(page, value, access);
 	int result = 0;
@@ -549,8 +581,8 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 				replace_touch(&pool->replace, pte_number(value));
 		}
 	}
-	if (result == 0 && pin)
-		result = page_pin(pool, (uint32_t)pte_number(value));
+	if (result == 0 && pin != PIN_NONE)
+		result = page_pin(pool, (uint32_t)pte_number(value), pin);
 	if (result == 0)
 		stats_count(pool->stats, counter);
 	if (kind != NULL)
@@ -578,17 +610,27 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 
 /* ---- Pins ----------------------------------------------------------------------------- */
 
-int pager_unpin(struct upage_pool *pool, pte_t *pte)
+static unsigned pins_of(const struct upage_pool *pool, uint64_t value, enum pin pin)
+{
+	if (!(value & PTE_PRESENT))
+		return 0;
+	const struct frame *frame = &pool->frames.frame[pte_number(value)];
+	return pin == PIN_CALL ? frame->calls : (unsigned)frame->pins - frame->calls;
+}
+
+int pager_unpin(struct upage_pool *pool, pte_t *pte, enum pin pin)
 {
 	uint64_t value = pte_lock(pte);
 	int result = UPAGE_EINVAL;
-	if (value & PTE_PRESENT) {
+	if (pins_of(pool, value, pin) > 0) {
 		struct frame *frame = &pool->frames.frame[pte_number(value)];
-		if (frame->pins > 0) {
-			if (--frame->pins == 0)
-				atomic_fetch_sub(&pool->pinned, 1);
-			result = 0;
+		if (pin == PIN_CALL) {
+			frame->calls--;
+			atomic_fetch_sub(&pool->calls, 1);
 		}
+		if (--frame->pins == 0)
+			atomic_fetch_sub(&pool->pinned, 1);
+		result = 0;
 	}
 	pte_unlock(pte, value);
 	return result;
@@ -600,6 +642,28 @@ bool pager_is_pinned(struct upage_pool *pool, pte_t *pte)
 	bool pinned = (value & PTE_PRESENT) && pool->frames.frame[pte_number(value)].pins > 0;
 	pte_unlock(pte, value);
 	return pinned;
+}
+
+bool pager_is_pinned_by_program(struct upage_pool *pool, pte_t *pte)
+{
+	uint64_t value = pte_lock(pte);
+	bool pinned = pins_of(pool, value, PIN_PROGRAM) > 0;
+	pte_unlock(pte, value);
+	return pinned;
+}
+
+void pager_drop_call_pins(struct upage_pool *pool)
+{
+	for (uint64_t pfn = 0; pfn < pool->frames.frames && pool->calls > 0; pfn++) {
+		struct frame *frame = &pool->frames.frame[pfn];
+		if (frame->state != FRAME_USED || frame->calls == 0)
+			continue;
+		pool->calls -= frame->calls;
+		frame->pins = (uint16_t)(frame->pins - frame->calls);
+		frame->calls = 0;
+		if (frame->pins == 0)
+			pool->pinned--;
+	}
 }
 
 /* ---- Ranges --------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
  *   frame f is USED  <=>  exactly one PTE is PRESENT with number f, and frame[f].pte is it
  *   a slot is taken  <=>  one PTE is SWAPPED with it, or one used frame has it
  *   the policy holds exactly the USED frames;  pinned == frames with pins > 0
+ *   calls == the sum of the frames' calls;  of a frame, calls <= pins
  *   mappings == sum over pages of the seams between pages that the host cannot join
  *
  * Signal context: yes. errno and thread-local storage are not used.
@@ -47,12 +48,14 @@ struct upage_pool {
 	struct stats *stats;            /* in the record of this process: report.c       */
 	struct report *report;
 	_Atomic uint64_t pinned;        /* frames with pins                              */
+	_Atomic uint64_t calls;         /* pins of system calls under way                */
 	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */
 	_Atomic uint64_t mappings;      /* of spaces: an upper bound                     */
 	uint64_t mappings_peak;
 	_Atomic uint64_t mapping_budget; /* now; it is cut when the host refuses        */
 	uint64_t mapping_budget_whole;
-	_Atomic uint64_t placed;        /* pages resolved: whether anything moves       */
+	_Atomic uint64_t placed;        /* pages given frames, and pages resolved: does anything move */
+	_Atomic uint32_t evicting;      /* threads that save a page, maybe with a slot in hand */
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
@@ -78,11 +81,14 @@ struct page {
 /* Frames that no pin may take: what one instruction can need at once, and one more. */
 #define FRAMES_NEVER_PINNED 8
 
+/* Who holds a page: upage_pin(), or a system call under way. */
+enum pin { PIN_NONE, PIN_PROGRAM, PIN_CALL };
+
 /**
  * pager_resolve - make a locked page accessible, and unlock it
  * @value:  its PTE, as pte_trylock() gave it
  * @access: PROT_* bits, which page->prot allows
- * @pin:    hold the page until pager_unpin()
+ * @pin:    whether to hold the page until pager_unpin(), and for whom
  * @kind:   out: what had to be done, for the statistics; may be NULL
  *
  * Context: a page fault, or a public call with signals blocked; no lock but this PTE's.
@@ -92,15 +98,19 @@ struct page {
  *         failure the page is as before.
  */
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
-                  bool pin, enum counter *kind);
+                  enum pin pin, enum counter *kind);
 
 /* The page's content into a free frame, not yet accessible: nothing is evicted for it.
  * Return: whether there was a free frame. Unlocks the page. */
 bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t value);
 
 /* Release one pin. The space's lock is held. Return: 0, or UPAGE_EINVAL if there is none. */
-int pager_unpin(struct upage_pool *pool, pte_t *pte);
+int pager_unpin(struct upage_pool *pool, pte_t *pte, enum pin pin);
 bool pager_is_pinned(struct upage_pool *pool, pte_t *pte);
+/* Whether the program itself holds the page. */
+bool pager_is_pinned_by_program(struct upage_pool *pool, pte_t *pte);
+/* In the child of a fork: pins of system calls go, since the threads that made them are not here. */
+void pager_drop_call_pins(struct upage_pool *pool);
 
 /* @count PTEs beside each other, of the pages from @address on: no page stays shown but pinned
  * ones. Waits for work under way on them. Return: 0, or a host's error (all content is there). */

@@ -188,7 +188,8 @@ static int disagree(const char *what, uint64_t a, uint64_t b)
 
 PUBLIC int upage_pool_verify(upage_pool *pool)
 {
-	uint64_t used = pool->frames.frames - pool->frames.free, slots = 0, pinned = 0, known = 0;
+	uint64_t used = pool->frames.frames - pool->frames.free, slots = 0, pinned = 0, known = 0,
+	         calls = 0;
 	struct space_pages pages = { 0 };
 	if (!frame_table_is_valid(&pool->frames))
 		return disagree("free runs of frames", pool->frames.free, used);
@@ -199,6 +200,7 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 		uint64_t pte = frame->pte != NULL ? atomic_load(frame->pte) : 0;
 		known += (pte & PTE_PRESENT) && pte_number(pte) == pfn;
 		pinned += frame->pins > 0;
+		calls += frame->calls;
 		slots += frame->slot != 0;
 	}
 	if (known != used)
@@ -214,6 +216,8 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 		return disagree("frames that the policy holds, frames in use", pool->replace.held, used);
 	if (pinned != pool->pinned)
 		return disagree("frames with pins, pinned", pinned, pool->pinned);
+	if (calls != pool->calls)
+		return disagree("pins of system calls, and kept", calls, pool->calls);
 	if (pages.committed != pool->committed)
 		return disagree("pages promised room, and kept", pages.committed, pool->committed);
 	if (pages.seams + 1 != pool->mappings)

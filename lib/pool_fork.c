@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pool_fork.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "host.h"
@@ -139,14 +140,21 @@ static void copies_adopt(bool shared)
 	}
 }
 
+/* In the words of fork(2), which knows nothing of files. */
+static int to_fork_errno(int failure)
+{
+	return failure == -EMFILE || failure == -ENFILE || failure == -EAGAIN ? -EAGAIN : -ENOMEM;
+}
+
 int pool_fork_begin(bool other_threads)
 {
 	int result = freeze(other_threads);
 	if (result == 0)
 		result = copies_begin();
-	if (result < 0)
-		thaw();
-	return result;
+	if (result == 0)
+		return 0;
+	thaw();
+	return to_fork_errno(result);
 }
 
 void pool_fork_parent(bool failed, bool share_files)
@@ -166,6 +174,7 @@ static void begin_child(bool adopt, bool share_files)
 	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
 		if (pool_is_lost(pool))
 			continue;
+		pager_drop_call_pins(pool);
 		pool->mappings_peak = pool->mappings;
 		report_fork_child(pool);
 	}

@@ -18,6 +18,8 @@
  * Shown again is what was shown before, in runs of frames beside each other. Pages that would
  * take a call each are left hidden: the next reference is a soft fault.
  *
+ * The child keeps the program's own pins (upage_pin), and none of system calls under way.
+ *
  * What a fork does not keep apart: a pinned page stays shown while it is copied, since the kernel
  * may be using it, and may change meanwhile. Pages of a shared mapping of a file are written to
  * it before; from then on the parent's and the child's frames are two copies of that part of the
@@ -55,7 +57,8 @@ extern _Atomic bool pool_fork_by_guest;
 /**
  * pool_fork_begin - before a fork, in the thread that makes it
  * @other_threads: others run on the memory of this process; without them nothing need be hidden
- * Return: 0, or a negated errno: everything is as before, and no fork is under way.
+ * Return: 0, or -EAGAIN (no descriptor is left for the child's files) or -ENOMEM (no room, in memory
+ *         or where swap is): everything is as before, and no fork is under way.
  * Cost: of 64 MiB resident, about as much as a memcpy of that to fresh memory (bench/fork).
  */
 int pool_fork_begin(bool other_threads);

@@ -498,7 +498,7 @@ static const char *program_name(char *buffer, size_t size)
 {
 	if (program_invocation_short_name[0] != '\0')
 		return program_invocation_short_name;
-	long length = syscall_3(SYS_readlink, "/proc/self/exe", buffer, size - 1);
+	long length = syscall_4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", buffer, size - 1);
 	buffer[length > 0 ? length : 0] = '\0';
 	const char *slash = strrchr(buffer, '/');
 	return slash != NULL ? slash + 1 : buffer;

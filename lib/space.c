@@ -123,7 +123,7 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	        space_lock_page(space, address, access, &page, &value, &advice, failure);
 	if (outcome == FAULT_SERVED) {
 		enum counter kind;
-		*failure = pager_resolve(space->pool, &page, value, access, false, &kind);
+		*failure = pager_resolve(space->pool, &page, value, access, PIN_NONE, &kind);
 		if (*failure == STORE_PAST_END)
 			return FAULT_PAST_END;
 		if (*failure < 0)

@@ -54,7 +54,11 @@ struct swap {
 static const char *default_directory(void)
 {
 	const char *path = getenv("TMPDIR");
-	return path != NULL && path[0] != '\0' ? path : "/tmp";
+	struct stat status;
+	bool usable = path != NULL && path[0] != '\0' &&
+	              syscall_4(SYS_newfstatat, AT_FDCWD, path, &status, 0) == 0 &&
+	              S_ISDIR(status.st_mode);
+	return usable ? path : "/tmp";
 }
 
 static int open_exclusive(const char *path)
@@ -202,11 +206,16 @@ static int swap_file_create(upage_store **out, const char *path)
 int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned page_shift,
                 const char **used)
 {
-	if (path[0] == '\0')
+	bool chosen = path[0] != '\0';
+	if (!chosen)
 		path = default_directory();
-	*used = path;
 	upage_store *medium;
 	int failure = swap_file_create(&medium, path);
+	if (failure < 0 && !chosen) { /* nobody meant that directory for us */
+		path = "/tmp";
+		failure = swap_file_create(&medium, path);
+	}
+	*used = path;
 	if (failure < 0)
 		return failure;
 	struct swap *swap = host_metadata(sizeof(*swap));

@@ -17,9 +17,7 @@
 #   needs     commands without which it is skipped
 #   command   for `sh -c`, in an empty directory that holds the input
 #   core      yes: in --core, too
-#   limit     seconds that a run may take (60)
-#   lone      yes: a wall clock or a race decides how much memory is used, so that fewer
-#             evictions than one are allowed at 50 %
+#   limit     seconds that a run may take (60); five times as many with --full
 # and defines, where it wants to, the functions (in a subshell, in the directory of the run)
 #   input     makes files; $full is yes or no
 #   normal    a filter for stdout and stderr: takes out what differs between two native runs
@@ -136,7 +134,7 @@ paged()
 	[ -n "$(largest frames_peak)" ] || complaint="${complaint}no statistics; "
 	case $3 in
 	50% | 25%)
-		[ "$evictions" -gt 0 ] || [ "${lone-no}" = yes ] || complaint="${complaint}nothing was evicted; "
+		[ "$evictions" -gt 0 ] || complaint="${complaint}nothing was evicted; "
 		;;
 	esac
 	row "$name" "$3" $(($2 >> 10)) "$evictions" "$seconds" "${complaint:-equal}"
@@ -182,12 +180,12 @@ check()
 
 row program run KiB evictions seconds ""
 for name in $names; do
-	title= needs= command= core=no limit=60 lone=no
-	[ $full = no ] || limit=300
+	title= needs= command= core=no limit=60
 	input() { :; }
 	normal() { cat; }
 	results() { :; }
 	. "$programs/$name"
+	[ $full = no ] || limit=$((limit * 5))
 	[ $full = yes ] || [ -n "$chosen" ] || [ "$core" = yes ] || continue
 	missing=
 	for tool in $needs; do

@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -526,7 +527,7 @@ static int resolved(void)
 	return 42;
 }
 
-static int (*resolver(void))(void)
+__attribute__((used)) static int (*resolver(void))(void)
 {
 	void *(*volatile allocate)(size_t) = malloc;
 	for (int i = 0; i < 4; i++) {
@@ -790,6 +791,24 @@ START_TEST(test_adopted_data)
 }
 END_TEST
 
+/* The limit is there before the heap is; this one's is larger already, and no call may map more. */
+static int limit_addresses(void)
+{
+	const struct rlimit limit = { (rlim_t)8 << 30, (rlim_t)8 << 30 };
+	if (setrlimit(RLIMIT_AS, &limit) == 0)
+		execl("/proc/self/exe", "check_malloc", "exhaust", NULL);
+	return 6;
+}
+
+START_TEST(test_few_addresses)
+{
+	char text[2000];
+	int status = run_again("addresses", "memory=1M,swap-size=7M,intercept=off", text,
+	                       sizeof(text));
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x: %s", status, text);
+}
+END_TEST
+
 /* ---- Run -------------------------------------------------------------------------------------------- */
 
 static Suite *suite(void)
@@ -818,6 +837,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_mallinfo);
 	tcase_add_test(tcase, test_malloc_info);
 	tcase_add_test(tcase, test_exhaustion);
+	tcase_add_test(tcase, test_few_addresses);
 	tcase_add_test(tcase, test_bad_options);
 	tcase_add_test(tcase, test_large_pages);
 	tcase_add_test(tcase, test_adopted_data);
@@ -830,6 +850,8 @@ int main(int count, char **arguments)
 	const char *word = count > 1 ? arguments[1] : "";
 	if (strcmp(word, "exhaust") == 0)
 		return exhaust();
+	if (strcmp(word, "addresses") == 0)
+		return limit_addresses();
 	if (strcmp(word, "data") == 0)
 		return use_adopted_data();
 	if (strcmp(word, "trim") == 0)

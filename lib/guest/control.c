@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include "handlers.h"
+#include "host.h"
 #include "request.h"
 #include "vector.h"
 
@@ -48,6 +49,8 @@ static const struct request_pointer fcntl_pointers[] = {
 
 long guest_fcntl(struct guest_call *call)
 {
+	if (host_owns_descriptor((int)call->argument[0]))
+		return -EBADF;
 	return REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
 }
 
@@ -107,6 +110,11 @@ long guest_prctl(struct guest_call *call)
 	case PR_GET_TID_ADDRESS:
 		/* The kernel's is a word of ours: as without CONFIG_CHECKPOINT_RESTORE. */
 		return -EINVAL;
+	case PR_SET_TSC:
+		/* Our handlers read the clock, and would be refused it: as a processor that cannot. */
+		if ((unsigned)a[1] == PR_TSC_SIGSEGV)
+			return -EINVAL;
+		break;
 	case PR_SET_MM:
 		if (a[1] == PR_SET_MM_MAP)
 			return set_layout(call);

@@ -101,7 +101,8 @@ long guest_execute(struct guest_call *call, long number, long a, long b, long c,
 
 static long dispatch(struct guest_call *call)
 {
-	if (call->number == GUEST_HYPERCALL)
+	const greg_t *r = ((struct guest_context *)call->context)->machine.gregs;
+	if (r[REG_RIP] == (greg_t)gate_hypercall_end)
 		return ((long (*)(void *))call->argument[0])((void *)call->argument[1]);
 	const struct guest_entry *entry = guest_table_find(call->number);
 	if (dispatch_stats != NULL)
@@ -121,30 +122,26 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 	struct guest_thread *thread = region_self();
 	greg_t *r = ((struct guest_context *)context)->machine.gregs;
 	(void)number;
-	if (info->si_code != SYS_USER_DISPATCH) {
+	if (info->si_code != SYS_USER_DISPATCH)
 		guest_signal_sigsys(info, context);
-		return;
-	}
 	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
 		r[REG_RAX] = gate_syscall(r[REG_RAX], r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                          r[REG_R8], r[REG_R9]);
-		return;
+		gate_leave(context, &thread->caught);
 	}
 	struct guest_call call = { .thread = thread,
 		                   .context = context,
-		                   .number = r[REG_RAX],
+		                   .number = (int)r[REG_RAX], /* as the kernel does */
 		                   .argument = { r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                                 r[REG_R8], r[REG_R9] } };
 	thread->has_temporary = false;
 	long result = info->si_arch == AUDIT_ARCH_X86_64 ? dispatch(&call) : -ENOSYS;
 	release_buffers(&call);
-	if (result != -EINTR)
-		thread->has_temporary = false;
-	if (call.number == SYS_rt_sigreturn) {
-		/* all registers are those of the frame */
-	} else if (result == GUEST_RESTART) {
+	if (thread->has_temporary || atomic_load(&thread->caught) != 0)
+		result = guest_signal_call_end(thread, result);
+	if (result == GUEST_RESTART) {
 		r[REG_RIP] -= SYSCALL_BYTES;
-	} else {
+	} else if (call.number != SYS_rt_sigreturn) { /* else all are those of the frame */
 		r[REG_RAX] = result;
 		r[REG_RCX] = r[REG_RIP];
 		r[REG_R11] = r[REG_EFL];

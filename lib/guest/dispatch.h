@@ -16,9 +16,6 @@
 
 signals_handler guest_sigsys;
 
-/* A system call that is ours alone: calls argument 0 with argument 1, on the region's stack. */
-#define GUEST_HYPERCALL 0x75706167 /* "upag" */
-
 /* Where system calls are counted; NULL: nowhere. */
 extern struct stats **dispatch_stats;
 

@@ -22,6 +22,7 @@
 
 #include "handlers.h"
 #include "host.h"
+#include "map.h"
 #include "space.h"
 #include "table.h"
 
@@ -59,17 +60,16 @@ static bool touch(const struct word *word)
 
 static void pin(struct word *word)
 {
-	const size_t bytes = sizeof(*word->address);
 	upage_space *space = space_find((uintptr_t)word->address);
 	word->pinned = word->access == HELD && space != NULL &&
-	               (uintptr_t)word->address % bytes == 0 &&
-	               upage_pin(space, word->address, bytes, PROT_READ | PROT_WRITE) == 0;
+	               (uintptr_t)word->address % sizeof(*word->address) == 0 &&
+	               map_hold(space, word->address, PROT_READ | PROT_WRITE) == 0;
 }
 
 static void unpin(const struct word *word)
 {
 	if (word->pinned)
-		upage_unpin(space_find((uintptr_t)word->address), word->address, sizeof(uint32_t));
+		map_release(space_find((uintptr_t)word->address), word->address);
 }
 
 /* Makes a call on words of which one or more are paged. @retry: nothing else can be the cause

@@ -44,6 +44,7 @@ static int take_over_thread(struct guest_thread *thread, bool report)
 		thread->altstack = altstack;
 	thread->actions = &actions;
 	signal_mask before = guest_signal_hold();
+	thread->traps_blocked = before & SIGNAL_TRAPS;
 	guest_signal_start(&actions, guest_sigsys, report);
 	int result = region_adopt(thread);
 	guest_signal_release(before & ~SIGNAL_TRAPS);
@@ -104,13 +105,7 @@ PUBLIC long upage_on_handler_stack(long (*function)(void *), void *argument)
 {
 	if (!atomic_load(&started))
 		return function(argument);
-	long result;
-	/* Not by the gate: it shall trap. */
-	__asm__ volatile("syscall"
-	                 : "=a"(result)
-	                 : "a"((long)GUEST_HYPERCALL), "D"(function), "S"(argument)
-	                 : "rcx", "r11", "memory");
-	return result;
+	return gate_hypercall(function, argument);
 }
 
 #else

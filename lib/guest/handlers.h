@@ -20,8 +20,8 @@ guest_handler guest_sendto, guest_recvfrom, guest_sendmsg, guest_recvmsg, guest_
 
 /* control.c: what a request word decides: ioctl(2), fcntl(2), prctl(2), ... */
 guest_handler guest_ioctl, guest_fcntl, guest_prctl, guest_getsockopt, guest_setsockopt,
-        guest_keyctl, guest_semctl, guest_shmctl, guest_msgctl, guest_msgsnd, guest_msgrcv,
-        guest_quotactl;
+        guest_keyctl, guest_semctl, guest_shmat, guest_shmctl, guest_msgctl, guest_msgsnd,
+        guest_msgrcv, guest_quotactl;
 
 /* wait.c: poll(2), select(2), epoll_wait(2), nanosleep(2) and their families; futex.c: futex(2) */
 guest_handler guest_poll, guest_ppoll, guest_select, guest_pselect6, guest_epoll_wait,
@@ -45,8 +45,10 @@ guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap,
         guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect, guest_mlock2,
         guest_process_madvise;
 
-/* descriptor.c: close(2), dup2(2) and their families, which must not meet ours */
-guest_handler guest_close, guest_close_range, guest_dup2, guest_dup3;
+/* descriptor.c: close(2), dup2(2) and their families, which must not meet ours, and getdents(2),
+ * which must not name them; for all others by the table, of a descriptor in argument 0 */
+guest_handler guest_close, guest_close_range, guest_dup2, guest_dup3, guest_getdents,
+        guest_getdents64, guest_of_descriptor;
 
 /* The temporary signal mask of ppoll(2), pselect(2), epoll_pwait(2), for the call to come; signal.c.
  * @mask: the program's. Return: what the kernel may be given instead; valid until the call ends. */

@@ -84,6 +84,19 @@ long guest_semctl(struct guest_call *call)
 	}
 }
 
+/* The kernel would put a segment in the place of paged memory if it is told to (SHM_REMAP). One
+ * whose length it does not tell us it does not attach either. */
+long guest_shmat(struct guest_call *call)
+{
+	const struct shmid_ds none = { .shm_segsz = 1 };
+	struct shmid_ds status;
+	if (syscall_3(SYS_shmctl, call->argument[0], IPC_STAT, &status) < 0)
+		status = none;
+	if (guest_is_paged((const void *)call->argument[1], status.shm_segsz))
+		return -EINVAL;
+	return guest_hand_on(call);
+}
+
 long guest_shmctl(struct guest_call *call)
 {
 	return REQUEST_EXECUTE(call, segment_pointers, call->argument[1]);

@@ -12,8 +12,10 @@
 
 #include "handlers.h"
 #include "report.h"
+#include "self.h"
 #include "signal.h"
 #include "syscall.h"
+#include "table.h"
 #include "whole.h"
 
 /* ---- execve: all that it reads is copied --------------------------------------------------- */
@@ -93,11 +95,27 @@ static bool copy_all(struct strings *to, long *path, long *arguments, long *envi
 	return true;
 }
 
+#define SCRIPT_LINE 256
+#define SCRIPTS_MOST 5
+
+/* The interpreter that the first line of a script names, in that line; or NULL. */
+static char *interpreter_of(char *line)
+{
+	char *name = line + 2;
+	while (*name == ' ' || *name == '\t')
+		name++;
+	char *end = name;
+	while (*end != ' ' && *end != '\t' && *end != '\n' && *end != '\0')
+		end++;
+	*end = '\0';
+	return end > name ? name : NULL;
+}
+
 /* Whether the program at @path can be run by this command, with the kernel's errors; 1: it is
  * set-uid, and the kernel's to run. */
-static long check_program(int directory, const char *path, long flags)
+static long check_program(int directory, const char *path, long flags, int depth)
 {
-	unsigned char head[20];
+	char head[SCRIPT_LINE];
 	struct stat status;
 	long at_flags = flags & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
 	long result = syscall_4(SYS_newfstatat, directory, path, &status, at_flags);
@@ -106,8 +124,8 @@ static long check_program(int directory, const char *path, long flags)
 	if (!S_ISREG(status.st_mode))
 		return -EACCES;
 	result = syscall_4(SYS_faccessat2, directory, path, X_OK, at_flags | AT_EACCESS);
-	if (result < 0)
-		return result == -ENOSYS ? 0 : result;
+	if (result < 0 && result != -ENOSYS)
+		return result;
 	if (status.st_mode & (S_ISUID | S_ISGID) && syscall_1(SYS_geteuid, 0) != 0)
 		return 1;
 	long file = flags & AT_EMPTY_PATH && path[0] == '\0'
@@ -115,11 +133,17 @@ static long check_program(int directory, const char *path, long flags)
 	                    : syscall_4(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC, 0);
 	if (file < 0)
 		return file;
-	long n = syscall_4(SYS_pread64, file, head, sizeof(head), 0);
+	long n = syscall_4(SYS_pread64, file, head, sizeof(head) - 1, 0);
 	syscall_1(SYS_close, file);
-	if (n >= 2 && head[0] == '#' && head[1] == '!')
-		return 0;
-	bool is_elf = n == sizeof(head) && memcmp(head, ELFMAG, SELFMAG) == 0;
+	head[n > 0 ? n : 0] = '\0';
+	if (n >= 2 && head[0] == '#' && head[1] == '!') {
+		const char *interpreter = interpreter_of(head);
+		if (interpreter == NULL)
+			return -ENOEXEC;
+		return depth == SCRIPTS_MOST ? -ELOOP
+		                             : check_program(AT_FDCWD, interpreter, 0, depth + 1);
+	}
+	bool is_elf = n >= 20 && memcmp(head, ELFMAG, SELFMAG) == 0;
 	return is_elf && head[EI_CLASS] == ELFCLASS64 && head[18] == EM_X86_64 ? 0 : -ENOEXEC;
 }
 
@@ -191,10 +215,13 @@ static long exec(struct guest_call *call, unsigned at)
 	int directory = at == 1 ? (int)words[0] : AT_FDCWD;
 	long flags = at == 1 ? words[4] : 0, native = 0, result;
 	if (whole_command != NULL && copied) {
-		native = check_program(directory, (const char *)words[at], flags);
+		if (self_is_program((const char *)words[at]))
+			words[at] = (long)whole_program;
+		native = check_program(directory, (const char *)words[at], flags, 0);
 		if (native < 0)
 			return native;
 	}
+	guest_trace_begin();
 	report_exec(true);
 	guest_signal_exec_begin(call->thread, call->context);
 	if (whole_command != NULL && copied && native == 0)

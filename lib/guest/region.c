@@ -69,6 +69,18 @@ bool region_others(void)
 	return others;
 }
 
+bool region_leave(void)
+{
+	struct guest_thread *self = region_self();
+	bool others = false;
+	lock_acquire(&regions_lock);
+	self->leaving = true;
+	for (struct guest_thread *thread = regions; thread != NULL; thread = thread->next)
+		others = others || (!thread->leaving && atomic_load(&thread->alive) != 0);
+	lock_release(&regions_lock);
+	return !others;
+}
+
 void region_fork_begin(void)
 {
 	lock_acquire(&regions_lock);

@@ -52,6 +52,7 @@ struct guest_actions {
 /* Why a thread may not go back to its program yet: bits of `caught`. */
 #define CAUGHT_SIGNAL 1 /* `waiting` is to be delivered; nothing else will come before */
 #define CAUGHT_TRAP 2   /* a SIGSEGV or SIGSYS that somebody sent, in `trap_waiting`   */
+#define CAUGHT_BLOCKED 4 /* one of them that the program blocks: it may have ended a call */
 
 struct guest_thread {
 	_Atomic int caught;
@@ -61,11 +62,13 @@ struct guest_thread {
 	struct guest_actions own_actions; /* of a vfork child                           */
 	siginfo_t waiting;             /* for CAUGHT_SIGNAL                             */
 	siginfo_t trap_waiting[2];     /* SIGSEGV, SIGSYS: sent, not delivered          */
-	unsigned trap_pending;         /* bit 0: the first is there, bit 1: the second  */
+	_Atomic signal_mask trap_pending; /* which of them are there                    */
 	signal_mask traps_blocked;     /* of SIGSEGV and SIGSYS: the program thinks so  */
 	signal_mask temporary;         /* mask of the call under way: guest_temporary_mask */
 	signal_mask temporary_given;   /* the same, as the kernel may have it           */
+	signal_mask traps_before;      /* traps_blocked outside of that call            */
 	bool has_temporary;
+	bool leaving;                  /* guarded by the lock of all regions            */
 	bool borrows;                  /* a process in the memory of another: a vfork child */
 	stack_t altstack;              /* the program's                                 */
 	int *clear_child_tid;          /* the program's                                 */
@@ -140,6 +143,9 @@ int region_arm(struct guest_thread *thread);
 
 /* Goes to @entry, as a new program on @stack. */
 _Noreturn void region_begin(struct guest_thread *thread, uintptr_t entry, uintptr_t stack);
+
+/* The calling thread is about to end. Return: whether it is the last that does. */
+bool region_leave(void);
 
 /* Whether the memory of this process has other threads than the caller's. */
 bool region_others(void);

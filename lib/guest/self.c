@@ -32,6 +32,12 @@ static const char *name_in_self(const char *path)
 	return ours && *path == '/' ? path + 1 : NULL;
 }
 
+bool self_is_program(const char *path)
+{
+	const char *name = name_in_self(path);
+	return name != NULL && strcmp(name, "exe") == 0;
+}
+
 /* The list as a file: as in /proc, what is read is of the time when it was begun. */
 static long open_maps(struct guest_call *call, int flags)
 {
@@ -78,7 +84,7 @@ bool self_answer(struct guest_call *call, long *result)
 	const char *name = name_in_self(path);
 	if (name == NULL)
 		return false;
-	if (strcmp(name, "exe") == 0) {
+	if (self_is_program(path)) {
 		*result = opens ? guest_execute(call, SYS_openat, AT_FDCWD, (long)whole_program,
 		                                a[at + 1], a[at + 2], 0, 0)
 		                : read_exe((char *)a[at + 1], a[at + 2]);

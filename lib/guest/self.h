@@ -10,6 +10,9 @@
 
 #include "call.h"
 
+/* Whether @path, in our memory, is /proc/self/exe by any of its names. */
+bool self_is_program(const char *path);
+
 /* Carries out an open or readlink of such a name. Return: false: it is another call, or name. */
 bool self_answer(struct guest_call *call, long *result);
 

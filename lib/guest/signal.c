@@ -10,6 +10,7 @@
 #include "print.h"
 #include "report.h"
 #include "syscall.h"
+#include "table.h"
 #include "trap.h"
 
 #define SIGINFO_BYTES 128
@@ -22,6 +23,14 @@
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1U << 31)
 #endif
+#ifndef SA_EXPOSE_TAGBITS
+#define SA_EXPOSE_TAGBITS 0x00000800
+#endif
+/* Linux forgets all others, so that programs can ask which it knows. */
+#define KNOWN_FLAGS                                                                              \
+	((unsigned long)(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART |    \
+	                 SA_NODEFER | SA_EXPOSE_TAGBITS | SA_RESTORER) |                         \
+	 SA_RESETHAND)
 #define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
 
 /* What the kernel puts on the stack of a program: the state of the floating-point unit above. */
@@ -82,7 +91,7 @@ size_t guest_signal_fpstate(const void *context)
 static bool on_altstack(const struct guest_thread *thread, uintptr_t sp)
 {
 	const stack_t *stack = &thread->altstack;
-	if (stack->ss_flags & (int)(SS_AUTODISARM | SS_DISABLE))
+	if (stack->ss_flags & (int)SS_AUTODISARM)
 		return false;
 	uintptr_t start = (uintptr_t)stack->ss_sp;
 	return sp > start && sp - start <= stack->ss_size;
@@ -90,16 +99,9 @@ static bool on_altstack(const struct guest_thread *thread, uintptr_t sp)
 
 static int altstack_flags(const struct guest_thread *thread, uintptr_t sp)
 {
-	if (thread->altstack.ss_size == 0 || thread->altstack.ss_flags & SS_DISABLE)
+	if (thread->altstack.ss_size == 0)
 		return SS_DISABLE;
 	return on_altstack(thread, sp) ? SS_ONSTACK : 0;
-}
-
-static stack_t altstack_as_seen(const struct guest_thread *thread, uintptr_t sp)
-{
-	stack_t seen = thread->altstack;
-	seen.ss_flags = altstack_flags(thread, sp) | (seen.ss_flags & (int)SS_AUTODISARM);
-	return seen;
 }
 
 /* Return: 0 or a negated errno value, as the kernel's. */
@@ -117,7 +119,6 @@ static int altstack_set(struct guest_thread *thread, const stack_t *wanted, uint
 	if (wanted->ss_size < 2048) /* the kernel's MINSIGSTKSZ */
 		return -ENOMEM;
 	thread->altstack = *wanted;
-	thread->altstack.ss_flags &= (int)SS_AUTODISARM;
 	return 0;
 }
 
@@ -125,7 +126,8 @@ long guest_sigaltstack(struct guest_call *call)
 {
 	struct guest_thread *thread = call->thread;
 	uintptr_t sp = (uintptr_t)registers(call->context)[REG_RSP];
-	stack_t wanted, old = altstack_as_seen(thread, sp);
+	stack_t wanted, old = thread->altstack;
+	old.ss_flags = altstack_flags(thread, sp) | (old.ss_flags & (int)SS_AUTODISARM);
 	if (call->argument[0] != 0) {
 		if (guest_copy_in(&wanted, (const void *)call->argument[0], sizeof(wanted)) != 0)
 			return -EFAULT;
@@ -157,11 +159,22 @@ static bool frame_place(const struct guest_thread *thread, const struct host_act
 	return !bounded || *frame > (uintptr_t)thread->altstack.ss_sp;
 }
 
+/* The mask of the program where it was interrupted, as it knows it. */
+static signal_mask program_mask(const struct guest_thread *thread, void *context)
+{
+	return *guest_signal_mask(context) | thread->traps_blocked;
+}
+
+/* The same, or that of the call which a signal has just ended. */
+static signal_mask mask_in_force(const struct guest_thread *thread, void *context)
+{
+	return thread->has_temporary ? thread->temporary : program_mask(thread, context);
+}
+
 /* Makes @context enter the handler of @action, whose frame says to go back to where the program
- * was. @during: what the handler's mask is made from; the frame has the program's own. Return:
- * false if the program's stack does not take it. */
+ * was, and with which mask. Return: false if the program's stack does not take it. */
 static bool frame_push(struct guest_thread *thread, void *context, const siginfo_t *info,
-                       const struct host_action *action, signal_mask during)
+                       const struct host_action *action)
 {
 	struct guest_context *interrupted = context;
 	greg_t *r = registers(context);
@@ -173,16 +186,18 @@ static bool frame_push(struct guest_thread *thread, void *context, const siginfo
 		return false;
 	local.restorer = action->restorer;
 	local.context = *interrupted;
-	local.context.stack = altstack_as_seen(thread, sp);
+	local.context.link = NULL;
+	local.context.stack = thread->altstack;
 	local.context.machine.fpregs = state > 0 ? (void *)fpstate : NULL;
-	local.context.mask |= thread->traps_blocked;
+	local.context.mask = program_mask(thread, context);
 	memcpy(local.info, info, SIGINFO_BYTES);
 	if ((state > 0 && guest_copy_out((void *)fpstate, interrupted->machine.fpregs, state)) ||
 	    guest_copy_out((void *)frame, &local, sizeof(local)) != 0)
 		return false;
 
 	int number = info->si_signo;
-	signal_mask mask = during | thread->traps_blocked | action->mask;
+	signal_mask mask = mask_in_force(thread, context) | action->mask;
+	thread->has_temporary = false;
 	if (!(action->flags & SA_NODEFER))
 		mask |= SIGNAL_BIT(number);
 	mask &= ~UNBLOCKABLE;
@@ -197,13 +212,13 @@ static bool frame_push(struct guest_thread *thread, void *context, const siginfo
 	r[REG_RSP] = (greg_t)frame;
 	r[REG_RIP] = (greg_t)action->handler;
 	r[REG_EFL] &= ~0x10500; /* direction, trap, resume */
-	interrupted->machine.fpregs = NULL; /* a fresh one */
+	interrupted->machine.fpregs = NULL; /* a fresh state */
 	return true;
 }
 
 /* ---- Actions ------------------------------------------------------------------------------------ */
 
-static signals_handler catch_signal, catch_trap;
+static signals_handler catch_signal, catch_trap, *sigsys_handler;
 
 /* Whether the process's end by a signal is to be seen, for its statistics. */
 static bool report_deaths;
@@ -224,12 +239,27 @@ static bool ends_process(int number)
 	return !is_harmless(number) && !is_stop(number) && number != SIGKILL;
 }
 
+/* Three are ours whatever the program asks for. SIGSYS leaves the mask as the program has it:
+ * what it does not block interrupts its system calls. */
+#define TRAPS_HANDLED (SIGNAL_TRAPS | SIGNAL_BIT(SIGBUS))
+
+static void install_trap(int number, const struct host_action *action)
+{
+	unsigned long flags = SA_NODEFER | (action->flags & SA_RESTART);
+	if (number == SIGSYS)
+		signals_install(number, sigsys_handler, flags, 0);
+	else
+		signals_install(number, catch_trap, flags, ~SIGNAL_TRAPS);
+}
+
 /* What the kernel does where the program asked for @action. */
 static void action_to_host(int number, const struct host_action *action)
 {
 	const unsigned long kept = SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT;
-	if (SIGNAL_BIT(number) & (SIGNAL_TRAPS | SIGNAL_BIT(SIGBUS)))
-		return; /* ours for good */
+	if (SIGNAL_BIT(number) & TRAPS_HANDLED) {
+		install_trap(number, action);
+		return;
+	}
 	bool watched = report_deaths && action->handler == (void *)SIG_DFL && ends_process(number);
 	if (!watched &&
 	    (action->handler == (void *)SIG_DFL || action->handler == (void *)SIG_IGN)) {
@@ -270,6 +300,7 @@ long guest_rt_sigaction(struct guest_call *call)
 	old = actions->action[number - 1];
 	if (call->argument[1] != 0) {
 		wanted.mask &= ~UNBLOCKABLE;
+		wanted.flags &= KNOWN_FLAGS;
 		actions->action[number - 1] = wanted;
 		action_to_host((int)number, &wanted);
 	}
@@ -297,15 +328,14 @@ static void default_action(void *context, int number, const siginfo_t *info)
 		syscall_3(SYS_tgkill, process, host_thread_id(), number);
 }
 
-/* The program receives a signal that it does not block. @during: as for frame_push(). @forced:
- * it cannot go on without: neither ignored nor blocked. */
-static void receive(struct guest_thread *thread, void *context, const siginfo_t *info,
-                    signal_mask during, bool forced)
+/* The program receives a signal that it does not block. @forced: it cannot go on without:
+ * neither ignored nor blocked. */
+static void receive(struct guest_thread *thread, void *context, const siginfo_t *info, bool forced)
 {
 	int number = info->si_signo;
 	struct host_action action;
 	action_get(thread->actions, number, &action);
-	bool blocked = SIGNAL_BIT(number) & (*guest_signal_mask(context) | thread->traps_blocked);
+	bool blocked = SIGNAL_BIT(number) & program_mask(thread, context);
 	if (forced && (blocked || action.handler == (void *)SIG_IGN))
 		action.handler = (void *)SIG_DFL;
 	if (action.handler == (void *)SIG_IGN)
@@ -321,7 +351,7 @@ static void receive(struct guest_thread *thread, void *context, const siginfo_t 
 		default_action(context, number, info);
 		return;
 	}
-	if (frame_push(thread, context, info, &action, during))
+	if (frame_push(thread, context, info, &action))
 		return;
 	/* Its stack is no good: a reference of its own, as natively. */
 	siginfo_t fault;
@@ -332,47 +362,37 @@ static void receive(struct guest_thread *thread, void *context, const siginfo_t 
 		action_get(thread->actions, SIGSEGV, &action);
 		if (action.handler != (void *)SIG_DFL && action.handler != (void *)SIG_IGN &&
 		    !(thread->traps_blocked & SIGNAL_BIT(SIGSEGV)) &&
-		    frame_push(thread, context, &fault, &action, *guest_signal_mask(context)))
+		    frame_push(thread, context, &fault, &action))
 			return;
 	}
 	default_action(context, SIGSEGV, &fault);
 }
 
-/* One of SIGSEGV and SIGSYS that was sent, and is not blocked. */
-static void deliver_trap(struct guest_thread *thread, void *context)
+/* Those of SIGSEGV and SIGSYS that were sent, and are not blocked. */
+static void deliver_traps(struct guest_thread *thread, void *context)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		int number = i == 0 ? SIGSEGV : SIGSYS;
-		if (!(thread->trap_pending & 1u << i) || thread->traps_blocked & SIGNAL_BIT(number))
+		if (!(atomic_load(&thread->trap_pending) & ~mask_in_force(thread, context) &
+		      SIGNAL_BIT(number)))
 			continue;
-		thread->trap_pending &= ~(1u << i);
+		atomic_fetch_and(&thread->trap_pending, ~SIGNAL_BIT(number));
 		siginfo_t info = thread->trap_waiting[i];
-		receive(thread, context, &info, *guest_signal_mask(context), false);
+		receive(thread, context, &info, false);
 	}
 }
 
-void guest_signal_deliver(struct guest_thread *thread, void *context)
+/* All signals are blocked: what a handler's mask keeps out must not come in before it. */
+static void deliver(struct guest_thread *thread, void *context)
 {
 	int caught = atomic_exchange(&thread->caught, 0);
-	if (caught & CAUGHT_TRAP)
-		deliver_trap(thread, context);
 	if (caught & CAUGHT_SIGNAL) {
 		siginfo_t info = thread->waiting;
-		signal_mask during = *guest_signal_mask(context);
-		if (thread->has_temporary)
-			during = thread->temporary;
-		thread->has_temporary = false;
-		receive(thread, context, &info, during, false);
+		receive(thread, context, &info, false);
 	}
-}
-
-/* Where gate_leave() goes when something came in its window. */
-_Noreturn void guest_signal_leave(void *context);
-void guest_signal_leave(void *context)
-{
-	struct guest_thread *thread = region_self();
-	guest_signal_deliver(thread, context);
-	gate_leave(context, &thread->caught);
+	if (caught & CAUGHT_TRAP)
+		deliver_traps(thread, context);
+	thread->has_temporary = false;
 }
 
 /* A thread that is about to go on, in one of the windows of the gate, goes back and looks. */
@@ -385,102 +405,153 @@ static void leave_window(greg_t *r)
 		r[REG_RIP] = (greg_t)gate_leave_redirect;
 }
 
+/* Where gate_leave() goes when something was caught: before, or in its window. All handlers of
+ * ours end by it, so that nothing stays behind that came while they ran. */
+_Noreturn void guest_signal_leave(void *context);
+void guest_signal_leave(void *context)
+{
+	static const _Atomic int nothing;
+	struct guest_thread *thread = region_self();
+	greg_t *r = registers(context);
+	if (!(atomic_load(&thread->caught) & CAUGHT_SIGNAL))
+		guest_signal_hold();
+	if (!region_has(thread, (uintptr_t)r[REG_RSP])) {
+		deliver(thread, context);
+		gate_leave(context, &thread->caught);
+	}
+	/* It was we who were interrupted, and will find it. Until then there is no place for another. */
+	if (atomic_load(&thread->caught) & CAUGHT_SIGNAL)
+		*guest_signal_mask(context) = ~SIGNAL_TRAPS;
+	leave_window(r);
+	gate_leave(context, &nothing);
+}
+
+/* Keeps a signal until the program is gone back to. */
+static void keep(struct guest_thread *thread, const siginfo_t *info)
+{
+	thread->waiting = *info;
+	atomic_fetch_or(&thread->caught, CAUGHT_SIGNAL);
+}
+
+/* The same for a SIGSEGV or SIGSYS, which is never blocked for real. */
+static void keep_trap(struct guest_thread *thread, const siginfo_t *info)
+{
+	signal_mask bit = SIGNAL_BIT(info->si_signo);
+	if (!(atomic_load(&thread->trap_pending) & bit)) {
+		thread->trap_waiting[info->si_signo == SIGSEGV ? 0 : 1] = *info;
+		atomic_fetch_or(&thread->trap_pending, bit);
+	}
+	bool blocked = thread->traps_blocked & bit;
+	atomic_fetch_or(&thread->caught, blocked ? CAUGHT_BLOCKED : CAUGHT_TRAP);
+}
+
 static void catch_signal(int number, siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
-	greg_t *r = registers(context);
 	(void)number;
-	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
-		thread->waiting = *info;
-		*guest_signal_mask(context) = ~SIGNAL_TRAPS;
-		atomic_fetch_or(&thread->caught, CAUGHT_SIGNAL);
-		leave_window(r);
+	if (region_has(thread, (uintptr_t)registers(context)[REG_RSP]))
+		keep(thread, info);
+	else
+		receive(thread, context, info, false);
+	gate_leave(context, &thread->caught);
+}
+
+/* A reference of ours that cannot be made. */
+static void own_fault(const siginfo_t *info, void *context)
+{
+	greg_t *r = registers(context);
+	uintptr_t fixup = guest_fixup((uintptr_t)r[REG_RIP]);
+	if (fixup != 0) {
+		r[REG_RIP] = (greg_t)fixup;
 		return;
 	}
-	receive(thread, context, info, *guest_signal_mask(context), false);
+	struct line line = { 0 };
+	print_text(&line, "upage: a fault of its own at ");
+	print_hex(&line, (uintptr_t)r[REG_RIP]);
+	print_text(&line, ", address ");
+	print_hex(&line, (uintptr_t)info->si_addr);
+	print_flush(&line, 2);
+	default_action(context, info->si_signo, info);
 }
 
 /* SIGSEGV, SIGBUS. */
 static void catch_trap(int number, siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
-	greg_t *r = registers(context);
 	enum trap_verdict verdict = TRAP_FOREIGN;
 	if (number == SIGSEGV)
 		verdict = trap_take(number, info, context, region_tls(thread));
-	if (verdict == TRAP_SERVED)
-		return;
-	bool ours = region_has(thread, (uintptr_t)r[REG_RSP]);
+	bool ours = region_has(thread, (uintptr_t)registers(context)[REG_RSP]);
 	bool sent = info->si_code <= 0;
-	if (!sent && ours) {
-		uintptr_t fixup = guest_fixup((uintptr_t)r[REG_RIP]);
-		if (fixup != 0) {
-			r[REG_RIP] = (greg_t)fixup;
-			return;
-		}
-		struct line line = { 0 };
-		print_text(&line, "upage: a fault of its own at ");
-		print_hex(&line, (uintptr_t)r[REG_RIP]);
-		print_text(&line, ", address ");
-		print_hex(&line, (uintptr_t)info->si_addr);
-		print_flush(&line, 2);
-		default_action(context, number, info);
-		return;
-	}
 	if (verdict == TRAP_SIGBUS) {
 		info->si_signo = SIGBUS;
 		info->si_code = BUS_ADRERR;
 	}
-	if (sent && number == SIGSEGV) { /* never blocked for real, so here it waits */
-		if (!(thread->trap_pending & 1)) {
-			thread->trap_waiting[0] = *info;
-			thread->trap_pending |= 1;
-		}
-		if (thread->traps_blocked & SIGNAL_BIT(SIGSEGV))
-			return;
-		if (ours) {
-			atomic_fetch_or(&thread->caught, CAUGHT_TRAP);
-			leave_window(r);
-		} else {
-			deliver_trap(thread, context);
-		}
-		return;
-	}
-	if (ours) { /* a SIGBUS that was sent */
-		thread->waiting = *info;
-		*guest_signal_mask(context) = ~SIGNAL_TRAPS;
-		atomic_fetch_or(&thread->caught, CAUGHT_SIGNAL);
-		leave_window(r);
-		return;
-	}
-	receive(thread, context, info, *guest_signal_mask(context), !sent);
+	if (verdict == TRAP_SERVED)
+		; /* the reference is made again */
+	else if (!ours && !sent && guest_trace_begin())
+		; /* this one too, now that its tracer sees it */
+	else if (ours && !sent)
+		own_fault(info, context);
+	else if (sent && number == SIGSEGV)
+		keep_trap(thread, info);
+	else if (ours)
+		keep(thread, info);
+	else
+		receive(thread, context, info, !sent);
+	gate_leave(context, &thread->caught);
 }
 
-/* A SIGSYS that is no system call of the program. */
-void guest_signal_sigsys(siginfo_t *info, void *context)
+void guest_signal_sigsys(const siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
-	if (!(thread->trap_pending & 2)) {
-		thread->trap_waiting[1] = *info;
-		thread->trap_pending |= 2;
-	}
-	if (thread->traps_blocked & SIGNAL_BIT(SIGSYS))
-		return;
-	if (region_has(thread, (uintptr_t)registers(context)[REG_RSP])) {
-		atomic_fetch_or(&thread->caught, CAUGHT_TRAP);
-		leave_window(registers(context));
-	} else {
-		deliver_trap(thread, context);
-	}
+	keep_trap(thread, info);
+	gate_leave(context, &thread->caught);
+}
+
+/* ---- The end of a call ------------------------------------------------------------------------- */
+
+long guest_signal_call_end(struct guest_thread *thread, long result)
+{
+	int caught = atomic_load(&thread->caught);
+	/* What the program blocks natively ends no call of its. */
+	if (result == -EINTR && caught == CAUGHT_BLOCKED)
+		result = GUEST_RESTART;
+	if (!thread->has_temporary)
+		return result;
+	/* What is open only meanwhile ends the call, even if it came before. */
+	if (result == GUEST_RESTART && caught == CAUGHT_TRAP)
+		result = -EINTR;
+	thread->traps_blocked = thread->traps_before;
+	thread->has_temporary = result == -EINTR;
+	return result;
 }
 
 /* ---- Masks ------------------------------------------------------------------------------------- */
 
+/* The mask of the program once the call is over. Return: false: a signal came that is blocked from
+ * then on. It is delivered first. */
+static bool set_program_mask(struct guest_thread *thread, void *context, signal_mask mask)
+{
+	signal_mask *real = guest_signal_mask(context), blocked = mask & ~SIGNAL_TRAPS;
+	if (blocked & ~*real) {
+		/* None of these may come from here on; one that did is from before. */
+		signal_mask held = guest_signal_hold();
+		if (atomic_load(&thread->caught) & CAUGHT_SIGNAL)
+			return false;
+		guest_signal_release(held | blocked);
+	}
+	*real = blocked;
+	thread->traps_blocked = mask & SIGNAL_TRAPS;
+	if (atomic_load(&thread->trap_pending) != 0)
+		atomic_fetch_or(&thread->caught, CAUGHT_TRAP);
+	return true;
+}
+
 long guest_rt_sigprocmask(struct guest_call *call)
 {
 	struct guest_thread *thread = call->thread;
-	signal_mask *real = guest_signal_mask(call->context);
-	signal_mask old = *real | thread->traps_blocked, set, mask = old;
+	signal_mask old = program_mask(thread, call->context), set, mask = old;
 	if (call->argument[3] != sizeof(signal_mask))
 		return -EINVAL;
 	if (call->argument[1] != 0) {
@@ -501,18 +572,8 @@ long guest_rt_sigprocmask(struct guest_call *call)
 			return -EINVAL;
 		}
 	}
-	signal_mask blocked = mask & ~SIGNAL_TRAPS;
-	if (blocked & ~*real) {
-		/* None of these may come from here on; one that did is from before. */
-		signal_mask held = guest_signal_hold();
-		if (atomic_load(&thread->caught) & CAUGHT_SIGNAL)
-			return GUEST_RESTART;
-		guest_signal_release(held | blocked);
-	}
-	*real = blocked;
-	thread->traps_blocked = mask & SIGNAL_TRAPS;
-	if (thread->trap_pending != 0)
-		atomic_fetch_or(&thread->caught, CAUGHT_TRAP);
+	if (!set_program_mask(thread, call->context, mask))
+		return GUEST_RESTART;
 	if (call->argument[2] != 0 &&
 	    guest_copy_out((void *)call->argument[2], &old, sizeof(old)) != 0)
 		return -EFAULT;
@@ -522,9 +583,13 @@ long guest_rt_sigprocmask(struct guest_call *call)
 const uint64_t *guest_temporary_mask(struct guest_call *call, uint64_t mask)
 {
 	struct guest_thread *thread = call->thread;
-	thread->temporary = mask & ~SIGNAL_TRAPS & ~UNBLOCKABLE;
-	thread->temporary_given = thread->temporary;
+	thread->temporary = mask & ~UNBLOCKABLE;
+	thread->temporary_given = thread->temporary & ~SIGNAL_TRAPS;
 	thread->has_temporary = true;
+	thread->traps_before = thread->traps_blocked;
+	thread->traps_blocked = mask & SIGNAL_TRAPS;
+	if (atomic_load(&thread->trap_pending) & ~thread->traps_blocked)
+		atomic_fetch_or(&thread->caught, CAUGHT_TRAP);
 	return &thread->temporary_given;
 }
 
@@ -546,10 +611,7 @@ long guest_rt_sigpending(struct guest_call *call)
 	long result = guest_execute(call, call->number, (long)&pending, (long)size, 0, 0, 0, 0);
 	if (result < 0)
 		return result;
-	if (call->thread->trap_pending & 1)
-		pending |= SIGNAL_BIT(SIGSEGV);
-	if (call->thread->trap_pending & 2)
-		pending |= SIGNAL_BIT(SIGSYS);
+	pending |= atomic_load(&call->thread->trap_pending);
 	return guest_copy_out((void *)call->argument[0], &pending, size) != 0 ? -EFAULT : result;
 }
 
@@ -566,9 +628,9 @@ long guest_rt_sigtimedwait(struct guest_call *call)
 		return -EFAULT;
 	for (unsigned i = 0; i < 2; i++) {
 		int number = i == 0 ? SIGSEGV : SIGSYS;
-		if (!(call->thread->trap_pending & 1u << i) || !(set & SIGNAL_BIT(number)))
+		if (!(atomic_load(&call->thread->trap_pending) & set & SIGNAL_BIT(number)))
 			continue;
-		call->thread->trap_pending &= ~(1u << i);
+		atomic_fetch_and(&call->thread->trap_pending, ~SIGNAL_BIT(number));
 		info = call->thread->trap_waiting[i];
 		bool bad = wants_info &&
 		           guest_copy_out((void *)call->argument[1], &info, SIGINFO_BYTES) != 0;
@@ -587,10 +649,9 @@ long guest_rt_sigtimedwait(struct guest_call *call)
 /* The floating-point state of the program's frame into ours, whose place is of the same size. */
 static bool restore_fpstate(struct guest_context *ours, void *place, size_t room, const void *theirs)
 {
-	if (theirs == NULL || place == NULL) {
-		ours->machine.fpregs = NULL;
+	ours->machine.fpregs = NULL;
+	if (theirs == NULL || place == NULL)
 		return true;
-	}
 	if (guest_copy_in(place, theirs, FXSAVE_BYTES) != 0)
 		return false;
 	struct extended *words = (struct extended *)((char *)place + 464);
@@ -614,39 +675,26 @@ long guest_rt_sigreturn(struct guest_call *call)
 	void *place = ours->machine.fpregs;
 	size_t room = guest_signal_fpstate(ours);
 	uintptr_t frame = (uintptr_t)r[REG_RSP];
-	if (guest_copy_in(&theirs, (const void *)frame, sizeof(theirs)) != 0 ||
+	bool bad = guest_copy_in(&theirs, (const void *)frame, sizeof(theirs)) != 0;
+	if (!bad && !set_program_mask(thread, ours, theirs.mask & ~UNBLOCKABLE))
+		return GUEST_RESTART;
+	if (bad ||
 	    !restore_fpstate(ours, place, room, theirs.machine.fpregs)) {
 		siginfo_t info;
 		memset(&info, 0, sizeof(info));
 		info.si_signo = SIGSEGV;
 		info.si_code = SI_KERNEL;
-		receive(thread, ours, &info, *guest_signal_mask(ours), true);
-		return r[REG_RAX];
+		receive(thread, ours, &info, true);
+		return 0;
 	}
 	struct _libc_fpstate *fpregs = ours->machine.fpregs;
-	signal_mask mask = theirs.mask & ~UNBLOCKABLE;
 	ours->machine = theirs.machine;
 	ours->machine.fpregs = fpregs;
-	*guest_signal_mask(ours) = mask & ~SIGNAL_TRAPS;
-	thread->traps_blocked = mask & SIGNAL_TRAPS;
-	if (thread->trap_pending != 0)
-		atomic_fetch_or(&thread->caught, CAUGHT_TRAP);
 	altstack_set(thread, &theirs.stack, (uintptr_t)r[REG_RSP]);
-	return r[REG_RAX];
+	return 0;
 }
 
 /* ---- Start, and execve -------------------------------------------------------------------------- */
-
-static signals_handler *sigsys_handler;
-
-/* The three that are ours whatever the program asks for. SIGSYS leaves the mask as the program
- * has it: what it does not block interrupts its system calls. */
-static void install(void)
-{
-	signals_install(SIGSEGV, catch_trap, SA_NODEFER, ~SIGNAL_TRAPS);
-	signals_install(SIGBUS, catch_trap, SA_NODEFER, ~SIGNAL_TRAPS);
-	signals_install(SIGSYS, sigsys_handler, SA_NODEFER, 0);
-}
 
 void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, bool report)
 {
@@ -657,25 +705,27 @@ void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, 
 		signals_get_action(number, action);
 		if (number == SIGSEGV)
 			signals_hand_back(action);
-		if (number != SIGSEGV)
-			action_to_host(number, action);
+		action_to_host(number, action);
 	}
-	install();
 }
+
+static const int handled[] = { SIGSEGV, SIGBUS, SIGSYS };
+#define HANDLED (sizeof(handled) / sizeof(handled[0]))
 
 void guest_signal_exec_begin(struct guest_thread *thread, void *context)
 {
 	const struct host_action ignore = { .handler = (void *)SIG_IGN };
-	signal_mask mask = *guest_signal_mask(context) | thread->traps_blocked;
-	static const int ours[] = { SIGSEGV, SIGBUS, SIGSYS };
-	for (unsigned i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		if (thread->actions->action[ours[i] - 1].handler == (void *)SIG_IGN)
-			signals_set_action(ours[i], &ignore);
-	guest_signal_release(mask);
+	for (unsigned i = 0; i < HANDLED; i++)
+		if (thread->actions->action[handled[i] - 1].handler == (void *)SIG_IGN)
+			signals_set_action(handled[i], &ignore);
+	/* One that waits already leaves no place for another, and comes first. */
+	guest_signal_hold();
+	if (atomic_load(&thread->caught) == 0)
+		guest_signal_release(program_mask(thread, context));
 }
 
 void guest_signal_exec_failed(struct guest_thread *thread)
 {
-	(void)thread;
-	install();
+	for (unsigned i = 0; i < HANDLED; i++)
+		install_trap(handled[i], &thread->actions->action[handled[i] - 1]);
 }

@@ -16,6 +16,9 @@
  *    the handler. Whether one that it did interrupt is restarted (SA_RESTART, time limits of
  *    sockets) the kernel decides, because our handlers have the program's flags: it shows by
  *    where it leaves the thread (gate.h).
+ *  - All handlers of ours end by gate_leave(), which looks once more: a signal may come while
+ *    another is on its way to the program, or while a handler runs upon another of ours. The
+ *    mask of whatever of ours it interrupted is closed then, up to the program.
  *  - During sigsuspend and the like the kernel has the temporary mask, and shows the old one as
  *    that of the interrupted code; the handler's mask is made from the temporary one.
  *
@@ -33,10 +36,10 @@
 void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, bool report);
 
 /* A SIGSYS that is no system call of the program: somebody sent it. */
-void guest_signal_sigsys(siginfo_t *info, void *context);
+_Noreturn void guest_signal_sigsys(const siginfo_t *info, void *context);
 
-/* Delivers what waits, to the program as @context has it. */
-void guest_signal_deliver(struct guest_thread *thread, void *context);
+/* What the program is told of a call that had @result, given what was caught meanwhile. */
+long guest_signal_call_end(struct guest_thread *thread, long result);
 
 /* Around an execve: the mask and the ignored signals that the program thinks it has. */
 void guest_signal_exec_begin(struct guest_thread *thread, void *context);

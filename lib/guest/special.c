@@ -10,6 +10,7 @@
 
 #include <linux/mempolicy.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -17,6 +18,7 @@
 #include <sys/user.h>
 
 #include "host.h"
+#include "syscall.h"
 
 #define PAGE 4096u
 #define LARGE (1u << 20)
@@ -160,11 +162,35 @@ static long trace_filter(struct guest_call *call)
 	return guest_carry(call, value, argument);
 }
 
+/*
+ * TRACEME: from then on each signal stops the thread until the tracer lets it go on, those by
+ * which we live too. The tracer of a vfork child waits for it meanwhile, and many others expect
+ * none before that of execve(2). So it is carried out right before the calls that are to be seen.
+ */
+static _Atomic int trace_wanted; /* the thread that has asked for it */
+
+bool guest_trace_begin(void)
+{
+	int self = host_thread_id();
+	return atomic_compare_exchange_strong(&trace_wanted, &self, 0) &&
+	       syscall_4(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0) == 0;
+}
+
+long guest_kill(struct guest_call *call)
+{
+	guest_trace_begin();
+	return guest_generic(call, guest_table_find(call->number));
+}
+
 long guest_ptrace(struct guest_call *call)
 {
 	uint32_t request = (uint32_t)call->argument[0];
 	bool wide = (unsigned long)call->argument[0] > UINT32_MAX;
 	struct guest_argument argument[6] = { plain };
+	if (call->argument[0] == PTRACE_TRACEME && atomic_load(&trace_wanted) == 0) {
+		atomic_store(&trace_wanted, host_thread_id());
+		return 0;
+	}
 	if (!wide && (request == PTRACE_GETREGSET || request == PTRACE_SETREGSET))
 		return trace_register_set(call, request == PTRACE_GETREGSET);
 	if (!wide && request == PTRACE_PEEKSIGINFO)

@@ -78,6 +78,10 @@ static inline bool guest_is_error(long result)
 guest_handler guest_ptrace, guest_bpf, guest_capget, guest_capset, guest_sysfs, guest_mq_notify,
         guest_landlock_add_rule, guest_fsconfig, guest_setxattrat, guest_getxattrat,
         guest_get_mempolicy, guest_mlockall, guest_mount,
-        guest_name_to_handle_at, guest_open_by_handle_at, guest_modify_ldt;
+        guest_name_to_handle_at, guest_open_by_handle_at, guest_modify_ldt, guest_kill;
+
+/* What PTRACE_TRACEME has asked for, before a call or a fault of the program's own that its tracer
+ * is to see. Return: whether the thread is traced from now on. */
+bool guest_trace_begin(void);
 
 #endif

@@ -167,7 +167,8 @@ static void fork_child(struct guest_call *call, const struct birth *birth)
 	self->clear_child_tid = birth->flags & CLONE_CHILD_CLEARTID ? birth->child_tid : NULL;
 	self->robust_list = NULL;
 	self->borrows = false;
-	self->trap_pending = 0;
+	atomic_store(&self->trap_pending, 0);
+	atomic_store(&self->caught, 0);
 	region_arm(self); /* its alternate stack is as its parent's was */
 	if (birth->stack != 0)
 		context->machine.gregs[REG_RSP] = (greg_t)birth->stack;
@@ -182,6 +183,9 @@ static long clone_process(struct guest_call *call, const struct birth *birth)
 	bool share_files = birth->flags & CLONE_FILES;
 	int pidfd = -1;
 	signal_mask mask = guest_signal_hold();
+	/* One that came late would be delivered to both. */
+	if (atomic_load(&call->thread->caught) != 0)
+		return GUEST_RESTART;
 	whole_fork_begin(); /* before the locks of spaces, as everywhere */
 	long result = pool_fork_begin(region_others());
 	if (result < 0) {
@@ -361,7 +365,7 @@ long guest_exit(struct guest_call *call)
 	/* One that was sent to the process would be lost with us. */
 	if (atomic_load(&call->thread->caught) != 0)
 		return GUEST_RESTART;
-	if (!region_others())
+	if (region_leave())
 		report_exit();
 	farewell(call->thread);
 	gate_exit(call->argument[0]);

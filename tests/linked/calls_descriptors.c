@@ -4,6 +4,7 @@
  */
 #include "calls.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -267,6 +269,34 @@ static void memfd_name(void)
 	close(file);
 }
 
+/* Descriptors that belong to nobody but upage are not there, however a program looks for them. */
+static void listing_of_descriptors(void)
+{
+	const struct dirent64 *entry;
+	char *buffer = evicted(8192), *path = evicted_string("/proc/self/fd");
+	int directory = (int)CALL_OPAQUE("open", open(path, O_RDONLY | O_DIRECTORY));
+	long got;
+	int listed = 0, open_ones = 0, states = 0, copies = 0;
+	struct stat status;
+	while ((got = CALL_OPAQUE("getdents64", syscall(SYS_getdents64, directory, buffer, 8192))) > 0)
+		for (long at = 0; at < got; at += entry->d_reclen) {
+			entry = (const void *)(buffer + at);
+			listed += entry->d_name[0] != '.' && atoi(entry->d_name) != directory;
+		}
+	close(directory);
+	for (int fd = 0; fd < 8192; fd++) {
+		int copy = dup(fd);
+		open_ones += fcntl(fd, F_GETFD) >= 0;
+		states += fstat(fd, &status) == 0;
+		copies += copy >= 0;
+		close(copy);
+	}
+	say("%d open", open_ones);
+	check("all are listed", listed == open_ones);
+	check("they have states", states == open_ones);
+	check("they can be copied", copies == open_ones);
+}
+
 const struct call_case descriptor_cases[] = {
 	CASE(fstat_file),
 	CASE(ioctl_fionread),
@@ -280,5 +310,6 @@ const struct call_case descriptor_cases[] = {
 	CASE(eventfd_value),
 	CASE(inotify_events),
 	CASE(memfd_name),
+	CASE(listing_of_descriptors),
 	{ 0 },
 };

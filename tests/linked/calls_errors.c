@@ -216,7 +216,18 @@ static void vectors_that_end(void)
 	MUST(unlink("file"));
 }
 
+/* Numbers that are no system call's. Where they come in registers of 64 bits, 32 count. */
+static void unknown_numbers(void)
+{
+	static const long numbers[] = { -1, 512, 1000, 1L << 31, 0x40000000L + SYS_getpid,
+		                        0x75706167 };
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		CALL("an unknown number", syscall(numbers[i], 1L, 2L, 3L));
+	check("the upper half does not count", syscall((1L << 32) + SYS_getpid) == getpid());
+}
+
 const struct call_case error_cases[] = {
+	EASY_CASE(unknown_numbers),
 	EASY_CASE(bad_descriptors),
 	EASY_CASE(bad_addresses),
 	CASE(read_only_memory),

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -164,6 +165,26 @@ static void vfork_evicted(void)
 		_exit(111);
 	}
 	say_output(child);
+}
+
+/* The child of a debugger, which sleeps in its vfork until the child executes something. */
+static void traced_execution(void)
+{
+	int status = 0;
+	make_arguments();
+	arguments[0] = program = evicted_string("/bin/true");
+	push_out();
+	pid_t child = vfork();
+	if (child == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		execve(program, arguments, environment);
+		_exit(9);
+	}
+	CALL_OPAQUE("waitpid", waitpid(child, &status, 0));
+	say("stopped by %s", WIFSTOPPED(status) ? strsignal(WSTOPSIG(status)) : "nothing");
+	CALL("PTRACE_CONT", ptrace(PTRACE_CONT, child, NULL, NULL));
+	CALL_OPAQUE("waitpid", waitpid(child, &status, 0));
+	say("status %x", status);
 }
 
 static void execute_errors(void)
@@ -430,6 +451,7 @@ const struct call_case process_cases[] = {
 	CASE(execute_script),
 	CASE(spawn_evicted),
 	CASE(vfork_evicted),
+	CASE(traced_execution),
 	CASE(execute_errors),
 	CASE(wait_usage),
 	CASE(wait_information),

@@ -19,9 +19,8 @@
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
-#ifndef SS_AUTODISARM
-#define SS_AUTODISARM (1 << 31)
-#endif
+#undef SS_AUTODISARM /* the kernel's header shifts a signed 1 */
+#define SS_AUTODISARM (1U << 31)
 
 #define STACK_SIZE ((size_t)65536)
 

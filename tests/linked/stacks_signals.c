@@ -8,12 +8,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define STACK_SIZE ((size_t)262144)
@@ -327,6 +329,232 @@ static void order_of_delivery(void)
 	end();
 }
 
+/* ---- One upon another ------------------------------------------------------------------ */
+
+static volatile int next_of[2], wrong_order;
+
+static void numbered(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	volatile int *next = &next_of[signal - SIGRTMIN - 1];
+	wrong_order += info->si_value.sival_int != *next;
+	++*next;
+}
+
+/* Two kinds in turn, so that one comes while another is on its way; and some that nobody counts. */
+static void *number_all(void *argument)
+{
+	pthread_t *target = argument;
+	union sigval value = { 0 };
+	for (; value.sival_int < QUEUED; value.sival_int++) {
+		for (int i = 0; i < 2; i++)
+			while (pthread_sigqueue(*target, SIGRTMIN + 1 + i, value) == EAGAIN)
+				pause_ms(1);
+		if (value.sival_int % 2 == 0)
+			pthread_kill(*target, SIGSEGV);
+	}
+	return NULL;
+}
+
+static void under_numbers(const char *what, void (*work)(unsigned round))
+{
+	pthread_t self = pthread_self(), other;
+	begin();
+	next_of[0] = next_of[1] = wrong_order = 0;
+	handled = 0;
+	catch_signal(SIGRTMIN + 1, numbered, SA_ONSTACK | SA_RESTART);
+	catch_signal(SIGRTMIN + 2, numbered, SA_ONSTACK | SA_RESTART);
+	catch_signal(SIGSEGV, count, SA_ONSTACK | SA_RESTART);
+	MUST(pthread_create(&other, NULL, number_all, &self) == 0);
+	for (unsigned i = 0; next_of[0] < QUEUED || next_of[1] < QUEUED; i++)
+		work(i);
+	pthread_join(other, NULL);
+	say("%s: %d and %d, out of order %d", what, next_of[0], next_of[1], wrong_order);
+	check("others came too", handled > 0);
+	signal(SIGRTMIN + 1, SIG_DFL);
+	signal(SIGRTMIN + 2, SIG_DFL);
+	signal(SIGSEGV, SIG_DFL);
+	end();
+}
+
+static void allocate(unsigned round)
+{
+	size_t bytes = 100000 + round % 7 * 300000;
+	volatile char *memory = malloc(bytes);
+	MUST(memory != NULL);
+	memory[bytes / 2] = 1;
+	free((void *)memory);
+}
+
+static void compute(unsigned round)
+{
+	for (volatile unsigned i = 0; i < 1000; i++)
+		round += i;
+}
+
+static void execute_nothing(unsigned round)
+{
+	char *arguments[] = { (char *)"nothing", NULL };
+	(void)round;
+	execv("/nonexistent/nothing", arguments);
+}
+
+static void none_lost(void)
+{
+	under_numbers("in allocations", allocate);
+	under_numbers("in computations", compute);
+	under_numbers("in execve that fails", execute_nothing);
+}
+
+/* What sigsuspend opens is closed again when it is over, whatever came while a handler ended. */
+static volatile int came_first, came;
+
+/* One is the first in each call: it has the mask from before it. The others come upon it. */
+static void note_first(int signal, siginfo_t *info, void *context)
+{
+	const ucontext_t *interrupted = context;
+	(void)signal;
+	(void)info;
+	came++;
+	came_first += sigismember(&interrupted->uc_sigmask, SIGUSR1) == 1 &&
+	              sigismember(&interrupted->uc_sigmask, SIGUSR2) == 1;
+}
+
+static void *send_both(void *argument)
+{
+	pthread_t *target = argument;
+	for (int round = 0; !reader_done; round++) {
+		int before = came;
+		pthread_kill(*target, SIGUSR1);
+		while (came == before && !reader_done)
+			sched_yield();
+		for (volatile int i = 0; i < round * 7 % 1500; i++)
+			;
+		pthread_kill(*target, SIGUSR2);
+	}
+	return NULL;
+}
+
+static void closed_again(void)
+{
+	sigset_t mask;
+	pthread_t self = pthread_self(), other;
+	begin();
+	came = came_first = 0;
+	reader_done = false;
+	catch_signal(SIGUSR1, note_first, SA_ONSTACK);
+	catch_signal(SIGUSR2, note_first, SA_ONSTACK);
+	block(SIGUSR1, SIG_BLOCK);
+	block(SIGUSR2, SIG_BLOCK);
+	MUST(pthread_create(&other, NULL, send_both, &self) == 0);
+	sigemptyset(&mask);
+	for (int i = 0; i < 1000; i++) {
+		sigsuspend(&mask);
+		compute(0);
+	}
+	reader_done = true;
+	pthread_join(other, NULL);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	block(SIGUSR1, SIG_UNBLOCK);
+	block(SIGUSR2, SIG_UNBLOCK);
+	check("one upon another", came > 1000);
+	say("first in a call: %d", came_first);
+	end();
+}
+
+/* ---- SIGSEGV and SIGSYS like any other ------------------------------------------------- */
+
+static void *kill_reader(void *argument)
+{
+	pthread_t *target = argument;
+	for (int i = 0; i < 3; i++) {
+		pause_ms(10);
+		pthread_kill(*target, i == 1 ? SIGSYS : SIGSEGV);
+	}
+	MUST(write(ends[1], "bytes", 5) == 5);
+	return NULL;
+}
+
+static void read_meanwhile(const char *what)
+{
+	char buffer[10];
+	pthread_t self = pthread_self(), other;
+	MUST(pthread_create(&other, NULL, kill_reader, &self) == 0);
+	long got = read(ends[0], buffer, sizeof(buffer));
+	pthread_join(other, NULL);
+	say("read, %s: %ld, handled %d", what, got, (int)handled);
+}
+
+static void sent_traps(void)
+{
+	static const int numbers[] = { SIGSEGV, SIGSYS, SIGBUS };
+	sigset_t none;
+	begin();
+	sigemptyset(&none);
+	MUST(pipe(ends) == 0);
+	for (int i = 0; i < 3; i++) {
+		catch_signal(numbers[i], count, SA_ONSTACK | SA_RESTART);
+		block(numbers[i], SIG_BLOCK);
+		handled = 0;
+		raise(numbers[i]);
+		say("%d blocked: %d", i, (int)handled);
+		int result = sigsuspend(&none);
+		say("%d in sigsuspend: %d, %d, blocked %d", i, result, (int)handled,
+		    is_blocked(numbers[i]));
+	}
+	handled = 0;
+	read_meanwhile("blocked");
+	for (int i = 0; i < 3; i++)
+		block(numbers[i], SIG_UNBLOCK);
+	say("handled then %d", (int)handled);
+	handled = 0;
+	read_meanwhile("restarted");
+	for (int i = 0; i < 3; i++)
+		signal(numbers[i], SIG_DFL);
+	close(ends[0]);
+	close(ends[1]);
+	end();
+}
+
+/* ---- What frames tell ------------------------------------------------------------------ */
+
+static volatile int without_state, wrong_flags, wrong_control;
+
+static void look(int signal, siginfo_t *info, void *context)
+{
+	const ucontext_t *interrupted = context;
+	(void)signal;
+	(void)info;
+	wrong_flags += interrupted->uc_stack.ss_flags != 0 ||
+	               interrupted->uc_stack.ss_sp != stack || interrupted->uc_link != NULL;
+#if defined(__x86_64__)
+	without_state += interrupted->uc_mcontext.fpregs == NULL;
+	if (interrupted->uc_mcontext.fpregs != NULL)
+		wrong_control += interrupted->uc_mcontext.fpregs->cwd != 0x37f ||
+		                 interrupted->uc_mcontext.fpregs->mxcsr != 0x1f80;
+#endif
+	calls++;
+}
+
+static void frames(void)
+{
+	sigset_t all, none;
+	begin();
+	calls = without_state = wrong_flags = wrong_control = 0;
+	catch_signal(SIGUSR1, look, SA_ONSTACK);
+	catch_signal(SIGUSR2, look, SA_ONSTACK);
+	sigemptyset(&none);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	raise(SIGUSR1);
+	raise(SIGUSR2);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	say("frames %d, without state %d, with wrong modes %d, with wrong stacks %d", calls,
+	    without_state, wrong_control, wrong_flags);
+	end();
+}
+
 /* ---- Threads and processes ------------------------------------------------------------- */
 
 static atomic_int ready, got_it;
@@ -443,6 +671,10 @@ const struct stack_test signal_tests[] = {
 	{ "jumps", jumps },
 	{ "realtime", realtime },
 	{ "order_of_delivery", order_of_delivery },
+	{ "none_lost", none_lost },
+	{ "closed_again", closed_again },
+	{ "sent_traps", sent_traps },
+	{ "frames", frames },
 	{ "to_threads", to_threads },
 	{ "deaths", deaths },
 	{ 0 },
