@@ -137,7 +137,7 @@ void fill(void *memory, size_t length, unsigned seed)
 
 static struct block *new_block(size_t pages)
 {
-	void *memory;
+	void *memory = NULL;
 	if (block_count == BLOCKS_MAX || posix_memalign(&memory, PAGE, pages * PAGE) != 0) {
 		say("cannot set up: no memory");
 		_exit(99);
@@ -418,7 +418,7 @@ static int print_arguments(int argc, char **argv)
 
 static void start_flood(void)
 {
-	void *memory;
+	void *memory = NULL;
 	MUST(posix_memalign(&memory, PAGE, FLOOD_PAGES * PAGE) == 0 ? 0 : -1);
 	memset(memory, 1, FLOOD_PAGES * PAGE);
 	flood = memory;

@@ -107,7 +107,7 @@ size_t wrong_words(const uint64_t *memory, size_t bytes, unsigned who)
 
 uint64_t *new_memory(size_t bytes, unsigned who)
 {
-	void *memory;
+	void *memory = NULL;
 	MUST(posix_memalign(&memory, PAGE, bytes) == 0);
 	write_memory(memory, bytes, who);
 	return memory;

@@ -61,7 +61,7 @@ void must(const char *what, bool right)
 
 void *pages(size_t count)
 {
-	void *memory;
+	void *memory = NULL;
 	MUST(posix_memalign(&memory, PAGE, count * PAGE) == 0);
 	return memset(memory, 0x5a, count * PAGE);
 }
