@@ -507,7 +507,7 @@ int upage_heap_destroy(upage_heap *heap);
  * out after the call. Signals are delivered as natively on stacks in paged memory too, and fork()
  * gives the child a copy of all paged memory. libupage-malloc calls this for the program.
  *
- * Once on, interception stays. Costs about 1.3 microseconds a system call.
+ * Once on, interception stays. Costs about two microseconds a system call.
  * Context: not in a signal handler; the process has one thread.
  * Return: 0, or UPAGE_ENOTSUP (no Linux 5.11 or later on x86-64, or forbidden here), UPAGE_EBUSY
  *         (there are other threads), UPAGE_ENOMEM. It is off then, and upage_pin() remains.
