@@ -39,15 +39,10 @@ struct program {
 
 /* ---- Where it is ---------------------------------------------------------------------------- */
 
-static uintptr_t page_down(uintptr_t address)
-{
-	return address & ~(HOST_PAGE_SIZE - 1);
-}
-
 static void cut_relro(struct segment *segment, uintptr_t start, uintptr_t end)
 {
 	/* The loader protects whole pages. */
-	end = page_down(end);
+	end = host_page_down(end);
 	if (start < segment->end && end > segment->start)
 		segment->start = end;
 }
@@ -64,9 +59,9 @@ static int read_headers(struct dl_phdr_info *info, size_t size, void *argument)
 			continue;
 		program->executable = program->executable || (header->p_flags & PF_X);
 		program->segment[program->segments++] = (struct segment){
-			.start = page_down(start),
-			.end = round_up(start + header->p_memsz, HOST_PAGE_SIZE),
-			.file_end = round_up(start + header->p_filesz, HOST_PAGE_SIZE),
+			.start = host_page_down(start),
+			.end = host_page_up(start + header->p_memsz),
+			.file_end = host_page_up(start + header->p_filesz),
 		};
 	}
 	for (size_t i = 0; i < info->dlpi_phnum; i++) {

@@ -42,4 +42,9 @@ static inline uint64_t round_up(uint64_t n, uint64_t power_of_two)
 	return (n + power_of_two - 1) & ~(power_of_two - 1);
 }
 
+static inline uint64_t round_down(uint64_t n, uint64_t power_of_two)
+{
+	return n & ~(power_of_two - 1);
+}
+
 #endif

@@ -24,7 +24,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "compiler.h"
+
 #define HOST_PAGE_SIZE ((size_t)4096)
+
+static inline uintptr_t host_page_up(uintptr_t address)
+{
+	return round_up(address, HOST_PAGE_SIZE);
+}
+
+static inline uintptr_t host_page_down(uintptr_t address)
+{
+	return round_down(address, HOST_PAGE_SIZE);
+}
 
 /* Address space. @address NULL: anywhere; else there or -EEXIST. */
 int host_reserve(void *address, size_t length, void **base);

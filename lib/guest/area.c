@@ -33,57 +33,38 @@ struct area {
 	uintptr_t outer_start, outer_end;
 };
 
-enum where { NOT_PAGED, PAGED, ERRONEOUS };
-
-/* The first two arguments of these calls, as the kernel takes them. */
-static enum where take(struct guest_call *call, struct area *area, long *error)
+/* The first two arguments of these calls, as the kernel takes them. Return: whether there is an
+ * area of ours to work on; else the call is done, and *result is what it returns. */
+static bool take(struct guest_call *call, struct area *area, long *result)
 {
 	uintptr_t start = (uintptr_t)call->argument[0];
 	size_t length = (size_t)call->argument[1];
-	if (!guest_is_paged((const void *)start, length))
-		return NOT_PAGED;
-	*error = -EINVAL;
+	if (!guest_is_paged((const void *)start, length)) {
+		*result = guest_hand_on(call);
+		return false;
+	}
+	*result = -EINVAL;
 	if (start % HOST_PAGE_SIZE != 0)
-		return ERRONEOUS;
-	*error = -ENOMEM;
-	length = (length + HOST_PAGE_SIZE - 1) & ~(HOST_PAGE_SIZE - 1);
+		return false;
+	*result = -ENOMEM;
+	length = host_page_up(length);
 	*area = (struct area){ .space = space_find(start), .start = start };
 	if (__builtin_add_overflow(start, length, &area->end) || area->space == NULL ||
 	    area->end > area->space->base + area->space->length)
-		return ERRONEOUS;
-	uintptr_t mask = space_page_size(area->space) - 1;
-	area->inner_start = (start + mask) & ~mask;
-	area->inner_end = area->end & ~mask;
-	area->outer_start = start & ~mask;
-	area->outer_end = (area->end + mask) & ~mask;
-	return PAGED;
-}
-
-/* What our functions say, in the kernel's words. */
-static long to_errno(int result)
-{
-	switch (result) {
-	case UPAGE_ENOTMAPPED:
-	case UPAGE_EBOUNDS:
-		return -ENOMEM;
-	case UPAGE_EPINS:
-		return -EAGAIN;
-	default:
-		return result <= -4096 ? -EINVAL : result;
-	}
-}
-
-static long as_it_is(struct guest_call *call)
-{
-	const long *a = call->argument;
-	return guest_execute(call, call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+		return false;
+	uintptr_t page_size = space_page_size(area->space);
+	area->inner_start = round_up(start, page_size);
+	area->inner_end = round_down(area->end, page_size);
+	area->outer_start = round_down(start, page_size);
+	area->outer_end = round_up(area->end, page_size);
+	return true;
 }
 
 static long on_inner(const struct area *area, enum upage_advice advice)
 {
 	if (area->inner_start >= area->inner_end)
 		return 0;
-	return to_errno(upage_advise(area->space, (void *)area->inner_start,
+	return guest_errno(upage_advise(area->space, (void *)area->inner_start,
 	                             area->inner_end - area->inner_start, advice));
 }
 
@@ -97,41 +78,30 @@ long guest_mmap(struct guest_call *call)
 	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 	if (fixed && guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]))
 		return flags & MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
-	return as_it_is(call);
+	return guest_hand_on(call);
 }
 
 long guest_munmap(struct guest_call *call)
 {
 	if (whole_space != NULL)
 		return whole_munmap(call);
+	bool paged = guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]);
 	struct area area;
-	long error;
-	switch (take(call, &area, &error)) {
-	case NOT_PAGED:
-		return as_it_is(call);
-	case ERRONEOUS:
-		return -EINVAL;
-	case PAGED:
-		break;
-	}
+	long result;
+	if (!take(call, &area, &result))
+		return paged ? -EINVAL : result;
 	if (area.inner_start >= area.inner_end)
 		return 0;
-	int result = upage_unmap(area.space, (void *)area.inner_start, area.inner_end - area.inner_start);
-	return result == UPAGE_ENOTMAPPED ? 0 : to_errno(result);
+	int code = upage_unmap(area.space, (void *)area.inner_start, area.inner_end - area.inner_start);
+	return code == UPAGE_ENOTMAPPED ? 0 : guest_errno(code);
 }
 
 static long protect(struct guest_call *call, int prot)
 {
 	struct area area;
-	long error;
-	switch (take(call, &area, &error)) {
-	case NOT_PAGED:
-		return as_it_is(call);
-	case ERRONEOUS:
-		return error;
-	case PAGED:
-		break;
-	}
+	long result;
+	if (!take(call, &area, &result))
+		return result;
 	if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC))
 		return -EINVAL;
 	/* Parts of larger pages are given what is given, and lose nothing. */
@@ -140,7 +110,7 @@ static long protect(struct guest_call *call, int prot)
 	uintptr_t end = gives ? area.outer_end : area.inner_end;
 	if (start >= end)
 		return 0;
-	return to_errno(upage_protect(area.space, (void *)start, end - start, prot));
+	return guest_errno(upage_protect(area.space, (void *)start, end - start, prot));
 }
 
 long guest_mprotect(struct guest_call *call)
@@ -158,7 +128,7 @@ long guest_pkey_mprotect(struct guest_call *call)
 
 long guest_brk(struct guest_call *call)
 {
-	return whole_space != NULL ? whole_brk(call) : as_it_is(call);
+	return whole_space != NULL ? whole_brk(call) : guest_hand_on(call);
 }
 
 long guest_mremap(struct guest_call *call)
@@ -170,7 +140,7 @@ long guest_mremap(struct guest_call *call)
 	if (call->argument[3] & MREMAP_FIXED &&
 	    guest_is_paged((const void *)call->argument[4], (size_t)call->argument[2]))
 		return -ENOMEM;
-	return as_it_is(call);
+	return guest_hand_on(call);
 }
 
 /* Host pages that are zero from now on: whole pages are dropped, parts of them are written to. */
@@ -202,15 +172,9 @@ static long populate(const struct area *area, bool write)
 long guest_madvise(struct guest_call *call)
 {
 	struct area area;
-	long error;
-	switch (take(call, &area, &error)) {
-	case NOT_PAGED:
-		return as_it_is(call);
-	case ERRONEOUS:
-		return error;
-	case PAGED:
-		break;
-	}
+	long result;
+	if (!take(call, &area, &result))
+		return result;
 	switch (call->argument[2]) {
 	case MADV_NORMAL:
 		return on_inner(&area, UPAGE_NORMAL);
@@ -247,37 +211,38 @@ long guest_madvise(struct guest_call *call)
 	}
 }
 
+/* Of memory that is not paged; the answer may go into memory that is. */
+static long mincore_elsewhere(struct guest_call *call)
+{
+	size_t pages = host_page_up((size_t)call->argument[1]) / HOST_PAGE_SIZE;
+	if (!guest_is_paged((const void *)call->argument[2], pages))
+		return guest_hand_on(call);
+	unsigned char *vector = guest_buffer(call, pages);
+	if (vector == NULL)
+		return -EAGAIN;
+	long result = guest_execute(call, call->number, call->argument[0], call->argument[1],
+	                            (long)vector, 0, 0, 0);
+	bool bad = result == 0 && guest_copy_out((void *)call->argument[2], vector, pages) != 0;
+	return bad ? -EFAULT : result;
+}
+
 long guest_mincore(struct guest_call *call)
 {
+	if (!guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]))
+		return mincore_elsewhere(call);
 	struct area area;
-	long error;
-	switch (take(call, &area, &error)) {
-	case NOT_PAGED: {
-		size_t pages = ((size_t)call->argument[1] + HOST_PAGE_SIZE - 1) / HOST_PAGE_SIZE;
-		if (!guest_is_paged((const void *)call->argument[2], pages))
-			return as_it_is(call);
-		unsigned char *vector = guest_buffer(call, pages);
-		if (vector == NULL)
-			return -EAGAIN;
-		long result = guest_execute(call, call->number, call->argument[0], call->argument[1],
-		                            (long)vector, 0, 0, 0);
-		bool bad = result == 0 && guest_copy_out((void *)call->argument[2], vector, pages) != 0;
-		return bad ? -EFAULT : result;
-	}
-	case ERRONEOUS:
-		return error;
-	case PAGED:
-		break;
-	}
+	long result;
+	if (!take(call, &area, &result))
+		return result;
 	unsigned char *vector = (unsigned char *)call->argument[2];
 	for (uintptr_t at = area.start; at < area.end; at += HOST_PAGE_SIZE, vector++) {
 		unsigned char resident;
-		uintptr_t page = at & ~(uintptr_t)(space_page_size(area.space) - 1);
+		uintptr_t page = round_down(at, space_page_size(area.space));
 		if (guest_accessible((const void *)at, 1, 0) == 0)
 			return -ENOMEM;
-		int result = upage_residency(area.space, (const void *)page, 1, &resident);
-		if (result < 0)
-			return to_errno(result);
+		int code = upage_residency(area.space, (const void *)page, 1, &resident);
+		if (code < 0)
+			return guest_errno(code);
 		if (guest_copy_out(vector, &resident, 1) != 0)
 			return -EFAULT;
 	}
@@ -287,10 +252,10 @@ long guest_mincore(struct guest_call *call)
 /* What is paged stays so: a lock is a promise of time, and that is not ours to keep. */
 static long lock(struct guest_call *call)
 {
-	uintptr_t start = (uintptr_t)call->argument[0] & ~(HOST_PAGE_SIZE - 1);
+	uintptr_t start = host_page_down((uintptr_t)call->argument[0]);
 	size_t length = (size_t)call->argument[1];
 	if (!guest_is_paged((const void *)start, length))
-		return as_it_is(call);
+		return guest_hand_on(call);
 	return guest_accessible((const void *)start, length, 0) == length ? 0 : -ENOMEM;
 }
 
@@ -312,19 +277,13 @@ long guest_munlock(struct guest_call *call)
 long guest_msync(struct guest_call *call)
 {
 	struct area area;
-	long error;
+	long result;
 	const long flags = call->argument[2], all = MS_ASYNC | MS_INVALIDATE | MS_SYNC;
-	switch (take(call, &area, &error)) {
-	case NOT_PAGED:
-		return as_it_is(call);
-	case ERRONEOUS:
-		return error;
-	case PAGED:
-		break;
-	}
+	if (!take(call, &area, &result))
+		return result;
 	if (flags & ~all || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
 		return -EINVAL;
-	return to_errno(upage_sync(area.space, (void *)area.outer_start,
+	return guest_errno(upage_sync(area.space, (void *)area.outer_start,
 	                           area.outer_end - area.outer_start));
 }
 

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "upage.h"
+
 struct guest_thread;
 
 struct guest_call {
@@ -48,6 +50,28 @@ typedef long guest_handler(struct guest_call *call);
  */
 long guest_execute(struct guest_call *call, long number, long a, long b, long c, long d, long e,
                    long f);
+
+/* Makes the call as the program made it. */
+static inline long guest_hand_on(struct guest_call *call)
+{
+	const long *a = call->argument;
+	return guest_execute(call, call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* What the library's functions return, in the kernel's words. */
+static inline long guest_errno(int result)
+{
+	switch (result) {
+	case UPAGE_ENOTMAPPED:
+	case UPAGE_EBOUNDS:
+		return -ENOMEM;
+	case UPAGE_EBUSY:
+	case UPAGE_EPINS:
+		return -EAGAIN;
+	default:
+		return result <= -4096 ? -EINVAL : result;
+	}
+}
 
 /**
  * guest_buffer - memory for the kernel to read or write instead of the program's

@@ -20,15 +20,9 @@
 #include "syscall.h"
 #include "table.h"
 
-static long as_it_is(struct guest_call *call)
-{
-	const long *a = call->argument;
-	return guest_execute(call, call->number, a[0], a[1], a[2], 0, 0, 0);
-}
-
 long guest_close(struct guest_call *call)
 {
-	return host_owns_descriptor((int)call->argument[0]) ? -EBADF : as_it_is(call);
+	return host_owns_descriptor((int)call->argument[0]) ? -EBADF : guest_hand_on(call);
 }
 
 long guest_close_range(struct guest_call *call)
@@ -37,7 +31,7 @@ long guest_close_range(struct guest_call *call)
 	unsigned flags = (unsigned)call->argument[2];
 	/* Ours are closed by execve anyway. */
 	if (first > last || flags & ~(unsigned)CLOSE_RANGE_UNSHARE)
-		return as_it_is(call);
+		return guest_hand_on(call);
 	long result = 0;
 	for (int own; (own = host_next_descriptor((int)first)) >= 0 && (unsigned)own <= last &&
 	              result == 0;
@@ -59,7 +53,7 @@ static long duplicate(struct guest_call *call)
 	if (from != to && host_owns_descriptor(to) && syscall_2(SYS_fcntl, from, 1 /* F_GETFD */) >= 0 &&
 	    pool_move_descriptor(to) < 0)
 		return -EBADF;
-	return as_it_is(call);
+	return guest_hand_on(call);
 }
 
 long guest_dup2(struct guest_call *call)

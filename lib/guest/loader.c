@@ -39,16 +39,6 @@ static int refuse(struct loader *loader, int code, const char *why)
 	return code;
 }
 
-static uintptr_t page_of(uintptr_t address)
-{
-	return address & ~(HOST_PAGE_SIZE - 1);
-}
-
-static uintptr_t page_after(uintptr_t address)
-{
-	return page_of(address + HOST_PAGE_SIZE - 1);
-}
-
 /* ---- What can be run -------------------------------------------------------------------------- */
 
 static int open_file(struct loader *loader, const char *path, int *descriptor)
@@ -93,8 +83,8 @@ static int image_read(struct loader *loader, struct image *image)
 		if (s->p_memsz < s->p_filesz || s->p_vaddr > WHOLE_END || s->p_memsz > WHOLE_END ||
 		    s->p_vaddr % HOST_PAGE_SIZE != s->p_offset % HOST_PAGE_SIZE)
 			return refuse(loader, -ENOEXEC, "its segments are damaged");
-		image->start = page_of(s->p_vaddr) < image->start ? page_of(s->p_vaddr) : image->start;
-		uintptr_t end = page_after(s->p_vaddr + s->p_memsz);
+		uintptr_t start = host_page_down(s->p_vaddr), end = host_page_up(s->p_vaddr + s->p_memsz);
+		image->start = start < image->start ? start : image->start;
 		image->end = end > image->end ? end : image->end;
 	}
 	return image->end > image->start ? 0 : refuse(loader, -ENOEXEC, "it has no segments to load");
@@ -217,22 +207,21 @@ int loader_check(struct loader *loader)
 static int segment_load(const struct image *image, const Elf64_Phdr *s)
 {
 	uintptr_t start = image->bias + s->p_vaddr, data_end = start + s->p_filesz;
-	uintptr_t end = start + s->p_memsz;
+	uintptr_t end = start + s->p_memsz, page = host_page_down(start);
 	int prot = (s->p_flags & PF_R ? PROT_READ : 0) | (s->p_flags & PF_W ? PROT_WRITE : 0) |
 	           (s->p_flags & PF_X ? PROT_EXEC : 0);
 	int flags = MAP_PRIVATE | MAP_FIXED;
 	long result = 0;
 	if (s->p_filesz > 0)
-		result = whole_map(page_of(start), page_after(data_end) - page_of(start), prot, flags,
-		                   image->descriptor,
-		                   (int64_t)(s->p_offset - (start - page_of(start))));
-	uintptr_t rest = s->p_filesz > 0 ? page_after(data_end) : page_of(start);
-	if (result >= 0 && page_after(end) > rest)
-		result = whole_map(rest, page_after(end) - rest, prot, flags | MAP_ANONYMOUS, -1, 0);
+		result = whole_map(page, host_page_up(data_end) - page, prot, flags, image->descriptor,
+		                   (int64_t)(s->p_offset - (start - page)));
+	uintptr_t rest = s->p_filesz > 0 ? host_page_up(data_end) : page;
+	if (result >= 0 && host_page_up(end) > rest)
+		result = whole_map(rest, host_page_up(end) - rest, prot, flags | MAP_ANONYMOUS, -1, 0);
 	/* All that follows the data in its last page is zero: loaders use what is left of it. */
 	if (result >= 0 && end > data_end && prot & PROT_WRITE && s->p_filesz > 0) {
 		static const char zeros[HOST_PAGE_SIZE];
-		if (guest_copy_out((void *)data_end, zeros, page_after(data_end) - data_end) != 0)
+		if (guest_copy_out((void *)data_end, zeros, host_page_up(data_end) - data_end) != 0)
 			result = -EFAULT;
 	}
 	return result < 0 ? (int)result : 0;
@@ -293,7 +282,7 @@ static int stack_map(const struct image *program)
 	struct rlimit limit;
 	size_t bytes = STACK_DEFAULT;
 	if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		bytes = limit.rlim_cur < STACK_MOST ? page_after(limit.rlim_cur) : STACK_MOST;
+		bytes = limit.rlim_cur < STACK_MOST ? host_page_up(limit.rlim_cur) : STACK_MOST;
 	if (bytes < (size_t)1 << 20)
 		bytes = (size_t)1 << 20;
 	int prot = PROT_READ | PROT_WRITE | (executable_stack(program) ? PROT_EXEC : 0);

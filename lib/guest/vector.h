@@ -123,14 +123,7 @@ int bounce_begin_string(struct guest_bounce *bounce, struct guest_call *call, co
 /* Copies out the bytes that changed. Return: @result, or -EFAULT. */
 long bounce_end(const struct guest_bounce *bounce, long result);
 
-/* ---- Calls -------------------------------------------------------------------------------- */
-
-/* Hands the call on as the program made it. */
-static inline long guest_hand_on(struct guest_call *call)
-{
-	const long *a = call->argument;
-	return guest_execute(call, call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
+/* ---- Descriptors --------------------------------------------------------------------------- */
 
 /* How a descriptor's long transfers may be cut. */
 enum descriptor_kind {

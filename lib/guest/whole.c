@@ -37,25 +37,9 @@ int whole_create(upage_pool *pool)
 	return upage_space_create(&whole_space, pool, &config);
 }
 
-static size_t pages(size_t length)
-{
-	return (length + HOST_PAGE_SIZE - 1) & ~(HOST_PAGE_SIZE - 1);
-}
-
-static uintptr_t page_start(uintptr_t address)
-{
-	return address & ~(HOST_PAGE_SIZE - 1);
-}
-
 static bool is_inside(uintptr_t address, size_t length)
 {
 	return address >= WHOLE_START && address < WHOLE_END && length <= WHOLE_END - address;
-}
-
-/* What our functions say, in the kernel's words. */
-static long to_errno(int result)
-{
-	return result == UPAGE_EBUSY ? -EAGAIN : result <= -4096 ? -ENOMEM : result;
 }
 
 /* ---- Files ---------------------------------------------------------------------------------- */
@@ -124,7 +108,7 @@ static long probe(size_t length, int prot, int flags, int descriptor, int64_t of
 /* Where a mapping without MAP_FIXED goes. */
 static uintptr_t find_place(uintptr_t hint, size_t length, int flags)
 {
-	hint &= ~(HOST_PAGE_SIZE - 1);
+	hint = host_page_down(hint);
 	if (flags & MAP_32BIT)
 		return map_gap(whole_space, (uintptr_t)1 << 30, (uintptr_t)1 << 31, length);
 	if (hint != 0 && is_inside(hint, length) &&
@@ -172,7 +156,7 @@ static long map_private(uintptr_t address, size_t length, int prot, int flags, i
 	if (result == 0)
 		result = map_replace(whole_space, place, length, prot, store, offset);
 	lock_release(&whole_lock);
-	return result < 0 ? to_errno((int)result) : (long)place;
+	return result < 0 ? guest_errno((int)result) : (long)place;
 }
 
 long whole_map(uintptr_t address, size_t length, int prot, int flags, int descriptor,
@@ -184,7 +168,7 @@ long whole_map(uintptr_t address, size_t length, int prot, int flags, int descri
 		return -EINVAL;
 	if (length == 0)
 		return -EINVAL;
-	length = pages(length);
+	length = host_page_up(length);
 	if (length == 0 || length > WHOLE_END)
 		return -ENOMEM;
 	if (type != MAP_PRIVATE || (flags & MAP_HUGETLB))
@@ -213,10 +197,10 @@ long whole_unmap(uintptr_t address, size_t length)
 {
 	if (address % HOST_PAGE_SIZE != 0 || length == 0)
 		return -EINVAL;
-	length = pages(length);
+	length = host_page_up(length);
 	if (!is_inside(address, length))
 		return address >= WHOLE_END ? syscall_2(SYS_munmap, address, length) : -EINVAL;
-	return to_errno(unmap_range(whole_space, address, address + length));
+	return guest_errno(unmap_range(whole_space, address, address + length));
 }
 
 long whole_munmap(struct guest_call *call)
@@ -273,7 +257,7 @@ static long move(struct guest_call *call, const struct mapping *mapping, uintptr
 	if (result == 0)
 		result = keep ? map_like(mapping, from, old_length, from)
 		              : unmap_range(whole_space, from, from + old_length);
-	return result < 0 ? to_errno(result) : (long)to;
+	return result < 0 ? guest_errno(result) : (long)to;
 }
 
 #ifndef MREMAP_DONTUNMAP
@@ -283,8 +267,8 @@ static long move(struct guest_call *call, const struct mapping *mapping, uintptr
 long whole_mremap(struct guest_call *call)
 {
 	uintptr_t from = (uintptr_t)call->argument[0], to = (uintptr_t)call->argument[4];
-	size_t old_length = pages((size_t)call->argument[1]);
-	size_t new_length = pages((size_t)call->argument[2]);
+	size_t old_length = host_page_up((size_t)call->argument[1]);
+	size_t new_length = host_page_up((size_t)call->argument[2]);
 	int flags = (int)call->argument[3];
 	struct mapping mapping;
 	if (from >= WHOLE_END)
@@ -315,7 +299,7 @@ long whole_mremap(struct guest_call *call)
 	if (!keep && mapping.end == end && is_inside(from, new_length) &&
 	    map_gap(whole_space, end, end + more, more) == end) {
 		int result = map_like(&mapping, end, more, end);
-		return result < 0 ? to_errno(result) : (long)from;
+		return result < 0 ? guest_errno(result) : (long)from;
 	}
 	if (!(flags & MREMAP_MAYMOVE))
 		return -ENOMEM;
@@ -326,7 +310,7 @@ long whole_mremap(struct guest_call *call)
 void whole_set_break(uintptr_t start)
 {
 	break_start = break_now = start;
-	break_end = pages(start);
+	break_end = host_page_up(start);
 }
 
 long whole_brk(struct guest_call *call)
@@ -334,7 +318,7 @@ long whole_brk(struct guest_call *call)
 	uintptr_t wanted = (uintptr_t)call->argument[0];
 	lock_acquire(&whole_lock);
 	if (wanted >= break_start && wanted < WHOLE_END) {
-		uintptr_t end = pages(wanted);
+		uintptr_t end = host_page_up(wanted);
 		int result = 0;
 		if (end > break_end)
 			result = map_gap(whole_space, break_end, end, end - break_end) == break_end
@@ -374,7 +358,7 @@ static const char *name_of(const struct mapping *mapping)
 			return names[i];
 	if (mapping->end == WHOLE_STACK)
 		return "[stack]";
-	if (mapping->start < break_end && mapping->end > page_start(break_start) &&
+	if (mapping->start < break_end && mapping->end > host_page_down(break_start) &&
 	    mapping->backing->store == NULL)
 		return "[heap]";
 	return NULL;
