@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "compiler.h"
-#include "pager.h"
 #include "replace.h"
+#include "view.h"
 
 enum kind { KIND_SIZE, KIND_NUMBER, KIND_FLAG, KIND_TEXT };
 

@@ -148,10 +148,32 @@ static inline void pte_set_locked(pte_t *pte, uint64_t value)
 		;
 }
 
+/* ---- Neighbours ----------------------------------------------------------------------- */
+
+/* Entries that lie beside each other in a leaf, or in a part of a larger one, by address. */
+#define PAGE_TABLE_NODE_BITS 9
+#define PAGE_TABLE_NODE_ENTRIES (1u << PAGE_TABLE_NODE_BITS)
+
+static inline size_t pte_index(const pte_t *pte)
+{
+	return (uintptr_t)pte / sizeof(*pte) % PAGE_TABLE_NODE_ENTRIES;
+}
+
+/* The entries of the pages on both sides, as they are now. Beyond the leaf nothing is looked up:
+ * there seems to be no page. */
+static inline uint64_t pte_left(const pte_t *pte)
+{
+	return pte_index(pte) > 0 ? atomic_load(pte - 1) : 0;
+}
+
+static inline uint64_t pte_right(const pte_t *pte)
+{
+	return pte_index(pte) + 1 < PAGE_TABLE_NODE_ENTRIES ? atomic_load(pte + 1) : 0;
+}
+
 /* ---- The radix tree ------------------------------------------------------------------ */
 
 #define PAGE_TABLE_LEVELS_MAX 5
-#define PAGE_TABLE_NODE_BITS 9
 #define PAGE_TABLE_BITS_MAX 52 /* of a page number */
 
 /* Where nodes come from, shared by the tables of a pool. Each starts a page of its own. A node

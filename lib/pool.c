@@ -2,13 +2,13 @@
 /*
  * pool.c - a physical memory: its parts put together, and its end
  *
- * The struct is the pager's (pager.h); this file makes and ends it.
+ * The struct is in physical.h; this file makes and ends it.
  *
  * Locking: pools_lock (pool_fork.h) guards the list of pools and the first installation of the
  * trap.
  * Signal context: no.
  */
-#include "pager.h"
+#include "physical.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,11 +29,6 @@
 static size_t replace_bytes(const upage_pool *pool)
 {
 	return pool->replace.ops->state_size(pool->frames.frames);
-}
-
-static size_t buffers_bytes(const upage_pool *pool)
-{
-	return BUFFERS * frame_size(&pool->frames);
 }
 
 static const char *swap_path(const struct upage_config *config)
@@ -66,17 +61,17 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 		return result;
 	}
 	void *state = host_metadata(policy->state_size(frames));
-	pool->buffers.memory = host_metadata(buffers_bytes(pool));
-	if (state == NULL || pool->buffers.memory == NULL) {
+	char *buffers = host_metadata(buffers_bytes(page_shift));
+	if (state == NULL || buffers == NULL) {
 		if (state != NULL)
 			host_metadata_release(state, policy->state_size(frames));
-		if (pool->buffers.memory != NULL)
-			host_metadata_release(pool->buffers.memory, buffers_bytes(pool));
+		if (buffers != NULL)
+			host_metadata_release(buffers, buffers_bytes(page_shift));
 		frame_table_destroy(&pool->frames);
 		swap_destroy(pool->swap);
 		return UPAGE_ENOMEM;
 	}
-	pool->buffers.free = UINT64_MAX;
+	buffers_init(&pool->buffers, buffers, page_shift);
 	replace_init(&pool->replace, policy, state, frames, config->seed);
 	table_memory_init(&pool->tables, host_metadata, host_metadata_release);
 	pool->mappings = 1;
@@ -90,7 +85,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 
 static void pool_release(upage_pool *pool)
 {
-	host_metadata_release(pool->buffers.memory, buffers_bytes(pool));
+	host_metadata_release(pool->buffers.memory, buffers_bytes(pool->buffers.page_shift));
 	host_metadata_release(pool->replace.state, replace_bytes(pool));
 	table_memory_destroy(&pool->tables);
 	frame_table_destroy(&pool->frames);

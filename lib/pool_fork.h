@@ -36,7 +36,7 @@
 #ifndef UPAGE_POOL_FORK_H
 #define UPAGE_POOL_FORK_H
 
-#include "pager.h"
+#include "physical.h"
 
 /* All pools of the process, newest first; lost ones too (pool_is_lost). */
 extern struct lock pools_lock;

@@ -30,7 +30,7 @@
 #ifndef UPAGE_REPORT_H
 #define UPAGE_REPORT_H
 
-#include "pager.h"
+#include "physical.h"
 
 /* For a new pool whose configuration is set: counting starts. Return: 0 or UPAGE_ENOMEM. */
 int report_open(upage_pool *pool);

@@ -3,6 +3,7 @@
 
 #include "host.h"
 #include "signals.h"
+#include "view.h"
 
 #define SPACES_MAX 1024
 #define SPACE_SHIFT 21 /* spaces start at multiples of 2 MiB where they may choose */
@@ -242,7 +243,7 @@ static int visit_count(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 			return UPAGE_EIO;
 		pages->present += (value & PTE_PRESENT) != 0;
 		pages->swapped += (value & PTE_SWAPPED) != 0;
-		pages->seams += pager_seams_owned(&ptes[i], value);
+		pages->seams += view_seams_owned(&ptes[i], value);
 	}
 	return 0;
 }
@@ -475,14 +476,14 @@ static int visit_cover(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
                        void *argument)
 {
 	(void)argument;
-	return pager_cover(space->pool, ptes, count, address);
+	return view_cover(space->pool, ptes, count, address);
 }
 
 static int visit_uncover(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
                          void *argument)
 {
 	(void)argument;
-	pager_uncover(space->pool, ptes, count, address);
+	view_uncover(space->pool, ptes, count, address);
 	return 0;
 }
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * buffer.h - buffers of one page each, for content on its way between a frame and a store
+ *
+ * A fixed set, so that a page fault allocates nothing. As many transfers can be under way at a
+ * time; who finds them all taken waits for one to end, which needs nothing of his.
+ *
+ * Invariant: bit i of free is set <=> buffer i is nobody's.
+ * Signal context: yes. Locking: none, free is changed by compare and swap.
+ */
+#ifndef UPAGE_BUFFER_H
+#define UPAGE_BUFFER_H
+
+#include <stdatomic.h>
+
+#include "compiler.h"
+
+#define BUFFERS 64
+struct buffers {
+	_Atomic uint64_t free; /* a bit each */
+	char *memory;          /* BUFFERS pages, touched from the lowest up */
+	unsigned page_shift;
+};
+
+static inline size_t buffers_bytes(unsigned page_shift)
+{
+	return (size_t)BUFFERS << page_shift;
+}
+
+/* @memory: buffers_bytes(), its owner's. */
+static inline void buffers_init(struct buffers *buffers, char *memory, unsigned page_shift)
+{
+	buffers->free = UINT64_MAX;
+	buffers->memory = memory;
+	buffers->page_shift = page_shift;
+}
+
+char *buffer_take(struct buffers *buffers);
+void buffer_give(struct buffers *buffers, char *buffer);
+
+bool buffer_is_zero(const char *buffer, size_t bytes);
+
+#endif

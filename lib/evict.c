@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "evict.h"
+
+#include "host.h"
+#include "view.h"
+
+#define WAIT_LIMIT_NS UINT64_C(10000000000) /* for frames that others are about to free */
+
+/* One pass over the candidates, and what stood in its way. */
+struct search {
+	bool busy;     /* something was locked by another thread, who is about to finish */
+	bool no_slots; /* swap is full, and no resident page has a slot to spare */
+	int failure;   /* why a page could not be saved */
+};
+
+/* ---- Slots ------------------------------------------------------------------------------- */
+
+/* The slot of the page to the left, plus one, if that is known: pages that lie side by side
+ * should lie so in swap. */
+static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
+{
+	uint64_t left = pte_left(pte);
+	if (left & PTE_SWAPPED)
+		return (uint32_t)pte_number(left) + 1;
+	if (left & PTE_PRESENT) {
+		/* A hint: its page may be leaving just now. */
+		uint32_t *kept = &pool->frames.frame[pte_number(left)].slot;
+		uint32_t slot = __atomic_load_n(kept, __ATOMIC_RELAXED);
+		return slot != 0 ? slot : SWAP_NONE; /* kept plus one */
+	}
+	return SWAP_NONE;
+}
+
+/* Swap is full: a slot whose page is resident, and so holds only a copy, serves the page of
+ * frame @needy. Each frame is looked at, whoever else is looking. */
+static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct search *search)
+{
+	uint64_t frames = pool->frames.frames;
+	uint64_t start = atomic_load(&pool->slot_hand);
+	bool busy = false;
+	for (uint64_t i = 0; i < frames && !search->no_slots; i++) {
+		uint32_t pfn = (uint32_t)((start + i) % frames);
+		struct frame *frame = &pool->frames.frame[pfn];
+		pte_t *pte;
+		uint64_t value;
+		if (!frame_trylock(pool, pfn, &pte, &value)) {
+			busy = busy || (pfn != needy && frame->state == FRAME_USED);
+			continue;
+		}
+		uint32_t slot = frame->slot;
+		if (slot != 0) {
+			frame->slot = 0;
+			value |= PTE_DIRTY;
+		}
+		pte_unlock(pte, value);
+		if (slot != 0) {
+			atomic_store(&pool->slot_hand, pfn + UINT64_C(1));
+			return slot - 1;
+		}
+	}
+	search->busy = search->busy || busy;
+	search->no_slots = !busy; /* for the rest of this pass: looking costs O(frames) */
+	return SWAP_NONE;
+}
+
+/* A slot for the page of frame @pfn, whose PTE is locked; SWAP_NONE: there is none now. */
+static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, struct search *search)
+{
+	uint32_t slot = swap_allocate(pool->swap, slot_near(pool, pte));
+	return slot != SWAP_NONE ? slot : slot_reclaim(pool, pfn, search);
+}
+
+/* ---- Saving a page ----------------------------------------------------------------------- */
+
+int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	struct backing *backing = frame->backing;
+	char *buffer = buffer_take(&pool->buffers);
+	int result = frame_read(&pool->frames, pfn, buffer);
+	bool written = false;
+	if (result < 0) {
+		/* fall through to the buffer's return */
+	} else if (backing->shared) {
+		result = store_transfer(backing->store, STORE_WRITE, buffer, page_size(pool),
+		                        backing_offset(backing, frame->page));
+		written = true;
+	} else if (backing->store == NULL && buffer_is_zero(buffer, page_size(pool))) {
+		swap_free(pool->swap, *slot);
+		*slot = SWAP_NONE;
+	} else {
+		result = swap_transfer(pool->swap, STORE_WRITE, *slot, buffer);
+		written = true;
+	}
+	buffer_give(&pool->buffers, buffer);
+	if (written)
+		stats_count(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS);
+	return result;
+}
+
+/* What the PTE of a page becomes that leaves its frame with its content in @slot. */
+static uint64_t pte_evicted(uint32_t slot)
+{
+	return slot != SWAP_NONE ? pte_make(slot, PTE_SWAPPED) : 0;
+}
+
+/* Saves the page of frame @pfn, whose PTE is locked, as far as it has to be, and hides it. On
+ * success *slot is where it is. Return: 0, or what stood in the way; the page is resident then. */
+static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *slot,
+                struct search *search)
+{
+	uint32_t pfn = (uint32_t)pte_number(*value);
+	struct frame *frame = &pool->frames.frame[pfn];
+	bool dirty = *value & PTE_DIRTY, new_slot = false;
+	int result = 0;
+	*slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
+	if (dirty && !frame->backing->shared && *slot == SWAP_NONE) {
+		*slot = slot_take(pool, pfn, pte, search);
+		new_slot = *slot != SWAP_NONE;
+		result = new_slot ? 0 : UPAGE_ENOSPC;
+	}
+	if (result == 0)
+		result = view_hide(pool, pte, frame->page, value);
+	if (result == 0 && dirty)
+		result = evict_write_back(pool, pfn, slot);
+	if (result < 0 && new_slot)
+		swap_free(pool->swap, *slot);
+	return result;
+}
+
+/* Takes the frame of a page whose PTE is locked, and unlocks it. Return: whether it could; else
+ * the page is resident as before, but perhaps hidden, and *search says what stood in the way. */
+static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, struct search *search)
+{
+	uint32_t pfn = (uint32_t)pte_number(value), slot;
+	struct frame *frame = &pool->frames.frame[pfn];
+	if (frame->pins > 0) {
+		pte_unlock(pte, value);
+		return false;
+	}
+	atomic_fetch_add(&pool->evicting, 1);
+	int result = save(pool, pte, &value, &slot, search);
+	if (result < 0) {
+		search->failure = result;
+		atomic_fetch_sub(&pool->evicting, 1);
+		pte_unlock(pte, value);
+		return false;
+	}
+	frame->slot = 0;
+	frame->references = 0;
+	atomic_store(&frame->pte, NULL);
+	replace_remove(&pool->replace, pfn);
+	atomic_fetch_sub(&pool->evicting, 1);
+	stats_count(pool->stats, COUNT_EVICTIONS);
+	pte_unlock(pte, pte_evicted(slot));
+	return true;
+}
+
+int evict_page(struct upage_pool *pool, pte_t *pte)
+{
+	struct search search = { .busy = false };
+	uint64_t value = pte_lock(pte);
+	if (!(value & PTE_PRESENT))
+		pte_unlock(pte, value);
+	else if (evict_locked(pool, pte, value, &search))
+		frame_free(&pool->frames, (uint32_t)pte_number(value), 1);
+	return search.failure;
+}
+
+/* ---- Choosing one ------------------------------------------------------------------------ */
+
+/* Revokes access to the frames whose reference the policy forgot. */
+static void hide_aged(struct upage_pool *pool, struct aged *aged)
+{
+	struct locked_page pages[REPLACE_AGED_MAX];
+	unsigned count = 0;
+	for (unsigned i = 0; i < aged->count; i++) {
+		uint32_t pfn = (uint32_t)aged->frames[i];
+		struct frame *frame = &pool->frames.frame[pfn];
+		struct locked_page page;
+		if (!frame_trylock(pool, pfn, &page.pte, &page.value))
+			continue;
+		if (frame->pins > 0 || !(page.value & PTE_ACCESS)) {
+			pte_unlock(page.pte, page.value);
+			continue;
+		}
+		page.address = frame->page;
+		unsigned place = count++;
+		for (; place > 0 && pages[place - 1].address > page.address; place--)
+			pages[place] = pages[place - 1];
+		pages[place] = page;
+	}
+	aged->count = 0;
+	view_hide_each(pool, pages, count);
+	for (unsigned i = 0; i < count; i++)
+		pte_unlock(pages[i].pte, pages[i].value);
+}
+
+/* Takes frame @pfn from its page, if nobody else works on that. */
+static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
+{
+	pte_t *pte;
+	uint64_t value;
+	if (frame_trylock(pool, pfn, &pte, &value))
+		return evict_locked(pool, pte, value, search);
+	search->busy = true;
+	return false;
+}
+
+/* Asks the policy until a candidate's frame could be taken, or each was offered. */
+static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
+{
+	struct aged aged = { .count = 0 };
+	uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2;
+	for (uint64_t i = 0; i < offers; i++) {
+		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
+		bool revoked = aged.count > 0;
+		if (revoked)
+			hide_aged(pool, &aged);
+		if (pfn == REPLACE_NONE && revoked)
+			continue;
+		if (pfn == REPLACE_NONE)
+			break;
+		*out = (uint32_t)pfn;
+		if (take_frame(pool, (uint32_t)pfn, search))
+			return true;
+	}
+	return false;
+}
+
+/* Whether another thread has, or had since pool->placed was @placed, what a pass over the
+ * candidates cannot see: a slot in hand, which it has while it evicts; a frame on its way out of
+ * the policy and in again; a page that came to rest meanwhile, and may be one that can go. In
+ * this order, which is theirs (evict_locked, page_place): at no time is it none of the three. */
+static bool others_move(struct upage_pool *pool, uint64_t placed)
+{
+	if (atomic_load(&pool->evicting) > 0)
+		return true;
+	uint64_t held = atomic_load(&pool->replace.held), free = atomic_load(&pool->frames.free);
+	if (free > 0 || held < pool->frames.frames)
+		return true;
+	return atomic_load(&pool->placed) != placed;
+}
+
+int evict_any(struct upage_pool *pool, uint32_t *out)
+{
+	for (uint64_t start = 0;;) {
+		struct search search = { .busy = false };
+		uint64_t placed = atomic_load(&pool->placed);
+		if (pass(pool, &search, out))
+			return 0;
+		*out = frame_allocate(&pool->frames, 1);
+		if (*out != FRAME_NONE)
+			return 0;
+		bool wait = search.busy || others_move(pool, placed);
+		uint64_t now = host_nanoseconds();
+		start = start != 0 ? start : now;
+		if (!wait || now - start > WAIT_LIMIT_NS)
+			return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
+		host_yield();
+	}
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * evict.h - takes frames from pages: asks the policy, hides, saves, frees
+ *
+ * The order is: lock the PTE, hide the page, write it back, free the frame, unlock. A page that
+ * is dirty goes to its store or a slot of swap; one that is clean, or anonymous and all zero,
+ * goes nowhere. When swap is full, slots of resident pages, which hold only copies, are used.
+ *
+ * Other pages' locks are only tried, so that faults cannot wait in a circle: a page that is
+ * locked or pinned is passed over for the next candidate.
+ *
+ * Signal context: yes. Locks: those of the pages it takes frames from, one at a time, or a batch
+ * that is being hidden, while the caller holds the PTE of the page that needs the frame.
+ * Source: OSTEP ch. 21-22.
+ */
+#ifndef UPAGE_EVICT_H
+#define UPAGE_EVICT_H
+
+#include "physical.h"
+
+/* A frame that some page had to give up. Waits, for a bounded time, while what could be taken
+ * is locked by others, or was when we looked. Return: 0, UPAGE_ENOMEM (every frame is pinned),
+ * or why no page could be saved. */
+int evict_any(struct upage_pool *pool, uint32_t *out);
+
+/* The page's frame is free, if it had one, and is not pinned. Return: 0, or why it could not be
+ * saved: it stays. */
+int evict_page(struct upage_pool *pool, pte_t *pte);
+
+/* Saves a dirty page, which nobody can write to now, to its store or its slot. On success
+ * *slot is where it is: SWAP_NONE for a shared page, and for an anonymous one of zeros. */
+int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot);
+
+#endif

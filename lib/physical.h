@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * physical.h - a physical memory: frames, who is in them, and who has to leave
+ *
+ * What the files of the fault path share: pager.c brings pages in, evict.c takes their frames,
+ * view.c has the host show them. pool.c makes it and ends it.
+ *
+ * Whatever is done to a page is done by the thread that holds the lock bit of its PTE. From a
+ * frame to its page leads frame_trylock(), which never waits.
+ *
+ * Invariants (upage_pool_verify, when no fault is under way):
+ *   frame f is USED  <=>  exactly one PTE is PRESENT with number f, and frame[f].pte is it
+ *   a slot is taken  <=>  one PTE is SWAPPED with it, or one used frame has it
+ *   the policy holds exactly the USED frames;  pinned == frames with pins > 0
+ *   calls == the sum of the frames' calls;  of a frame, calls <= pins
+ *
+ * Signal context: yes.
+ */
+#ifndef UPAGE_PHYSICAL_H
+#define UPAGE_PHYSICAL_H
+
+#include "buffer.h"
+#include "frame.h"
+#include "page_table.h"
+#include "replace.h"
+#include "stats.h"
+#include "store.h"
+
+struct upage_pool {
+	struct frame_table frames;
+	struct replace replace;
+	struct swap *swap;
+	struct table_memory tables;
+	struct buffers buffers;
+	struct stats *stats;            /* in the record of this process: report.c       */
+	struct report *report;
+	_Atomic uint64_t pinned;        /* frames with pins                              */
+	_Atomic uint64_t calls;         /* pins of system calls under way                */
+	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */
+	_Atomic uint64_t mappings;      /* of spaces: an upper bound                     */
+	uint64_t mappings_peak;
+	_Atomic uint64_t mapping_budget; /* now; it is cut when the host refuses        */
+	uint64_t mapping_budget_whole;
+	_Atomic uint64_t placed;        /* pages given frames, and pages resolved: does anything move */
+	_Atomic uint32_t evicting;      /* threads that save a page, maybe with a slot in hand */
+	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
+	_Atomic uint64_t slot_hand;     /* the same for slots                            */
+	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
+	_Atomic uint32_t spaces;        /* that use this pool                            */
+	uint64_t process;               /* that it belongs to, by host_fork_word()       */
+	bool frozen;                    /* around a fork: its locks are held for it      */
+	bool copied;                    /* around a fork: there is a copy for the child  */
+	struct upage_config config;
+	struct upage_pool *next;        /* of all pools: pool_fork.c                     */
+};
+
+/* A page as its mapping has it; the PTE is locked. */
+struct page {
+	pte_t *pte;
+	uintptr_t address;
+	int prot;                /* of the mapping; what may be written or executed may be read */
+	struct backing *backing;
+};
+
+static inline size_t page_size(const struct upage_pool *pool)
+{
+	return frame_size(&pool->frames);
+}
+
+/* Locks the PTE that frame @pfn says it has, if it is that frame's and free. Only a word that
+ * is seen to be this frame's entry is ever written to. */
+static inline bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte,
+                                 uint64_t *value)
+{
+	*pte = atomic_load(&pool->frames.frame[pfn].pte);
+	if (*pte == NULL)
+		return false;
+	*value = atomic_load(*pte);
+	do {
+		if ((*value & PTE_LOCKED) || !(*value & PTE_PRESENT) || pte_number(*value) != pfn)
+			return false;
+	} while (!atomic_compare_exchange_weak(*pte, value, *value | PTE_LOCKED));
+	return true;
+}
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "view.h"
+
+#include "host.h"
+
+#define UNCOVER_LEAST 8 /* a run that is worth a call, which its pages may not need */
+
+/* ---- How many mappings that takes ------------------------------------------------------- */
+
+/* The host joins two neighbours if neither is shown, or both are, with the same protection
+ * and from frames beside each other. */
+static bool host_joins(uint64_t left, uint64_t right)
+{
+	if ((left & PTE_ACCESS) != (right & PTE_ACCESS))
+		return false;
+	return !(left & PTE_ACCESS) || pte_number(left) + 1 == pte_number(right);
+}
+
+/* Seams of a page with its neighbours. Beyond the leaf nothing is looked up: the neighbour
+ * counts as hidden, so that the sum is an upper bound. */
+static unsigned seams(pte_t *pte, uint64_t value)
+{
+	return !host_joins(pte_left(pte), value) + !host_joins(value, pte_right(pte));
+}
+
+unsigned view_seams_owned(pte_t *pte, uint64_t value)
+{
+	if (!(value & PTE_ACCESS))
+		return 0;
+	return !host_joins(pte_left(pte), value) + !(pte_right(pte) & PTE_ACCESS);
+}
+
+/* Changes a locked PTE's access bits (and number) and keeps the count. */
+static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_t after)
+{
+	lock_acquire(&pool->mapping_lock);
+	pool->mappings += seams(pte, after);
+	pool->mappings -= seams(pte, before);
+	if (pool->mappings > pool->mappings_peak)
+		pool->mappings_peak = pool->mappings;
+	pte_set_locked(pte, after);
+	lock_release(&pool->mapping_lock);
+}
+
+/* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
+ * resident: their next reference is a soft fault. */
+static void relieve(struct upage_pool *pool)
+{
+	/* A budget that had to be cut grows back: the shortage may have passed. */
+	uint64_t budget = atomic_load(&pool->mapping_budget), whole = pool->mapping_budget_whole;
+	uint64_t grown = budget + budget / 16;
+	if (budget < whole)
+		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
+	uint64_t goal = budget - budget / 16;
+	uint64_t frames = pool->frames.frames;
+	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
+		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
+		struct frame *frame = &pool->frames.frame[pfn];
+		pte_t *pte;
+		uint64_t value;
+		if (!frame_trylock(pool, pfn, &pte, &value))
+			continue;
+		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
+		if (frame->pins == 0 && after != value && seams(pte, value) > 0 &&
+		    host_hide(frame->page, page_size(pool)) == 0) {
+			record(pool, pte, value, after);
+			value = after;
+		}
+		pte_unlock(pte, value);
+	}
+}
+
+void view_make_room(struct upage_pool *pool)
+{
+	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
+		relieve(pool);
+}
+
+/* ---- Hiding and showing ------------------------------------------------------------------ */
+
+int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)
+{
+	if (!(*value & PTE_ACCESS))
+		return 0;
+	view_make_room(pool);
+	int result = host_hide(address, page_size(pool));
+	if (result < 0)
+		return result;
+	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
+	*value &= ~(uint64_t)PTE_ACCESS;
+	return 0;
+}
+
+/* By one call for each stretch: with another thread running that is all the difference. */
+void view_hide_each(struct upage_pool *pool, struct locked_page *pages, size_t count)
+{
+	for (size_t first = 0, end; first < count; first = end) {
+		for (end = first + 1; end < count; end++)
+			if (pages[end].address != pages[end - 1].address + page_size(pool))
+				break;
+		view_make_room(pool);
+		if (host_hide(pages[first].address, (end - first) * page_size(pool)) < 0)
+			continue;
+		for (size_t i = first; i < end; i++) {
+			uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
+			record(pool, pages[i].pte, pages[i].value, after);
+			pages[i].value = after;
+		}
+	}
+}
+
+/* Whether a page is shown, and may be hidden: the kernel may be using what is pinned. */
+static bool may_hide(const struct upage_pool *pool, uint64_t value)
+{
+	return (value & PTE_ACCESS) && pool->frames.frame[pte_number(value)].pins == 0;
+}
+
+int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!may_hide(pool, values[i]))
+			continue;
+		size_t first = i, end = i + 1;
+		for (; i < count && (!(values[i] & PTE_ACCESS) || may_hide(pool, values[i])); i++)
+			end = values[i] & PTE_ACCESS ? i + 1 : end;
+		view_make_room(pool);
+		int result = host_hide(address + first * page_size(pool),
+		                       (end - first) * page_size(pool));
+		if (result < 0)
+			return result;
+		for (size_t k = first; k < end; k++) {
+			uint64_t after = values[k] & ~(uint64_t)PTE_ACCESS;
+			if (after != values[k])
+				record(pool, &ptes[k], values[k], after);
+			values[k] = after;
+		}
+	}
+	return 0;
+}
+
+int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+{
+	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
+	off_t offset = frame_offset(&pool->frames, pte_number(*value));
+	view_make_room(pool);
+	for (int attempt = 0;; attempt++) {
+		int result;
+		record(pool, page->pte, *value, after);
+		if (*value & PTE_ACCESS)
+			result = host_protect(page->address, page_size(pool), pte_prot(after));
+		else
+			result = host_show(pool->frames.memory, page->address, offset,
+			                   page_size(pool), pte_prot(after));
+		if (result == 0)
+			break;
+		record(pool, page->pte, after, *value);
+		if (result != -ENOMEM || attempt == 4)
+			return result;
+		/* The process has more mappings of its own than was thought: make do with less. */
+		uint64_t less = pool->mappings - pool->mappings / 8;
+		atomic_store(&pool->mapping_budget, less > MAPPING_BUDGET_MIN ? less : MAPPING_BUDGET_MIN);
+		relieve(pool);
+	}
+	*value = after;
+	return 0;
+}
+
+/* ---- Forks ------------------------------------------------------------------------------ */
+
+/* Pages from @i on that one call shows: the same access, frames beside each other. */
+static size_t shown_run(pte_t *ptes, size_t i, size_t count)
+{
+	size_t end = i + 1;
+	while (end < count && host_joins(atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
+		end++;
+	return end - i;
+}
+
+static bool any_is_pinned(const struct upage_pool *pool, uint64_t value, size_t count)
+{
+	const struct frame *frame = &pool->frames.frame[pte_number(value)];
+	for (size_t i = 0; i < count && atomic_load(&pool->pinned) > 0; i++)
+		if (frame[i].pins > 0)
+			return true;
+	return false;
+}
+
+int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+{
+	int result = 0;
+	for (size_t i = 0, end; i < count && result == 0; i = end) {
+		for (end = i + 1; end < count && may_hide(pool, atomic_load(&ptes[i])) &&
+		                  may_hide(pool, atomic_load(&ptes[end]));)
+			end++;
+		if (may_hide(pool, atomic_load(&ptes[i])))
+			result = host_hide(address + i * page_size(pool), (end - i) * page_size(pool));
+	}
+	return result;
+}
+
+void view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+{
+	for (size_t i = 0, run; i < count; i += run) {
+		uint64_t value = atomic_load(&ptes[i]);
+		run = 1;
+		if (!(value & PTE_ACCESS))
+			continue;
+		run = shown_run(ptes, i, count);
+		if ((run >= UNCOVER_LEAST || any_is_pinned(pool, value, run)) &&
+		    host_show_lazily(pool->frames.memory, address + i * page_size(pool),
+		                     frame_offset(&pool->frames, pte_number(value)),
+		                     run * page_size(pool), pte_prot(value)) == 0)
+			continue;
+		for (size_t k = i; k < i + run; k++)
+			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
+		host_hide(address + i * page_size(pool), run * page_size(pool));
+	}
+	for (size_t i = 0; i < count; i++)
+		pool->mappings += view_seams_owned(&ptes[i], atomic_load(&ptes[i]));
+}

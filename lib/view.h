@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * view.h - what the host shows of the pages: shown and hidden, within a budget of mappings
+ *
+ * What an MMU is told by a change of its page table, the host is told by calls. They are made
+ * here, and with each the access bits of the PTE change, which say what the host shows.
+ *
+ * The host allows so many mappings in a process. It joins pages beside each other if their frames
+ * are, too, and their protection agrees; where it cannot there is a seam. The seams are counted
+ * as entries change. Where they would pass the budget, pages that have some are hidden, anywhere:
+ * they stay resident, and only their next reference traps. What the host refuses nevertheless
+ * cuts the budget; it grows back.
+ *
+ * Invariant (upage_pool_verify):  mappings == 1 + sum over pages of view_seams_owned(). An upper
+ * bound of the host's count: pages in different leaves of a page table count as never joined.
+ *
+ * Locks: whoever calls has the PTE's lock bit. mapping_lock (rank 3) guards all access bits
+ * besides, and the count: two neighbours may change at once. Making room only tries the locks of
+ * other pages.
+ * Signal context: yes.
+ */
+#ifndef UPAGE_VIEW_H
+#define UPAGE_VIEW_H
+
+#include "physical.h"
+
+/* What a few threads' instructions need at once. */
+#define MAPPING_BUDGET_MIN 64
+
+/* Before anything that can make two more mappings: a page shown alone, a hole in a run. All that
+ * is below does it, but who is about to lock many pages, which can then not be hidden, does it before. */
+void view_make_room(struct upage_pool *pool);
+
+/* Lets the host show a resident page, all of @access and no more. Return: 0, or the host's error:
+ * nothing changed. */
+int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access);
+
+/* No reference to the page succeeds any more until it is shown. Return: as above. */
+int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
+
+/* @count pages, by their addresses: those beside each other by one call. Their values are kept as
+ * the entries are; a page that the host refused to hide stays shown. */
+struct locked_page {
+	pte_t *pte;
+	uintptr_t address;
+	uint64_t value;
+};
+void view_hide_each(struct upage_pool *pool, struct locked_page *pages, size_t count);
+
+/* @count locked pages beside each other, but pinned ones, which the kernel may be using: as few
+ * calls as there are stretches without a pinned page. @values: kept as the entries are. */
+int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address);
+
+/* Of the seams between host mappings that a shown page has, those that count as its own when
+ * all pages are gone through: the left one, and the right one if nothing is shown there. */
+unsigned view_seams_owned(pte_t *pte, uint64_t value);
+
+/* Around a fork, while nobody works on any page: hides what is shown, but pinned pages, though
+ * entries say that it is; and then makes it so again, in the parent or the child, as far as
+ * that takes few calls (else pages are hidden, and the entries say that), and counts mappings,
+ * from where pool->mappings stands. Return: 0, or the host's error. */
+int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+void view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+
+#endif
