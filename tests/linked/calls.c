@@ -14,23 +14,15 @@
  */
 #include "calls.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 
 #define MARGIN 64
 #define MARGIN_BYTE 0xa5
@@ -49,34 +41,17 @@ static struct block {
 } blocks[BLOCKS_MAX];
 static int block_count;
 
-static const char *case_name = "-";
 static unsigned limit_seconds = 60;
 static bool flooding;
 static unsigned char *flood;
 static int probe[2] = { -1, -1 };
 #define FLOOD_PAGES 256
 
-const char *self_path;
 /* Unknown to the compiler, which would warn. */
 void *const volatile bad_address = (void *)8;
 void *const volatile kernel_address = (void *)0xffff800000000000;
 
 /* ---- The transcript -------------------------------------------------------------------- */
-
-void say(const char *format, ...)
-{
-	char line[1024];
-	va_list arguments;
-	int length = snprintf(line, sizeof(line), "%s: ", case_name);
-	va_start(arguments, format);
-	length += vsnprintf(line + length, sizeof(line) - (size_t)length - 1, format, arguments);
-	va_end(arguments);
-	if (length > (int)sizeof(line) - 2)
-		length = (int)sizeof(line) - 2;
-	line[length++] = '\n';
-	if (write(STDOUT_FILENO, line, (size_t)length) != length)
-		_exit(98);
-}
 
 long result(const char *what, long value)
 {
@@ -107,20 +82,6 @@ void dump(const char *what, const void *bytes, size_t length)
 		snprintf(text + 3 * i, sizeof(text) - 3 * i, " %02x", at[i]);
 	say("%s: %zu bytes, hash %016llx,%s", what, length, (unsigned long long)hash(at, length),
 	    text);
-}
-
-void check(const char *what, bool right)
-{
-	say("%s %s", what, right ? "ok" : "WRONG");
-}
-
-long must(const char *what, long value)
-{
-	if (value == -1) {
-		say("cannot set up: %s: %s", what, strerrorname_np(errno));
-		_exit(99);
-	}
-	return value;
 }
 
 /* ---- Memory ---------------------------------------------------------------------------- */
@@ -300,7 +261,7 @@ int make_file(const char *name, size_t size, unsigned seed)
 {
 	int file = (int)MUST(open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
 	fill(scratch, size, seed);
-	MUST(write(file, scratch, size) == (ssize_t)size ? 0 : -1);
+	MUST_BE(write(file, scratch, size) == (ssize_t)size);
 	MUST(lseek(file, 0, SEEK_SET));
 	return file;
 }
@@ -314,21 +275,6 @@ void dump_file(const char *what, const char *name)
 		length += (size_t)got;
 	close(file);
 	dump(what, scratch, length);
-}
-
-void pause_ms(long milliseconds)
-{
-	struct timespec wait = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
-	while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
-		;
-}
-
-int count_descriptors(void)
-{
-	int count = 0;
-	for (int fd = 0; fd < 256; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
 }
 
 int in_child(void (*function)(void))
@@ -348,7 +294,7 @@ int in_child(void (*function)(void))
 
 static void run_case(const struct call_case *one)
 {
-	case_name = one->name;
+	test_name = one->name;
 	alarm(limit_seconds);
 	one->run();
 	end_blocks();
@@ -363,13 +309,13 @@ static void enter_directory(void)
 {
 	const char *parent = getenv("TMPDIR");
 	snprintf(directory, sizeof(directory), "%s/calls-XXXXXX", parent ? parent : "/tmp");
-	MUST(mkdtemp(directory) ? 0 : -1);
+	MUST_BE(mkdtemp(directory) != NULL);
 	MUST(chdir(directory));
 }
 
 static void leave_directory(void)
 {
-	case_name = "-";
+	test_name = "-";
 	MUST(chdir("/"));
 	result("rmdir of the directory of the cases", rmdir(directory));
 }
@@ -419,7 +365,7 @@ static int print_arguments(int argc, char **argv)
 static void start_flood(void)
 {
 	void *memory = NULL;
-	MUST(posix_memalign(&memory, PAGE, FLOOD_PAGES * PAGE) == 0 ? 0 : -1);
+	MUST_BE(posix_memalign(&memory, PAGE, FLOOD_PAGES * PAGE) == 0);
 	memset(memory, 1, FLOOD_PAGES * PAGE);
 	flood = memory;
 	MUST(pipe2(probe, O_CLOEXEC));
@@ -428,16 +374,12 @@ static void start_flood(void)
 
 int main(int argc, char **argv)
 {
-	static char path[4096];
 	if (argc > 1 && strcmp(argv[1], "--print-arguments") == 0)
 		return print_arguments(argc, argv);
 	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
 		for_each_case(list_case);
 		return 0;
 	}
-	if (!realpath(argv[0], path))
-		return 99;
-	self_path = path;
 	if (getenv("CALLS_LIMIT"))
 		limit_seconds = (unsigned)atoi(getenv("CALLS_LIMIT"));
 	if (getenv("CALLS_FLOOD"))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * calls.h - what the cases of calls.c share: evicted memory, and the lines of the transcript
+ * calls.h - what the cases of calls.c share: evicted memory, and calls that are told of
  *
  * A case makes system calls whose buffers, structures, vectors and strings all come from
  * malloc and were forced out of memory right before the call. It says what came of it in lines
@@ -14,12 +14,11 @@
 #define UPAGE_TESTS_CALLS_H
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PAGE ((size_t)4096)
+#include "transcript.h"
+
 #define MIB ((size_t)1 << 20)
 
 struct call_case {
@@ -38,9 +37,6 @@ extern const struct call_case file_cases[], descriptor_cases[], path_cases[], so
         process_cases[], ipc_cases[], error_cases[];
 
 /* ---- The transcript -------------------------------------------------------------------- */
-
-/* A line, with the name of the case before it. */
-void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A line with a result, and errno's name if it is -1. Return: the result; errno unchanged. */
 long result(const char *what, long value);
@@ -66,13 +62,6 @@ long result(const char *what, long value);
 
 /* A line with a hash and the first bytes. */
 void dump(const char *what, const void *bytes, size_t length);
-
-/* A line "what ok", or "what WRONG". */
-void check(const char *what, bool right);
-
-/* The setting up of a case: ends the program, with a line, when it fails. Return: @value. */
-long must(const char *what, long value);
-#define MUST(expression) must(#expression, (long)(expression))
 
 uint64_t hash(const void *bytes, size_t length);
 
@@ -116,17 +105,11 @@ void churn(int milliseconds);
 
 /* ---- Shorthands ------------------------------------------------------------------------ */
 
-/* The path of this program. */
-extern const char *self_path;
-
 /* A file in the current directory, which is a new one, with bytes of fill(). */
 int make_file(const char *name, size_t size, unsigned seed);
 
 /* A line with the hash of a whole file, read into static memory. */
 void dump_file(const char *what, const char *name);
-
-void pause_ms(long milliseconds);
-int count_descriptors(void);
 
 /* Runs @function in a child. Return: what wait gives. */
 int in_child(void (*function)(void));

@@ -141,7 +141,7 @@ static void directories(void)
 	char *name = evicted_string("directory"), *buffer = evicted(PATH_MAX);
 	char *up = evicted_string("..");
 	static char start[PATH_MAX];
-	MUST(getcwd(start, sizeof(start)) ? 0 : -1);
+	MUST_BE(getcwd(start, sizeof(start)) != NULL);
 	CALL("mkdir", mkdir(name, 0711));
 	CALL("mkdir again", mkdir(name, 0711));
 	CALL("chdir", chdir(name));
@@ -247,7 +247,7 @@ static void library_paths(void)
 	static char start[PATH_MAX];
 	char *name = evicted_string("./directory/../directory/.");
 	MUST(mkdir("directory", 0700));
-	MUST(getcwd(start, sizeof(start)) ? 0 : -1);
+	MUST_BE(getcwd(start, sizeof(start)) != NULL);
 	push_out();
 	char *real = realpath(name, NULL);
 	check("realpath", real && strncmp(real, start, strlen(start)) == 0 &&

@@ -40,7 +40,7 @@ static void make_arguments(void)
 	static char text[120000];
 	arguments = EVICTED_ARRAY(char *, ARGUMENTS + 3);
 	environment = EVICTED_ARRAY(char *, 4);
-	program = evicted_string(self_path);
+	program = evicted_string(self_path());
 	arguments[0] = program;
 	arguments[1] = evicted_string("--print-arguments");
 	for (int i = 2; i < ARGUMENTS; i++) {
@@ -102,7 +102,7 @@ static void by_execve(void)
 
 static void by_execveat(void)
 {
-	int file = open(self_path, O_RDONLY | O_CLOEXEC);
+	int file = open(self_path(), O_RDONLY | O_CLOEXEC);
 	syscall(SYS_execveat, file, "", arguments, environment, AT_EMPTY_PATH);
 }
 

@@ -12,48 +12,11 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 size_t size = 1 << 20;
-static const char *test_name = "-";
-char self_path[4096];
-
-void say(const char *format, ...)
-{
-	char line[512];
-	va_list arguments;
-	int length = snprintf(line, sizeof(line), "%s: ", test_name);
-	va_start(arguments, format);
-	length += vsnprintf(line + length, sizeof(line) - (size_t)length - 1, format, arguments);
-	va_end(arguments);
-	if (length > (int)sizeof(line) - 2)
-		length = (int)sizeof(line) - 2;
-	line[length++] = '\n';
-	if (write(STDOUT_FILENO, line, (size_t)length) != length)
-		_exit(98);
-}
-
-void must(const char *what, bool right)
-{
-	if (!right) {
-		say("cannot set up: %s", what);
-		_exit(99);
-	}
-}
-
-void pause_ms(long milliseconds)
-{
-	struct timespec wait = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
-	while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
-		;
-}
 
 int wait_for(pid_t child)
 {
@@ -64,19 +27,11 @@ int wait_for(pid_t child)
 	return status;
 }
 
-int count_descriptors(void)
-{
-	int count = 0;
-	for (int fd = 0; fd < 1024; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
-}
-
 int list_descriptors(void)
 {
 	int count = 0;
 	DIR *list = opendir("/proc/self/fd");
-	MUST(list != NULL);
+	MUST_BE(list != NULL);
 	while (readdir(list) != NULL)
 		count++;
 	closedir(list);
@@ -108,24 +63,9 @@ size_t wrong_words(const uint64_t *memory, size_t bytes, unsigned who)
 uint64_t *new_memory(size_t bytes, unsigned who)
 {
 	void *memory = NULL;
-	MUST(posix_memalign(&memory, PAGE, bytes) == 0);
+	MUST_BE(posix_memalign(&memory, PAGE, bytes) == 0);
 	write_memory(memory, bytes, who);
 	return memory;
-}
-
-/* ---- */
-
-static void run_tests(const struct process_test *list, const char *only)
-{
-	for (; list->name; list++) {
-		if (only && strcmp(only, list->name) != 0)
-			continue;
-		test_name = list->name;
-		alarm(120);
-		list->run();
-		alarm(0);
-		say("ended");
-	}
 }
 
 int main(int argc, char **argv)
@@ -139,8 +79,6 @@ int main(int argc, char **argv)
 		size = (size_t)strtoul(argv[2], NULL, 0) / (2 * PAGE) * (2 * PAGE);
 		first = 3;
 	}
-	if (!realpath("/proc/self/exe", self_path))
-		return 99;
 	const char *only = first < argc ? argv[first] : NULL;
 	run_tests(fork_tests, only);
 	run_tests(execute_tests, only);

@@ -60,7 +60,7 @@ static void ends(void)
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
 		uint64_t *memory = new_memory(100 * PAGE, 20);
 		pid_t child = fork();
-		MUST(child >= 0);
+		MUST_BE(child >= 0);
 		if (child == 0) {
 			write_memory(memory, 100 * PAGE, 21);
 			list[i].function();
@@ -134,17 +134,17 @@ static void stops(void)
 	struct timespec *wait = (void *)new_memory(PAGE, 50);
 	*wait = (struct timespec){ 0, 300000000 };
 	pid_t child = fork();
-	MUST(child >= 0);
+	MUST_BE(child >= 0);
 	if (child == 0) {
 		madvise(wait, PAGE, MADV_PAGEOUT);
 		_exit(nanosleep(wait, NULL) == 0 ? 0 : errno);
 	}
 	pause_ms(50);
 	kill(child, SIGSTOP);
-	MUST(waitpid(child, &status, WUNTRACED) == child);
+	MUST_BE(waitpid(child, &status, WUNTRACED) == child);
 	say("stopped: status %x", (unsigned)status);
 	kill(child, SIGCONT);
-	MUST(waitpid(child, &status, WCONTINUED) == child);
+	MUST_BE(waitpid(child, &status, WCONTINUED) == child);
 	say("continued: status %x", (unsigned)status);
 	say("ended: status %x", (unsigned)wait_for(child));
 	free(wait);
@@ -171,7 +171,7 @@ static void close_listed(void)
 	int listed[1024], count = 0;
 	const struct dirent *entry;
 	DIR *list = opendir("/proc/self/fd");
-	MUST(list != NULL);
+	MUST_BE(list != NULL);
 	while ((entry = readdir(list)) != NULL)
 		if (atoi(entry->d_name) > 2 && atoi(entry->d_name) != dirfd(list))
 			listed[count++] = atoi(entry->d_name);
@@ -186,7 +186,7 @@ static void closing(void)
 	uint64_t *memory = new_memory(200 * PAGE, 41);
 	for (int how = 0; how < 5; how++) {
 		pid_t child = fork();
-		MUST(child >= 0);
+		MUST_BE(child >= 0);
 		if (child == 0) {
 			int highest = how == 3 ? 512 : 1024;
 			if (how == 4)
@@ -220,7 +220,7 @@ static void numbers(void)
 	say("close of a closed one: %d, EBADF %d", closed, errno == EBADF);
 }
 
-const struct process_test end_tests[] = {
+const struct test end_tests[] = {
 	{ "ends", ends },
 	{ "between_processes", between_processes },
 	{ "stops", stops },

@@ -19,7 +19,7 @@ extern char **environ;
 static char *out(const char *text)
 {
 	void *block = NULL;
-	MUST(posix_memalign(&block, PAGE, PAGE) == 0);
+	MUST_BE(posix_memalign(&block, PAGE, PAGE) == 0);
 	strcpy(block, text);
 	madvise(block, PAGE, MADV_PAGEOUT);
 	return block;
@@ -27,6 +27,7 @@ static char *out(const char *text)
 
 static void vforks(void)
 {
+	const char *program = self_path();
 	volatile int changed = 1;
 	uint64_t *memory = new_memory(100 * PAGE, 11);
 	pid_t child = vfork();
@@ -41,7 +42,7 @@ static void vforks(void)
 	for (volatile int i = 0; i < 50; i++) {
 		child = vfork();
 		if (child == 0) {
-			execl(self_path, "processes", "--status", "23", (char *)NULL);
+			execl(program, "processes", "--status", "23", (char *)NULL);
 			_exit(111);
 		}
 		good += wait_for(child) == 23 << 8;
@@ -65,14 +66,14 @@ static void shell(void)
 	say("system: %x", (unsigned)system(command));
 	say("system of nothing: %d", system(NULL) != 0);
 	FILE *stream = popen(printing, "r");
-	MUST(stream != NULL);
+	MUST_BE(stream != NULL);
 	while (fgets(line, sizeof(line), stream)) {
 		line[strcspn(line, "\n")] = 0;
 		say("popen: %s", line);
 	}
 	say("pclose: %x", (unsigned)pclose(stream));
 	stream = popen(counting, "w");
-	MUST(stream != NULL);
+	MUST_BE(stream != NULL);
 	fputs("a\nb\n", stream);
 	say("pclose: %x", (unsigned)pclose(stream));
 	free(command);
@@ -85,7 +86,7 @@ static void spawns(void)
 	int good = 0;
 	pid_t child;
 	char *arguments[] = { out("processes"), out("--status"), out("31"), NULL };
-	char *path = out(self_path), *shell_name = out("sh");
+	char *path = out(self_path()), *shell_name = out("sh");
 	for (int i = 0; i < 50; i++) {
 		for (int j = 0; j < 3; j++)
 			madvise(arguments[j], PAGE, MADV_PAGEOUT);
@@ -94,7 +95,7 @@ static void spawns(void)
 	}
 	say("spawned well: %d of 50", good);
 	char *words[] = { shell_name, out("-c"), out("exit 32"), NULL };
-	MUST(posix_spawnp(&child, shell_name, NULL, NULL, words, environ) == 0);
+	MUST_BE(posix_spawnp(&child, shell_name, NULL, NULL, words, environ) == 0);
 	say("posix_spawnp: status %x", (unsigned)wait_for(child));
 	for (int i = 0; i < 3; i++)
 		free(arguments[i]);
@@ -117,7 +118,7 @@ static void executes(void)
 		signal(SIGHUP, SIG_IGN);
 		signal(SIGUSR1, exit);
 		snprintf(number, sizeof(number), "%d", (int)getpid());
-		execl(self_path, "processes", "--inherited", number, (char *)NULL);
+		execl(self_path(), "processes", "--inherited", number, (char *)NULL);
 		_exit(111);
 	}
 	say("status %x", (unsigned)wait_for(child));
@@ -141,7 +142,7 @@ int inherited(const char *number)
 	return status;
 }
 
-const struct process_test execute_tests[] = {
+const struct test execute_tests[] = {
 	{ "vforks", vforks },
 	{ "shell", shell },
 	{ "spawns", spawns },

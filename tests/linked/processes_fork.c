@@ -58,7 +58,7 @@ static void in_threads(uint64_t *memory, unsigned who, void *(*function)(void *)
 		size_t bytes = size / THREADS / PAGE * PAGE;
 		parts[i] = (struct part){ memory + i * bytes / sizeof(*memory), bytes,
 			                  who * THREADS + (unsigned)i, 0 };
-		MUST(pthread_create(&threads[i], NULL, function, &parts[i]) == 0);
+		MUST_BE(pthread_create(&threads[i], NULL, function, &parts[i]) == 0);
 	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
@@ -86,11 +86,11 @@ static void family(void)
 {
 	pid_t children[CHILDREN];
 	common = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	MUST(common != MAP_FAILED);
+	MUST_BE(common != MAP_FAILED);
 	uint64_t *memory = new_memory(size, 77);
 	for (unsigned i = 0; i < CHILDREN; i++) {
 		children[i] = fork();
-		MUST(children[i] >= 0);
+		MUST_BE(children[i] >= 0);
 		if (children[i] == 0) {
 			live(memory, 100 + i, 77);
 			free(memory);
@@ -138,20 +138,20 @@ static void separate(void)
 	char byte = 0;
 	size_t bytes = 200 * PAGE;
 	uint64_t *memory = new_memory(bytes, 1);
-	MUST(pipe(ends) == 0 && pipe(back) == 0);
+	MUST_BE(pipe(ends) == 0 && pipe(back) == 0);
 	pid_t child = fork();
 	if (child == 0) {
-		MUST(read(ends[0], &byte, 1) == 1);
+		MUST_BE(read(ends[0], &byte, 1) == 1);
 		int status = wrong_words(memory, bytes, 1) != 0;
 		write_memory(memory, bytes, 3);
-		MUST(write(back[1], "x", 1) == 1);
-		MUST(read(ends[0], &byte, 1) == 1);
+		MUST_BE(write(back[1], "x", 1) == 1);
+		MUST_BE(read(ends[0], &byte, 1) == 1);
 		_exit(status | (wrong_words(memory, bytes, 3) != 0) << 1);
 	}
 	write_memory(memory, bytes, 2);
-	MUST(write(ends[1], "x", 1) == 1 && read(back[0], &byte, 1) == 1);
+	MUST_BE(write(ends[1], "x", 1) == 1 && read(back[0], &byte, 1) == 1);
 	say("wrong here: %zu", wrong_words(memory, bytes, 2));
-	MUST(write(ends[1], "x", 1) == 1);
+	MUST_BE(write(ends[1], "x", 1) == 1);
 	say("child: status %x", (unsigned)wait_for(child));
 	for (int i = 0; i < 2; i++) {
 		close(ends[i]);
@@ -204,10 +204,10 @@ static void among_threads(void)
 	stop = false;
 	wrong_blocks = 0;
 	for (uintptr_t i = 0; i < 3; i++)
-		MUST(pthread_create(&threads[i], NULL, allocate_always, (void *)(i * 50)) == 0);
+		MUST_BE(pthread_create(&threads[i], NULL, allocate_always, (void *)(i * 50)) == 0);
 	for (int i = 0; i < 60; i++) {
 		pid_t child = fork();
-		MUST(child >= 0);
+		MUST_BE(child >= 0);
 		if (child == 0)
 			_exit(child_that_allocates(memory, bytes));
 		good += wait_for(child) == 0;
@@ -243,7 +243,7 @@ static void threads_that_fork(void)
 	size_t good = 0;
 	void *value;
 	for (int i = 0; i < 3; i++)
-		MUST(pthread_create(&threads[i], NULL, fork_often, NULL) == 0);
+		MUST_BE(pthread_create(&threads[i], NULL, fork_often, NULL) == 0);
 	for (int i = 0; i < 3; i++) {
 		pthread_join(threads[i], &value);
 		good += (size_t)value;
@@ -258,7 +258,7 @@ static void forks_in_a_row(void)
 	uint64_t *memory = new_memory(bytes, 9);
 	for (int i = 0; i < 200; i++) {
 		pid_t child = fork();
-		MUST(child >= 0);
+		MUST_BE(child >= 0);
 		if (child == 0)
 			_exit(wrong_words(memory, bytes, 9) != 0 ? 1 : 42);
 		good += wait_for(child) == 42 << 8;
@@ -283,23 +283,23 @@ static void fork_handlers(void)
 {
 	int ends[2];
 	char text[64] = "";
-	MUST(pipe(ends) == 0);
-	MUST(pthread_atfork(prepare_one, parent_one, child_one) == 0);
-	MUST(pthread_atfork(prepare_two, parent_two, child_two) == 0);
+	MUST_BE(pipe(ends) == 0);
+	MUST_BE(pthread_atfork(prepare_one, parent_one, child_one) == 0);
+	MUST_BE(pthread_atfork(prepare_two, parent_two, child_two) == 0);
 	order[0] = 0;
 	pid_t child = fork();
 	if (child == 0) {
-		MUST(write(ends[1], order, strlen(order)) > 0);
+		MUST_BE(write(ends[1], order, strlen(order)) > 0);
 		_exit(0);
 	}
 	say("status %x", (unsigned)wait_for(child));
-	MUST(read(ends[0], text, sizeof(text) - 1) > 0);
+	MUST_BE(read(ends[0], text, sizeof(text) - 1) > 0);
 	say("parent: %s, child: %s", order, text);
 	close(ends[0]);
 	close(ends[1]);
 }
 
-const struct process_test fork_tests[] = {
+const struct test fork_tests[] = {
 	{ "family", family },
 	{ "generations", generations },
 	{ "separate", separate },

@@ -9,60 +9,24 @@
  */
 #include "stacks.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
 int timer_signals = 10000;
-static const char *test_name = "-";
-
-void say(const char *format, ...)
-{
-	char line[512];
-	va_list arguments;
-	int length = snprintf(line, sizeof(line), "%s: ", test_name);
-	va_start(arguments, format);
-	length += vsnprintf(line + length, sizeof(line) - (size_t)length - 1, format, arguments);
-	va_end(arguments);
-	if (length > (int)sizeof(line) - 2)
-		length = (int)sizeof(line) - 2;
-	line[length++] = '\n';
-	if (write(STDOUT_FILENO, line, (size_t)length) != length)
-		_exit(98);
-}
-
-void check(const char *what, bool right)
-{
-	say("%s %s", what, right ? "ok" : "WRONG");
-}
-
-void must(const char *what, bool right)
-{
-	if (!right) {
-		say("cannot set up: %s", what);
-		_exit(99);
-	}
-}
 
 void *pages(size_t count)
 {
 	void *memory = NULL;
-	MUST(posix_memalign(&memory, PAGE, count * PAGE) == 0);
+	MUST_BE(posix_memalign(&memory, PAGE, count * PAGE) == 0);
 	return memset(memory, 0x5a, count * PAGE);
 }
 
@@ -97,7 +61,7 @@ void evict_begin(void *memory, size_t length)
 	evictor.stop = false;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	MUST(pthread_create(&evictor.thread, NULL, evict, NULL) == 0);
+	MUST_BE(pthread_create(&evictor.thread, NULL, evict, NULL) == 0);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -108,13 +72,6 @@ void evict_end(void)
 }
 
 /* ---- Shorthands ------------------------------------------------------------------------ */
-
-void pause_ms(long milliseconds)
-{
-	struct timespec wait = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
-	while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
-		;
-}
 
 timer_t timer_begin(int signal, long microseconds, int value)
 {
@@ -127,28 +84,15 @@ timer_t timer_begin(int signal, long microseconds, int value)
 	struct timespec time = { 0, microseconds * 1000 };
 	struct itimerspec when = { .it_interval = time, .it_value = time };
 	event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-	MUST(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-	MUST(timer_settime(timer, 0, &when, NULL) == 0);
+	MUST_BE(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+	MUST_BE(timer_settime(timer, 0, &when, NULL) == 0);
 	return timer;
 }
 
 void catch_signal(int signal, void (*handler)(int, siginfo_t *, void *), int flags)
 {
 	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | flags };
-	MUST(sigaction(signal, &action, NULL) == 0);
-}
-
-static void run_tests(const struct stack_test *list, const char *only)
-{
-	for (; list->name; list++) {
-		if (only && strcmp(only, list->name) != 0)
-			continue;
-		test_name = list->name;
-		alarm(120);
-		list->run();
-		alarm(0);
-		say("ended");
-	}
+	MUST_BE(sigaction(signal, &action, NULL) == 0);
 }
 
 int main(int argc, char **argv)

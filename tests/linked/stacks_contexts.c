@@ -16,9 +16,6 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 #undef SS_AUTODISARM /* the kernel's header shifts a signed 1 */
 #define SS_AUTODISARM (1U << 31)
 
@@ -33,7 +30,7 @@ static void begin(void)
 	stack_t alternate = { .ss_size = STACK_SIZE };
 	stack = pages(STACK_SIZE / PAGE);
 	alternate.ss_sp = stack;
-	MUST(sigaltstack(&alternate, NULL) == 0);
+	MUST_BE(sigaltstack(&alternate, NULL) == 0);
 	evict_begin(stack, STACK_SIZE);
 }
 
@@ -41,7 +38,7 @@ static void end(void)
 {
 	stack_t none = { .ss_flags = SS_DISABLE };
 	evict_end();
-	MUST(sigaltstack(&none, NULL) == 0);
+	MUST_BE(sigaltstack(&none, NULL) == 0);
 	free(stack);
 	static const int used[] = { SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGUSR1, SIGUSR2 };
 	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)
@@ -101,18 +98,18 @@ static void faults(void)
 	check("address", address == (void *)24);
 	say_fault("a read of nowhere", TRY("movl (%%rdx), %%ecx", 4096));
 	say_fault("a bad address", TRY("movl (%%rdx), %%ecx", (long)0x8000000000000000));
-	MUST(mprotect(page, PAGE, PROT_READ) == 0);
+	MUST_BE(mprotect(page, PAGE, PROT_READ) == 0);
 	say_fault("a write to memory to be read", TRY("movl $1, (%%rdx)", page + 100));
 	check("address", address == page + 100);
 	madvise(page, PAGE, MADV_PAGEOUT);
 	say_fault("the same, evicted", TRY("movl $1, (%%rdx)", page + 104));
-	MUST(mprotect(page, PAGE, PROT_NONE) == 0);
+	MUST_BE(mprotect(page, PAGE, PROT_NONE) == 0);
 	say_fault("a read of memory without access", TRY("movl (%%rdx), %%ecx", page + 200));
 	check("address", address == page + 200);
 	say_fault("an unknown instruction", TRY("ud2", 0));
 	say_fault("a division by 0", TRY("xor %%rcx, %%rcx\n\tdiv %%rcx", 0));
 	say_fault("a breakpoint", TRY("int3", 0));
-	MUST(mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0);
+	MUST_BE(mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0);
 	check("memory unchanged", page[100] == 0x5a && page[104] == 0x5a && page[200] == 0x5a);
 	end();
 	free(page);
@@ -141,7 +138,7 @@ static void write_barrier(void)
 	opened = 0;
 	catch_signal(SIGSEGV, open_page, SA_ONSTACK);
 	for (int round = 0; round < 20; round++) {
-		MUST(mprotect(guarded, 64 * PAGE, round % 2 ? PROT_READ : PROT_NONE) == 0);
+		MUST_BE(mprotect(guarded, 64 * PAGE, round % 2 ? PROT_READ : PROT_NONE) == 0);
 		for (size_t i = 0; i < 64; i++)
 			((volatile char *)guarded)[i * 37 % 64 * PAGE + 5] = (char)round;
 		for (size_t i = 0; i < 64; i++)
@@ -213,7 +210,7 @@ static void disarmed(void)
 	begin();
 	alternate = (stack_t){ .ss_sp = stack, .ss_size = STACK_SIZE,
 		               .ss_flags = (int)SS_AUTODISARM };
-	MUST(sigaltstack(&alternate, NULL) == 0);
+	MUST_BE(sigaltstack(&alternate, NULL) == 0);
 	catch_signal(SIGUSR1, see_disarmed, SA_ONSTACK);
 	raise(SIGUSR1);
 	sigaltstack(NULL, &now);
@@ -248,7 +245,7 @@ static void *overflow_thread(void *argument)
 {
 	stack_t alternate = { .ss_sp = stack, .ss_size = STACK_SIZE };
 	volatile int times = 0;
-	MUST(sigaltstack(&alternate, NULL) == 0);
+	MUST_BE(sigaltstack(&alternate, NULL) == 0);
 	for (volatile int i = 0; i < 10; i++)
 		if (sigsetjmp(back, 1) == 0)
 			descend(0);
@@ -265,14 +262,14 @@ static void overflow(void)
 	pthread_t thread;
 	begin();
 	thread_memory = pages(40);
-	MUST(mprotect(thread_memory, PAGE, PROT_NONE) == 0);
+	MUST_BE(mprotect(thread_memory, PAGE, PROT_NONE) == 0);
 	catch_signal(SIGSEGV, overflowed, SA_ONSTACK);
 	pthread_attr_init(&attributes);
-	MUST(pthread_attr_setstack(&attributes, thread_memory + PAGE, 39 * PAGE) == 0);
-	MUST(pthread_create(&thread, &attributes, overflow_thread, NULL) == 0);
+	MUST_BE(pthread_attr_setstack(&attributes, thread_memory + PAGE, 39 * PAGE) == 0);
+	MUST_BE(pthread_create(&thread, &attributes, overflow_thread, NULL) == 0);
 	pthread_join(thread, NULL);
 	pthread_attr_destroy(&attributes);
-	MUST(mprotect(thread_memory, PAGE, PROT_READ | PROT_WRITE) == 0);
+	MUST_BE(mprotect(thread_memory, PAGE, PROT_READ | PROT_WRITE) == 0);
 	end();
 	free(thread_memory);
 }
@@ -296,16 +293,16 @@ static void context_masks(void)
 	char *memory = pages(16);
 	sigset_t mask;
 	evict_begin(memory, 16 * PAGE);
-	MUST(getcontext(&there) == 0);
+	MUST_BE(getcontext(&there) == 0);
 	there.uc_stack.ss_sp = memory;
 	there.uc_stack.ss_size = 16 * PAGE;
 	there.uc_link = &here;
 	sigaddset(&there.uc_sigmask, SIGUSR2);
 	makecontext(&there, (void (*)(void))step, 2, 7, 42);
-	MUST(swapcontext(&here, &there) == 0);
+	MUST_BE(swapcontext(&here, &there) == 0);
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	say("steps %d, blocked here %d", steps, sigismember(&mask, SIGUSR2));
-	MUST(swapcontext(&here, &there) == 0);
+	MUST_BE(swapcontext(&here, &there) == 0);
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	say("steps %d, blocked here %d", steps, sigismember(&mask, SIGUSR2));
 	evict_end();
@@ -314,7 +311,7 @@ static void context_masks(void)
 
 #endif
 
-const struct stack_test context_tests[] = {
+const struct test context_tests[] = {
 #if defined(__x86_64__)
 	{ "faults", faults },
 	{ "write_barrier", write_barrier },

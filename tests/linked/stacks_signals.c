@@ -27,7 +27,7 @@ static void begin(void)
 	stack_t alternate = { .ss_size = STACK_SIZE };
 	stack = pages(STACK_SIZE / PAGE);
 	alternate.ss_sp = stack;
-	MUST(sigaltstack(&alternate, NULL) == 0);
+	MUST_BE(sigaltstack(&alternate, NULL) == 0);
 	evict_begin(stack, STACK_SIZE);
 }
 
@@ -35,7 +35,7 @@ static void end(void)
 {
 	stack_t none = { .ss_flags = SS_DISABLE };
 	evict_end();
-	MUST(sigaltstack(&none, NULL) == 0);
+	MUST_BE(sigaltstack(&none, NULL) == 0);
 	free(stack);
 	signal(SIGUSR1, SIG_DFL);
 	signal(SIGUSR2, SIG_DFL);
@@ -46,7 +46,7 @@ static void block(int signal, int how)
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, signal);
-	MUST(pthread_sigmask(how, &set, NULL) == 0);
+	MUST_BE(pthread_sigmask(how, &set, NULL) == 0);
 }
 
 static bool is_blocked(int signal)
@@ -130,7 +130,7 @@ static void *disturb(void *argument)
 		pause_ms(5);
 		pthread_kill(*target, SIGUSR1);
 	}
-	MUST(write(ends[1], "bytes", 5) == 5);
+	MUST_BE(write(ends[1], "bytes", 5) == 5);
 	/* One more and another, until it was seen. */
 	while (!reader_done) {
 		pthread_kill(*target, SIGUSR2);
@@ -144,12 +144,12 @@ static void restart(void)
 	char buffer[100];
 	pthread_t self = pthread_self(), other;
 	begin();
-	MUST(pipe(ends) == 0);
+	MUST_BE(pipe(ends) == 0);
 	handled = 0;
 	reader_done = false;
 	catch_signal(SIGUSR1, count, SA_ONSTACK | SA_RESTART);
 	catch_signal(SIGUSR2, count, SA_ONSTACK);
-	MUST(pthread_create(&other, NULL, disturb, &self) == 0);
+	MUST_BE(pthread_create(&other, NULL, disturb, &self) == 0);
 	errno = 0;
 	long got = read(ends[0], buffer, sizeof(buffer));
 	say("read with SA_RESTART: %ld, errno %d", got, errno);
@@ -182,7 +182,7 @@ static void suspended(void)
 	reader_done = false;
 	catch_signal(SIGUSR1, count, SA_ONSTACK);
 	block(SIGUSR1, SIG_BLOCK);
-	MUST(pthread_create(&other, NULL, send_many, &self) == 0);
+	MUST_BE(pthread_create(&other, NULL, send_many, &self) == 0);
 	sigemptyset(&mask);
 	int interrupted = 0, exactly = 0;
 	for (int i = 0; i < 200; i++) {
@@ -273,13 +273,13 @@ static void realtime(void)
 	catch_signal(SIGRTMIN + 1, queued, SA_ONSTACK);
 	block(SIGRTMIN + 1, SIG_BLOCK);
 	for (; value.sival_int < QUEUED; value.sival_int++)
-		MUST(sigqueue(getpid(), SIGRTMIN + 1, value) == 0);
+		MUST_BE(sigqueue(getpid(), SIGRTMIN + 1, value) == 0);
 	say("before: %d", next_value);
 	block(SIGRTMIN + 1, SIG_UNBLOCK);
 	say("queued while blocked: %d, out of order %d, wrong %d", next_value, out_of_order,
 	    wrong_code);
 	next_value = out_of_order = 0;
-	MUST(pthread_create(&other, NULL, queue_all, &self) == 0);
+	MUST_BE(pthread_create(&other, NULL, queue_all, &self) == 0);
 	char *memory = pages(8);
 	for (unsigned i = 0; next_value < QUEUED; i++) {
 		/* Page faults and system calls, for the signals to come into. */
@@ -365,7 +365,7 @@ static void under_numbers(const char *what, void (*work)(unsigned round))
 	catch_signal(SIGRTMIN + 1, numbered, SA_ONSTACK | SA_RESTART);
 	catch_signal(SIGRTMIN + 2, numbered, SA_ONSTACK | SA_RESTART);
 	catch_signal(SIGSEGV, count, SA_ONSTACK | SA_RESTART);
-	MUST(pthread_create(&other, NULL, number_all, &self) == 0);
+	MUST_BE(pthread_create(&other, NULL, number_all, &self) == 0);
 	for (unsigned i = 0; next_of[0] < QUEUED || next_of[1] < QUEUED; i++)
 		work(i);
 	pthread_join(other, NULL);
@@ -381,7 +381,7 @@ static void allocate(unsigned round)
 {
 	size_t bytes = 100000 + round % 7 * 300000;
 	volatile char *memory = malloc(bytes);
-	MUST(memory != NULL);
+	MUST_BE(memory != NULL);
 	memory[bytes / 2] = 1;
 	free((void *)memory);
 }
@@ -446,7 +446,7 @@ static void closed_again(void)
 	catch_signal(SIGUSR2, note_first, SA_ONSTACK);
 	block(SIGUSR1, SIG_BLOCK);
 	block(SIGUSR2, SIG_BLOCK);
-	MUST(pthread_create(&other, NULL, send_both, &self) == 0);
+	MUST_BE(pthread_create(&other, NULL, send_both, &self) == 0);
 	sigemptyset(&mask);
 	for (int i = 0; i < 1000; i++) {
 		sigsuspend(&mask);
@@ -472,7 +472,7 @@ static void *kill_reader(void *argument)
 		pause_ms(10);
 		pthread_kill(*target, i == 1 ? SIGSYS : SIGSEGV);
 	}
-	MUST(write(ends[1], "bytes", 5) == 5);
+	MUST_BE(write(ends[1], "bytes", 5) == 5);
 	return NULL;
 }
 
@@ -480,7 +480,7 @@ static void read_meanwhile(const char *what)
 {
 	char buffer[10];
 	pthread_t self = pthread_self(), other;
-	MUST(pthread_create(&other, NULL, kill_reader, &self) == 0);
+	MUST_BE(pthread_create(&other, NULL, kill_reader, &self) == 0);
 	long got = read(ends[0], buffer, sizeof(buffer));
 	pthread_join(other, NULL);
 	say("read, %s: %ld, handled %d", what, got, (int)handled);
@@ -492,7 +492,7 @@ static void sent_traps(void)
 	sigset_t none;
 	begin();
 	sigemptyset(&none);
-	MUST(pipe(ends) == 0);
+	MUST_BE(pipe(ends) == 0);
 	for (int i = 0; i < 3; i++) {
 		catch_signal(numbers[i], count, SA_ONSTACK | SA_RESTART);
 		block(numbers[i], SIG_BLOCK);
@@ -584,7 +584,7 @@ static void to_threads(void)
 	ready = got_it = 0;
 	catch_signal(SIGUSR1, count_mine, 0);
 	for (int i = 0; i < 4; i++)
-		MUST(pthread_create(&threads[i], NULL, wait_for_mine, NULL) == 0);
+		MUST_BE(pthread_create(&threads[i], NULL, wait_for_mine, NULL) == 0);
 	while (ready < 4)
 		pause_ms(1);
 	for (int i = 0; i < 4; i++)
@@ -601,12 +601,12 @@ static int status_of(void (*function)(void))
 {
 	int status = 0;
 	pid_t child = fork();
-	MUST(child >= 0);
+	MUST_BE(child >= 0);
 	if (child == 0) {
 		function();
 		_exit(0);
 	}
-	MUST(waitpid(child, &status, 0) == child);
+	MUST_BE(waitpid(child, &status, 0) == child);
 	return status;
 }
 
@@ -663,7 +663,7 @@ static void deaths(void)
 	say("alarm: %x", (unsigned)status_of(die_of_alarm));
 }
 
-const struct stack_test signal_tests[] = {
+const struct test signal_tests[] = {
 	{ "nodefer", nodefer },
 	{ "resethand", resethand },
 	{ "restart", restart },

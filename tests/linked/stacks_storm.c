@@ -150,7 +150,7 @@ static void begin(void)
 	wrong_registers = wrong_wide = wrong_modes = 0;
 	sigemptyset(&action.sa_mask);
 	sigaddset(&action.sa_mask, SIGHUP);
-	MUST(sigaction(SIGNAL, &action, NULL) == 0);
+	MUST_BE(sigaction(SIGNAL, &action, NULL) == 0);
 	/* A signal that is blocked in what is interrupted, to be seen in its context. */
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGUSR2);
@@ -178,7 +178,7 @@ static void set_alternate(void *memory)
 	stack_t stack = { .ss_sp = memory, .ss_size = ALTERNATE_SIZE };
 	if (!memory)
 		stack.ss_flags = SS_DISABLE;
-	MUST(sigaltstack(&stack, NULL) == 0);
+	MUST_BE(sigaltstack(&stack, NULL) == 0);
 	handler_stack = memory;
 	handler_stack_size = ALTERNATE_SIZE;
 }
@@ -272,8 +272,8 @@ static void run_thread(char *memory, void *(*function)(void *))
 	pthread_t thread;
 	void *value = NULL;
 	pthread_attr_init(&attributes);
-	MUST(pthread_attr_setstack(&attributes, memory, THREAD_SIZE) == 0);
-	MUST(pthread_create(&thread, &attributes, function, memory) == 0);
+	MUST_BE(pthread_attr_setstack(&attributes, memory, THREAD_SIZE) == 0);
+	MUST_BE(pthread_create(&thread, &attributes, function, memory) == 0);
 	pthread_join(thread, &value);
 	pthread_attr_destroy(&attributes);
 	check("joined", value == memory);
@@ -313,7 +313,7 @@ static void thread_and_alternate(void)
 	free(memory);
 }
 
-const struct stack_test storm_tests[] = {
+const struct test storm_tests[] = {
 	{ "alternate_stack", alternate_stack },
 	{ "context_stacks", context_stacks },
 	{ "thread_stack", thread_stack },
