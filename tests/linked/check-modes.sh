@@ -2,19 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Without interception: asked for (intercept=off), or because the kernel cannot do it, of which
 # there is one line on stderr. What hands the kernel nothing that is out goes on as natively.
-test -x ./hash_join-linked || { echo "hash_join was not built"; exit 77; }
-ulimit -c 0
-unset UPAGE_OPTIONS
-scratch=$(mktemp -d) || exit 99
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 99' HUP INT TERM
-failed=0
-
-fail()
-{
-	echo "check-modes: $*"
-	failed=1
-}
+. "$(dirname "$0")/compare.sh"
+built hash_join-native hash_join-linked
 
 # run NAME OPTIONS COMMAND...: to its files; statistics must be there
 run()
@@ -27,7 +16,7 @@ run()
 	test $status -ne 77 || { cat "$scratch/$name.err"; exit 77; }
 	test $status -eq 0 || fail "$name ended with $status: $(head -3 "$scratch/$name.err")"
 	cmp -s "$scratch/native" "$scratch/$name" || fail "$name: not the native run's output"
-	intercepted=$(sed -n 's/.*"intercepted": *\([0-9][0-9]*\).*/\1/p' "$scratch/stats.json" | head -1)
+	intercepted=$(counted intercepted)
 	rm -f "$scratch/stats.json"
 	test "${intercepted:-1}" -eq 0 || fail "$name: ${intercepted:-no} calls were intercepted, not 0"
 }
@@ -41,8 +30,7 @@ expect()
 	}
 }
 
-timeout -k 5 60 ./hash_join-native 4 > "$scratch/native" 2> "$scratch/native.err" ||
-	{ echo "check-modes: the native run ended with $?"; exit 99; }
+run_native hash_join-native 4
 run off memory=64M,intercept=off ./hash_join-linked 4
 expect off 0
 run without memory=64M ./dispatch --without ./hash_join-linked 4

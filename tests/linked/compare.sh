@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the scripts of this directory share, which read it at their start: a scratch directory,
+# and two runs, a native and a paged one, that must say the same.
+#
+#   $scratch        a directory that is removed at the end; TMPDIR is $scratch/files, empty
+#   $failed         what to exit with
+#   $evictions      of the last paged run
+script=$(basename "$0" .sh)
+ulimit -c 0
+unset UPAGE_OPTIONS
+scratch=$(mktemp -d) || exit 99
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 99' HUP INT TERM
+mkdir "$scratch/files"
+TMPDIR=$scratch/files
+export TMPDIR
+failed=0
+
+fail()
+{
+	echo "$script: $*"
+	failed=1
+}
+
+# built PROGRAM...: skips the test where one of them was not
+built()
+{
+	for program; do
+		test -x "./$program" || { echo "$program was not built"; exit 77; }
+	done
+}
+
+# counted WORD: of the last paged run's statistics, of its first process
+counted()
+{
+	sed -n "s/.*\"$1\": *\([0-9][0-9]*\).*/\1/p" "$scratch/stats.json" 2> /dev/null | head -1
+}
+
+# run_native PROGRAM [ARGUMENT]...: its output is what is right
+run_native()
+{
+	timeout -k 5 120 "./$@" > "$scratch/native" 2> "$scratch/native.err" ||
+		{ echo "$script: $1 ended with $?"; tail -3 "$scratch/native"; exit 99; }
+	! grep WRONG "$scratch/native" || { echo "$script: $1 is wrong by itself"; exit 99; }
+}
+
+# run_paged OPTIONS LEAST PROGRAM [ARGUMENT]...: must say what the native one did, on stdout and
+# on stderr, leave no file behind, and have LEAST evictions
+run_paged()
+{
+	options=$1 least=$2
+	shift 2
+	rm -f "$scratch/stats.json"
+	UPAGE_OPTIONS=$options,stats-json=$scratch/stats.json \
+		timeout -k 5 270 "./$@" > "$scratch/paged" 2> "$scratch/paged.err"
+	status=$?
+	test $status -eq 0 || fail "$1 ended with $status after: $(tail -1 "$scratch/paged")"
+	cmp -s "$scratch/native" "$scratch/paged" || {
+		fail "the transcripts of $1 differ (<: native, >: paged):"
+		diff "$scratch/native" "$scratch/paged" | head -60
+	}
+	cmp -s "$scratch/native.err" "$scratch/paged.err" || {
+		fail "$1 had this to say:"
+		head -10 "$scratch/paged.err"
+	}
+	left=$(ls -A "$scratch/files")
+	test -z "$left" || fail "$1 left files behind: $left"
+	evictions=$(counted evictions)
+	test "${evictions:-0}" -ge "$least" || fail "$1: ${evictions:-no} evictions, not $least"
+}
