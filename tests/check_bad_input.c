@@ -24,7 +24,6 @@
 
 #include "support.h"
 
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define ERRNO_MARK 12345
 
 /* ---- The scene ------------------------------------------------------------------------- */
@@ -235,24 +234,16 @@ END_TEST
 /* Not a pool, and so not what any call may have written. */
 #define UNTOUCHED ((void *)(uintptr_t)0x5a5a)
 
-static int count_descriptors(void)
-{
-	int count = 0;
-	for (int i = 0; i < 1024; i++)
-		count += fcntl(i, F_GETFD) >= 0;
-	return count;
-}
-
 /* No pool comes of it, the message says why, and no descriptor is left open. */
 static void refused_pool(struct upage_config *config, int code, const char *in_message)
 {
 	upage_pool *pool = UNTOUCHED;
-	int descriptors = count_descriptors();
+	size_t descriptors = open_descriptors();
 	ck_assert_code(upage_pool_create(&pool, config), code);
 	ck_assert_ptr_eq(pool, UNTOUCHED);
 	ck_assert_msg(strstr(config->message, in_message) != NULL, "'%s' lacks '%s'",
 	              config->message, in_message);
-	ck_assert_int_eq(count_descriptors(), descriptors);
+	ck_assert_uint_eq(open_descriptors(), descriptors);
 }
 
 static const struct {
@@ -391,7 +382,8 @@ START_TEST(too_few_descriptors_refuse_a_pool_and_none_is_lost)
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	struct rlimit limit, before;
 	upage_pool *pool = UNTOUCHED;
-	int descriptors = count_descriptors(), lowest = dup(0), result = -EMFILE;
+	size_t descriptors = open_descriptors();
+	int lowest = dup(0), result = -EMFILE;
 	close(lowest);
 	getrlimit(RLIMIT_NOFILE, &before);
 	for (unsigned spare = 0; spare < 8 && result != 0; spare++) {
@@ -403,23 +395,13 @@ START_TEST(too_few_descriptors_refuse_a_pool_and_none_is_lost)
 		if (spare == 0)
 			ck_assert_int_eq(result, -EMFILE);
 		if (result != 0)
-			ck_assert_int_eq(count_descriptors(), descriptors);
+			ck_assert_uint_eq(open_descriptors(), descriptors);
 	}
 	ck_assert_ok(result);
 	ck_assert_ok(upage_pool_destroy(pool));
-	ck_assert_int_eq(count_descriptors(), descriptors);
+	ck_assert_uint_eq(open_descriptors(), descriptors);
 }
 END_TEST
-
-/* Virtual memory of this process, bytes. */
-static size_t virtual_size(void)
-{
-	unsigned long pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-	ck_assert_int_eq(fscanf(file, "%lu", &pages), 1);
-	fclose(file);
-	return pages * PAGE;
-}
 
 START_TEST(too_little_host_memory_refuses_a_pool_and_none_is_lost)
 {
@@ -428,14 +410,14 @@ START_TEST(too_little_host_memory_refuses_a_pool_and_none_is_lost)
 	getrlimit(RLIMIT_AS, &before);
 	config.memory = (size_t)1 << 40;
 	config.swap_size = 1 << 20;
-	size_t virtual = virtual_size();
+	size_t virtual = process_size().address_space * PAGE;
 	limit = before;
 	limit.rlim_cur = virtual + (64 << 20);
 	setrlimit(RLIMIT_AS, &limit);
 	refused_pool(&config, UPAGE_ENOMEM, "");
 	for (unsigned i = 0; i < 20; i++) /* what one of them leaves behind would add up */
 		refused_pool(&config, UPAGE_ENOMEM, "");
-	ck_assert_uint_le(virtual_size(), virtual + PAGE * 40);
+	ck_assert_uint_le(process_size().address_space * PAGE, virtual + PAGE * 40);
 	config.memory = 1 << 20;
 	upage_pool *pool;
 	ck_assert_ok(upage_pool_create(&pool, &config));
@@ -925,10 +907,10 @@ static upage_store *file_store(off_t bytes, unsigned flags)
 static void refused_open(const char *path, unsigned flags, int code)
 {
 	upage_store *store = UNTOUCHED;
-	int descriptors = count_descriptors();
+	size_t descriptors = open_descriptors();
 	ck_assert_code(upage_store_open(&store, path, flags), code);
 	ck_assert_ptr_eq(store, UNTOUCHED);
-	ck_assert_int_eq(count_descriptors(), descriptors);
+	ck_assert_uint_eq(open_descriptors(), descriptors);
 }
 
 START_TEST(a_file_that_is_not_there_is_refused)

@@ -2,7 +2,6 @@
 /*
  * check_frame.c - is every frame somewhere, once, and does it hold what was put there?
  */
-#include <dirent.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -11,13 +10,6 @@
 #include "frame.h"
 #include "host.h"
 #include "support.h"
-
-/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
-#define must(condition)                                                                       \
-	do {                                                                                  \
-		if (!(condition))                                                             \
-			ck_abort_msg("%s", #condition);                                       \
-	} while (0)
 
 static struct frame_table table;
 
@@ -516,16 +508,6 @@ END_TEST
 
 /* ---- Cost, and refusal ----------------------------------------------------------------- */
 
-static size_t memory_pages(unsigned field) /* 0: address space, 1: resident */
-{
-	unsigned long pages[2] = { 0, 0 };
-	FILE *file = fopen("/proc/self/statm", "r");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(fscanf(file, "%lu %lu", &pages[0], &pages[1]), 2);
-	fclose(file);
-	return pages[field];
-}
-
 /* The smaller pool goes first: a table that is touched shows there, before 2^28 frames of it
  * take the machine's memory. */
 START_TEST(a_huge_pool_costs_little_until_it_is_used)
@@ -534,7 +516,7 @@ START_TEST(a_huge_pool_costs_little_until_it_is_used)
 	static char bytes[PAGE], found[PAGE];
 	memset(bytes, 1, PAGE);
 	for (unsigned i = 0; i < 2; i++) {
-		size_t before = memory_pages(1);
+		size_t before = process_size().resident;
 		ck_assert_ok(frame_table_init(&table, pools[i], 12));
 		ck_assert_uint_eq(frame_largest_run(&table), pools[i]);
 		uint32_t last = (uint32_t)pools[i] - 1;
@@ -543,23 +525,12 @@ START_TEST(a_huge_pool_costs_little_until_it_is_used)
 		ck_assert_ok(frame_write(&table, last, bytes));
 		ck_assert_ok(frame_read(&table, last, found));
 		ck_assert_mem_eq(found, bytes, PAGE);
-		size_t after = memory_pages(1);
+		size_t after = process_size().resident;
 		ck_assert_uint_lt(after, before + ((size_t)2 << 20) / PAGE);
 		frame_table_destroy(&table);
 	}
 }
 END_TEST
-
-static size_t open_descriptors(void)
-{
-	size_t count = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	ck_assert_ptr_nonnull(directory);
-	while (readdir(directory) != NULL)
-		count++;
-	closedir(directory);
-	return count;
-}
 
 static int init_under(int resource, rlim_t limit, uint64_t frames)
 {
@@ -576,7 +547,7 @@ static int init_under(int resource, rlim_t limit, uint64_t frames)
 START_TEST(a_table_without_room_for_its_frames_leaves_nothing_behind)
 {
 	size_t descriptors = open_descriptors(), metadata = host_metadata_bytes();
-	rlim_t limit = memory_pages(0) * PAGE + ((rlim_t)64 << 20);
+	rlim_t limit = process_size().address_space * PAGE + ((rlim_t)64 << 20);
 	ck_assert_int_eq(init_under(RLIMIT_AS, limit, UINT64_C(1) << 28), UPAGE_ENOMEM);
 	ck_assert_uint_eq(open_descriptors(), descriptors);
 	ck_assert_uint_eq(host_metadata_bytes(), metadata);

@@ -226,8 +226,8 @@ START_TEST(a_block_is_aligned_as_asked_for)
 	upage_heap *heap = heap_make(machine);
 	static const size_t sizes[] = { 0, 1, 24, 4096, 5000, 70000, 3 << 20 };
 	for (size_t alignment = 1; alignment <= 2 * MIB; alignment *= 2) {
-		struct block blocks[sizeof(sizes) / sizeof(sizes[0])];
-		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct block blocks[LENGTH(sizes)];
+		for (size_t i = 0; i < LENGTH(sizes); i++) {
 			struct block *b = &blocks[i];
 			*b = (struct block){ NULL, sizes[i], alignment + i };
 			b->start = upage_heap_allocate_aligned(heap, alignment, sizes[i]);
@@ -236,7 +236,7 @@ START_TEST(a_block_is_aligned_as_asked_for)
 			ck_assert(is_in_space(machine, b->start, b->size));
 			block_write(b);
 		}
-		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		for (size_t i = 0; i < LENGTH(sizes); i++) {
 			ck_assert(block_is_intact(&blocks[i]));
 			upage_heap_free(heap, blocks[i].start);
 		}
@@ -251,7 +251,7 @@ START_TEST(an_alignment_that_cannot_be_is_refused)
 	static const size_t bad[] = { 0, 3, 24, SIZE_MAX, SIZE_MAX / 2 + 1 };
 	struct machine machine = machine_make("memory=1M");
 	upage_heap *heap = heap_make(machine);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	for (size_t i = 0; i < LENGTH(bad); i++)
 		ck_assert_ptr_null(upage_heap_allocate_aligned(heap, bad[i], 100));
 	ck_assert_ok(upage_heap_destroy(heap));
 	machine_end(machine);
@@ -347,7 +347,7 @@ END_TEST
 
 static const size_t absurd[] = { SIZE_MAX, SIZE_MAX - 4096, SIZE_MAX / 2, (size_t)1 << 60,
 	                         (size_t)1 << 41 };
-#define ABSURD (sizeof(absurd) / sizeof(absurd[0]))
+#define ABSURD LENGTH(absurd)
 
 START_TEST(an_absurd_size_is_refused_and_the_block_is_intact)
 {
@@ -658,7 +658,7 @@ static void full_heap_works(struct machine machine, upage_heap *heap, struct blo
 }
 
 static const size_t full_sizes[] = { 100, 4000, 60000, 1 << 20, 3 << 20 };
-#define FULL_SIZES (int)(sizeof(full_sizes) / sizeof(full_sizes[0]))
+#define FULL_SIZES ((int)LENGTH(full_sizes))
 
 START_TEST(a_full_space_makes_null_and_frees_make_room)
 {

@@ -10,13 +10,6 @@
 #include "host.h"
 #include "support.h"
 
-/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
-#define must(condition)                                                                       \
-	do {                                                                                  \
-		if (!(condition))                                                             \
-			ck_abort_msg("%s", #condition);                                       \
-	} while (0)
-
 /* ---- What may be done with an address, without a trap: the kernel says EFAULT ---------- */
 
 static int channel[2];

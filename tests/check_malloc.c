@@ -86,7 +86,7 @@ static void check_block(const char *function, void *block, size_t size, size_t a
 
 static const size_t sizes[] = { 0, 1, 7, 8, 9, 16, 17, 100, 1000, 4095, 4096, 4097, 14336, 16384,
 	                        32769, 100000, 1 << 20, (8 << 20) + 1 };
-#define SIZES (sizeof(sizes) / sizeof(sizes[0]))
+#define SIZES LENGTH(sizes)
 
 START_TEST(test_every_function)
 {
@@ -144,7 +144,7 @@ START_TEST(test_refused_alignments)
 {
 	static const size_t bad[] = { 0, 1, 4, 12, 24, 100, SIZE_MAX };
 	void *block = &block;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < LENGTH(bad); i++) {
 		errno = 77;
 		ck_assert_int_eq(posix_memalign(&block, bad[i], 100), EINVAL);
 		ck_assert_int_eq(errno, 77);
@@ -691,7 +691,7 @@ START_TEST(test_bad_options)
 		{ "policy=no-such", "policy" },
 		{ "store=file:/no/such/directory/file", "/no/such/directory" },
 	};
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < LENGTH(bad); i++) {
 		char text[2000];
 		int status = run_again("nothing", bad[i][0], text, sizeof(text));
 		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 125, "%s: %#x", bad[i][0],

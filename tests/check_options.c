@@ -50,7 +50,7 @@ START_TEST(a_size_is_bytes_or_has_a_suffix)
 		{ "17179869183G", UINT64_MAX - 1073741823 },
 		{ "16777215T", UINT64_MAX - UINT64_C(1099511627775) },
 	};
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+	for (size_t i = 0; i < LENGTH(sizes); i++) {
 		uint64_t bytes = 77;
 		ck_assert_msg(options_size(sizes[i].text, &bytes) == 0, "%s", sizes[i].text);
 		ck_assert_msg(bytes == sizes[i].bytes, "%s", sizes[i].text);
@@ -66,7 +66,7 @@ START_TEST(what_is_no_size_is_refused)
 		"18446744073709551616", "18446744073709551616K", "18014398509481984K",
 		"17592186044416M", "17179869184G", "16777216T",
 	};
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (size_t i = 0; i < LENGTH(texts); i++) {
 		uint64_t bytes = 77;
 		ck_assert_msg(options_size(texts[i], &bytes) == UPAGE_EOPTION, "%s", texts[i]);
 		ck_assert_uint_eq(bytes, 77);
@@ -116,7 +116,7 @@ START_TEST(empty_words_and_commas_too_many_mean_nothing)
 	static const char *const words[] = { "",        ",",       ",,,",
 		                             "seed=7,", ",seed=7", "seed=7,,stats,," };
 	struct upage_config init = UPAGE_CONFIG_INIT;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+	for (size_t i = 0; i < LENGTH(words); i++) {
 		struct upage_config config = parsed(words[i]);
 		ck_assert_uint_eq(config.seed, strstr(words[i], "seed") != NULL ? 7 : 0);
 		ck_assert_uint_eq(config.stats, strstr(words[i], "stats") != NULL);
@@ -147,8 +147,8 @@ START_TEST(an_unknown_word_is_named_with_those_that_there_are)
 	static const char *const words[] = { "memry=1M", "Memory=1M", " memory=1M",
 		                             "memory =1M", "mem=1M", "memorys=1M",
 		                             "=1M", "--seed=1", "statsjson=x" };
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		for (size_t j = 0; j < sizeof(there_are) / sizeof(there_are[0]); j++)
+	for (size_t i = 0; i < LENGTH(words); i++)
+		for (size_t j = 0; j < LENGTH(there_are); j++)
 			expect_refused(words[i], words[i], there_are[j]);
 }
 END_TEST
@@ -200,7 +200,7 @@ START_TEST(a_text_fits_its_field_or_is_refused)
 	} texts[] = {
 		{ "stats-json=", sizeof(((struct upage_config *)0)->stats_json) },
 	};
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (size_t i = 0; i < LENGTH(texts); i++) {
 		parsed(long_word(texts[i].word, texts[i].field - 1));
 		expect_refused(long_word(texts[i].word, texts[i].field), texts[i].word, "takes");
 	}
@@ -214,7 +214,7 @@ END_TEST
 START_TEST(a_word_of_any_length_is_refused_in_order)
 {
 	static const size_t lengths[] = { 100, 292, 293, 294, 295, 300, 1000, 8000 };
-	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+	for (size_t i = 0; i < LENGTH(lengths); i++) {
 		expect_refused(long_word("nonsens", lengths[i]), "nonsensxxxx", "'");
 		expect_refused(long_word("store=", lengths[i] + 200), "store=xxxx", "'");
 	}
@@ -242,7 +242,7 @@ START_TEST(an_older_program_gets_its_fields_and_is_not_written_past)
 		offsetof(struct upage_config, mapping),
 		offsetof(struct upage_config, message),
 	};
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+	for (size_t i = 0; i < LENGTH(sizes); i++) {
 		char *memory = malloc(sizes[i]); /* just that much: a sanitizer sees the rest */
 		struct upage_config *config = (struct upage_config *)(void *)memory;
 		memset(memory, 0, sizes[i]);
@@ -342,7 +342,7 @@ START_TEST(a_page_is_a_power_of_two_from_4096_to_2_mebibytes)
 	struct upage_config config;
 	for (size_t size = 4096; size <= 2 << 20; size *= 2)
 		ck_assert_ok(check(&config, 256 << 20, size));
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+	for (size_t i = 0; i < LENGTH(wrong); i++) {
 		ck_assert_int_eq(check(&config, (size_t)256 << 20, wrong[i]), UPAGE_EPAGESIZE);
 		char text[64];
 		snprintf(text, sizeof(text), "page-size=%zu", wrong[i]);
@@ -391,12 +391,12 @@ START_TEST(a_store_is_file_or_file_with_a_path)
 {
 	static const char *const right[] = { "", "file", "file:/tmp", "file:x:y" };
 	static const char *const wrong[] = { "ram", "files", "File", "/tmp", "fil", "file/tmp" };
-	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+	for (size_t i = 0; i < LENGTH(right); i++) {
 		struct upage_config config = UPAGE_CONFIG_INIT;
 		strcpy(config.store, right[i]);
 		ck_assert_ok(options_check(&config));
 	}
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+	for (size_t i = 0; i < LENGTH(wrong); i++) {
 		struct upage_config config = UPAGE_CONFIG_INIT;
 		strcpy(config.store, wrong[i]);
 		ck_assert_msg(options_check(&config) == UPAGE_EOPTION, "%s", wrong[i]);

@@ -7,13 +7,6 @@
 #include "page_table.h"
 #include "support.h"
 
-/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
-#define must(condition)                                                                       \
-	do {                                                                                  \
-		if (!(condition))                                                             \
-			ck_abort_msg("%s", #condition);                                       \
-	} while (0)
-
 /* ---- Memory for nodes, counted and limited --------------------------------------------- */
 
 #define RELEASES 4096
@@ -173,7 +166,7 @@ static uint64_t random_pte(uint64_t *state)
 		PTE_PRESENT | PTE_PREFETCHED,
 		PTE_SWAPPED,
 	};
-	uint64_t flag = flags[random_number(state) % (sizeof(flags) / sizeof(flags[0]))];
+	uint64_t flag = flags[random_number(state) % LENGTH(flags)];
 	return flag != 0 ? pte_make(random_number(state) % (UINT64_C(1) << 31), flag) : 0;
 }
 
@@ -228,7 +221,7 @@ START_TEST(a_tree_of_any_shape_agrees_with_a_model)
 	memory_begin(&memory);
 	model.random = 100 + levels;
 	unsigned shapes = 0;
-	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+	for (size_t s = 0; s < LENGTH(sizes); s++) {
 		model.pages = sizes[s];
 		unsigned bits = log2_ceiling(model.pages);
 		/* Nodes of at most 2^18 entries, so that a flat table does not take the machine. */
@@ -340,17 +333,17 @@ START_TEST(the_runs_of_a_whole_table_are_its_leaves_in_order)
 	struct page_table table;
 	memory_begin(&memory);
 	ck_assert_ok(page_table_init(&table, &memory, 1 << 20, 12, 0));
-	for (size_t i = 0; i < sizeof(touched) / sizeof(touched[0]); i++)
+	for (size_t i = 0; i < LENGTH(touched); i++)
 		ck_assert_ptr_nonnull(page_table_make(&table, touched[i]));
 	upage_vpn vpn = 0;
 	size_t count, run = 0;
 	while (page_table_run(&table, &vpn, 1 << 20, &count) != NULL) {
-		ck_assert_uint_lt(run, sizeof(starts) / sizeof(starts[0]));
+		ck_assert_uint_lt(run, LENGTH(starts));
 		ck_assert_uint_eq(vpn, starts[run++]);
 		ck_assert_uint_eq(count, 512);
 		vpn += count;
 	}
-	ck_assert_uint_eq(run, sizeof(starts) / sizeof(starts[0]));
+	ck_assert_uint_eq(run, LENGTH(starts));
 	page_table_destroy(&table);
 	memory_end(&memory);
 }
@@ -365,7 +358,7 @@ START_TEST(the_last_byte_translates_and_the_next_is_out_of_bounds)
 	struct page_table table;
 	const struct translator *translator = &table.translator;
 	memory_begin(&memory);
-	for (size_t s = 0; s < sizeof(shifts) / sizeof(shifts[0]); s++) {
+	for (size_t s = 0; s < LENGTH(shifts); s++) {
 		unsigned shift = shifts[s];
 		uint64_t pages = 1 << 13, size = UINT64_C(1) << shift, end = pages * size;
 		uint64_t physical = 0;

@@ -5,13 +5,6 @@
 #include "replace.h"
 #include "support.h"
 
-/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
-#define must(condition)                                                                       \
-	do {                                                                                  \
-		if (!(condition))                                                             \
-			ck_abort_msg("%s", #condition);                                       \
-	} while (0)
-
 static const struct replace_ops *const policies[] = { &replace_fifo, &replace_clock,
 	                                              &replace_random };
 #define POLICIES 3
@@ -272,7 +265,7 @@ END_TEST
 START_TEST(a_candidate_is_never_a_frame_that_was_removed)
 {
 	static const uint64_t sizes[] = { 1, 2, 3, 16, 100, 1000 };
-	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+	for (unsigned s = 0; s < LENGTH(sizes); s++) {
 		uint64_t frames = sizes[s], random = 7 + s, held = 0;
 		bool *is_held = calloc(frames, sizeof(*is_held));
 		begin(policies[_i], frames, 1);

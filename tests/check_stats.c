@@ -193,9 +193,9 @@ START_TEST(does_the_reader_know_json_from_what_is_none)
 		                             "1,5",     "\"\n\"",   "\"\\x\"",    "\"\\u00g0\"",
 		                             "{\"a\":1", "[1 2]",   "nan",        "1.",
 		                             "{a:1}",   "{\"a\":1}}" };
-	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++)
+	for (size_t i = 0; i < LENGTH(right); i++)
 		ck_assert_msg(json_is_valid(right[i]), "%s", right[i]);
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	for (size_t i = 0; i < LENGTH(wrong); i++)
 		ck_assert_msg(!json_is_valid(wrong[i]), "%s", wrong[i]);
 	ck_assert_str_eq(json_find("{\"a\": {\"b\": 7}, \"b\": 8}", "a.b"), "7");
 	ck_assert_ptr_null(json_find("{\"a\": {\"b\": 7}}", "b"));
@@ -268,7 +268,7 @@ static const struct {
 	N("fault_ns.max", fault_ns_max),
 #undef N
 };
-#define NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
+#define NUMBERS LENGTH(numbers)
 
 /* Every number another. */
 static struct upage_stats distinct_stats(void)
@@ -321,7 +321,7 @@ START_TEST(every_key_of_the_contract_is_there)
 	static char text[8192];
 	struct upage_stats stats = distinct_stats();
 	json_text(&stats, &labels, text, sizeof(text));
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+	for (size_t i = 0; i < LENGTH(keys); i++) {
 		const char *value = json_find(text, keys[i].path);
 		ck_assert_msg(value != NULL, "%s is missing", keys[i].path);
 		ck_assert_str_eq(value, keys[i].value);
@@ -357,7 +357,7 @@ START_TEST(a_strange_name_is_escaped)
 	};
 	static char text[8192];
 	struct upage_stats stats = distinct_stats();
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < LENGTH(names); i++) {
 		const char *name = names[i].name;
 		struct stats_labels strange = { name, name, name, name, .wall_ns = 0 };
 		json_text(&stats, &strange, text, sizeof(text));
@@ -407,13 +407,13 @@ START_TEST(the_table_has_the_numbers_that_people_look_for)
 	static const char *const parts[] = { "program", "paging", "policy clock", "store file:/tmp",
 		                             "12.25 s", "16384 frames of 4 KiB = 64.0 MiB",
 		                             "20 KiB", "1.5 us", "23.4 us", "1234.6 us" };
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+	for (size_t i = 0; i < LENGTH(parts); i++)
 		ck_assert_msg(strstr(text, parts[i]) != NULL, "%s is missing:\n%s", parts[i], text);
 	const uint64_t counts[] = { stats.faults, stats.zero_fill, stats.major, stats.soft,
 		                    stats.write_upgrade, stats.evictions, stats.writebacks,
 		                    stats.protection, stats.bounds, stats.failed, stats.prefetched,
 		                    stats.host_mappings, stats.mapping_budget, stats.swap_slots };
-	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+	for (size_t i = 0; i < LENGTH(counts); i++) {
 		char number[32];
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)counts[i]);
 		ck_assert_msg(strstr(text, number) != NULL, "%s is missing:\n%s", number, text);
@@ -450,7 +450,7 @@ START_TEST(a_size_is_told_in_a_unit_that_suits_it)
 		{ UINT64_C(1) << 31, "= 8192.0 GiB;" },
 	};
 	static char text[8192];
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+	for (size_t i = 0; i < LENGTH(sizes); i++) {
 		struct upage_stats stats = { .page_size = 4096, .frames = sizes[i].frames };
 		table_text(&stats, &labels, text, sizeof(text));
 		ck_assert_msg(strstr(text, sizes[i].told) != NULL, "not %s:\n%s", sizes[i].told,
@@ -560,7 +560,7 @@ START_TEST(fixed_point_is_rounded_and_carried)
 		{ UINT64_MAX, 1, 2, "18446744073709551615.00" },
 		{ (UINT64_C(1) << 40) - 1, UINT64_C(1) << 40, 6, "1.000000" },
 	};
-	for (size_t i = 0; i < sizeof(numbers_) / sizeof(numbers_[0]); i++) {
+	for (size_t i = 0; i < LENGTH(numbers_); i++) {
 		char text[64];
 		struct stream out = { text, sizeof(text), 0, STREAM_KEEP, 0 };
 		stream_fixed(&out, numbers_[i].n, numbers_[i].unit, numbers_[i].places);
@@ -639,7 +639,7 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(INTERCEPTED, intercepted, false),
 #undef C
 	};
-	ck_assert_uint_eq(sizeof(counters) / sizeof(counters[0]), COUNTERS);
+	ck_assert_uint_eq(LENGTH(counters), COUNTERS);
 	for (size_t i = 0; i < COUNTERS; i++) {
 		static struct stats stats;
 		stats_init(&stats);
@@ -738,7 +738,7 @@ START_TEST(the_quantiles_of_one_time_are_that_time)
 		                          5,     7,       8,          1000,
 		                          1023,  1024,    1025,       1500000,
 		                          1u << 30, 3u << 30, UINT64_C(5) << 40 };
-	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+	for (size_t i = 0; i < LENGTH(times); i++) {
 		static struct stats stats;
 		struct upage_stats found;
 		stats_begin(&stats);
@@ -1057,7 +1057,7 @@ START_TEST(it_is_told_how_each_process_ended)
 		{ killed, "\"killed\"", "3" },    { signalled, "\"signal\"", "4" },
 		{ executed, "\"exec\"", "5" },    { not_executed, "\"exit\"", "6" },
 	};
-	for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++) {
+	for (size_t i = 0; i < LENGTH(children); i++) {
 		ck_assert_str_eq(of_process(children[i].id, "ended"), children[i].ended);
 		ck_assert_str_eq(of_process(children[i].id, "faults.major"), children[i].major);
 		ck_assert_str_eq(of_process(children[i].id, "memory.frames"), "16");
@@ -1298,7 +1298,7 @@ START_TEST(a_failure_to_write_is_one_line_and_no_more)
 		  "upage: stats-json=/no/such/directory/out: No such file or directory\n" },
 	};
 	directory_make();
-	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+	for (size_t i = 0; i < LENGTH(refusals); i++) {
 		ck_assert_int_eq(aside(refusals[i].body), 0);
 		unsigned lines = 0;
 		for (const char *c = text; *c != '\0'; c++)

@@ -4,7 +4,6 @@
  *
  * File stores, stores of the program's own, backings, swap slots.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -15,13 +14,6 @@
 #include "host.h"
 #include "store.h"
 #include "support.h"
-
-/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
-#define must(condition)                                                                       \
-	do {                                                                                  \
-		if (!(condition))                                                             \
-			ck_abort_msg("%s", #condition);                                       \
-	} while (0)
 
 /* ---- A directory for each test, and what lies in it ------------------------------------ */
 
@@ -62,22 +54,6 @@ static const char *in_directory(const char *name)
 	turn = !turn;
 	snprintf(path[turn], sizeof(path[turn]), "%s/%s", directory, name);
 	return path[turn];
-}
-
-static unsigned entries(const char *path)
-{
-	unsigned count = 0;
-	DIR *opened = opendir(path);
-	ck_assert_ptr_nonnull(opened);
-	while (readdir(opened) != NULL)
-		count++;
-	closedir(opened);
-	return count - 2;
-}
-
-static unsigned open_descriptors(void)
-{
-	return entries("/proc/self/fd");
 }
 
 static char file_byte(size_t offset)
@@ -214,7 +190,7 @@ START_TEST(what_is_no_regular_file_is_refused)
 	upage_store *const untouched = (upage_store *)(void *)page;
 	upage_store *store = untouched;
 	const char *path = file_make("file", 1);
-	unsigned descriptors = open_descriptors();
+	size_t descriptors = open_descriptors();
 	errno = 1234;
 	ck_assert_int_eq(upage_store_open(&store, directory, 0), UPAGE_EINVAL);
 	ck_assert_int_eq(upage_store_open(&store, "/dev/null", 0), UPAGE_EINVAL);
@@ -257,7 +233,7 @@ END_TEST
 START_TEST(a_closed_store_leaves_nothing_open)
 {
 	file_make("file", PAGE);
-	unsigned descriptors = open_descriptors();
+	size_t descriptors = open_descriptors();
 	size_t metadata = host_metadata_bytes();
 	upage_store *store;
 	ck_assert_ok(upage_store_open(&store, in_directory("file"), 0));
@@ -578,7 +554,7 @@ static void expect_refused(const char *path, int expected)
 	struct swap *const untouched = (struct swap *)(void *)page;
 	struct swap *swap = untouched;
 	const char *used = NULL;
-	unsigned descriptors = open_descriptors();
+	size_t descriptors = open_descriptors();
 	size_t metadata = host_metadata_bytes();
 	errno = 1234;
 	ck_assert_int_eq(swap_create(&swap, path, 64 * PAGE, 12, &used), expected);
@@ -628,7 +604,7 @@ END_TEST
 
 START_TEST(swap_that_was_destroyed_leaves_nothing)
 {
-	unsigned descriptors = open_descriptors();
+	size_t descriptors = open_descriptors();
 	size_t metadata = host_metadata_bytes();
 	struct swap *swap = swap_make(1000);
 	ck_assert_uint_eq(open_descriptors(), descriptors + 1);
@@ -642,17 +618,12 @@ END_TEST
 /* The map of unlimited swap is 128 MiB of address space; the rest fits into 16 MiB. */
 START_TEST(swap_without_room_for_its_map_leaves_nothing)
 {
-	unsigned long pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(fscanf(file, "%lu", &pages), 1);
-	fclose(file);
-	unsigned descriptors = open_descriptors();
+	size_t descriptors = open_descriptors();
 	size_t metadata = host_metadata_bytes();
 	struct rlimit saved, low;
 	ck_assert_int_eq(getrlimit(RLIMIT_AS, &saved), 0);
 	low = saved;
-	low.rlim_cur = pages * PAGE + (16 << 20);
+	low.rlim_cur = process_size().address_space * PAGE + (16 << 20);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &low), 0);
 	struct swap *swap = NULL;
 	const char *used;

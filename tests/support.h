@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * support.h - what the tests share: a pool in one line, numbers that repeat, lost frames
+ * support.h - what the tests share: a pool in one line, numbers that repeat, lost frames,
+ * what a process has. The other support_*.h are of some tests only.
  */
 #ifndef UPAGE_TESTS_SUPPORT_H
 #define UPAGE_TESTS_SUPPORT_H
 
 #include <check.h>
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,14 @@
 
 #define PAGE ((size_t)4096)
 #define RW (PROT_READ | PROT_WRITE)
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ck_assert for inner loops: it says nothing to libcheck while the condition holds. */
+#define must(condition)                                                                       \
+	do {                                                                                  \
+		if (!(condition))                                                             \
+			ck_abort_msg("%s", #condition);                                       \
+	} while (0)
 
 /* splitmix64: the same numbers on every run */
 static inline uint64_t random_number(uint64_t *state)
@@ -39,6 +49,42 @@ static inline int run_suite(Suite *suite)
 		int result_ = (expression);                                                   \
 		ck_assert_msg(result_ == 0, "%s: %s", #expression, upage_strerror(result_));  \
 	} while (0)
+
+/* ---- What a process has ---------------------------------------------------------------- */
+
+/* In a directory. Not by ck_assert: it is asked in children too. */
+static inline size_t entries(const char *directory)
+{
+	size_t count = 0;
+	DIR *opened = opendir(directory);
+	if (opened == NULL)
+		abort();
+	while (readdir(opened) != NULL)
+		count++;
+	closedir(opened);
+	return count - 2;
+}
+
+/* The library's too, and the one that counts. */
+static inline size_t open_descriptors(void)
+{
+	return entries("/proc/self/fd");
+}
+
+/* Pages of memory. */
+struct process_size {
+	unsigned long address_space, resident;
+};
+
+static inline struct process_size process_size(void)
+{
+	struct process_size size = { 0 };
+	FILE *file = fopen("/proc/self/statm", "r");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fscanf(file, "%lu %lu", &size.address_space, &size.resident), 2);
+	fclose(file);
+	return size;
+}
 
 /* ---- A pool with one space ------------------------------------------------------------- */
 
