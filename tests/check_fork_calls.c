@@ -4,7 +4,6 @@
  * intercepted: failures are told, tables of descriptors may be shared; and descriptors of ours
  * that give way to the program's
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,57 +11,12 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "host.h"
 #include "map.h"
 #include "pool_fork.h"
 #include "signals.h"
-#include "support.h"
-
-#define PAGES 256 /* eight times the frames */
-#define MEMORY "memory=128K"
-
-#define child_must(condition)                                                                 \
-	do {                                                                                  \
-		if (!(condition)) {                                                           \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);       \
-			_exit(1);                                                             \
-		}                                                                             \
-	} while (0)
-
-static void must_end_well(pid_t child)
-{
-	int status;
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned)status);
-}
-
-static void fill(char *memory, size_t pages, uint64_t seed)
-{
-	for (size_t i = 0; i < pages * PAGE; i += 64)
-		*(volatile uint64_t *)(void *)(memory + i) = seed + i;
-}
-
-static bool holds(const char *memory, size_t pages, uint64_t seed)
-{
-	for (size_t i = 0; i < pages * PAGE; i += 64)
-		if (*(const volatile uint64_t *)(const void *)(memory + i) != seed + i)
-			return false;
-	return true;
-}
-
-static size_t descriptors(void)
-{
-	size_t count = 0;
-	DIR *open = opendir("/proc/self/fd");
-	child_must(open != NULL);
-	while (readdir(open) != NULL)
-		count++;
-	closedir(open);
-	return count;
-}
+#include "support_fork.h"
 
 static size_t ours(void)
 {
@@ -158,7 +112,7 @@ START_TEST(a_shared_table_of_descriptors_serves_both)
 {
 	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, PAGES, RW);
-	size_t before = descriptors(), our = ours();
+	size_t before = open_descriptors(), our = ours();
 	int pipes[2], status = 0;
 	fill(memory, PAGES, 1);
 	ck_assert_int_eq(pipe(pipes), 0);
@@ -170,7 +124,7 @@ START_TEST(a_shared_table_of_descriptors_serves_both)
 		pid_t grandchild = fork_by_calls(false, 0);
 		if (grandchild == 0) {
 			child_must(holds(memory, PAGES, 2));
-			child_must(ours() == our && descriptors() == before + 2);
+			child_must(ours() == our && open_descriptors() == before + 2);
 			_exit(0);
 		}
 		child_must(waitpid(grandchild, &status, 0) == grandchild && status == 0);
@@ -197,12 +151,12 @@ START_TEST(a_fork_that_fails_changes_nothing)
 	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, PAGES, RW);
 	fill(memory, PAGES, 1);
-	size_t before = descriptors();
+	size_t before = open_descriptors();
 	for (int i = 0; i < 50; i++) {
 		/* Flags that clone(2) refuses. */
 		pid_t child = fork_by_calls(i % 2, CLONE_SIGHAND | (i % 3 ? CLONE_FILES : 0));
 		ck_assert_int_eq(child, -1);
-		ck_assert_uint_eq(descriptors(), before);
+		ck_assert_uint_eq(open_descriptors(), before);
 	}
 	ck_assert(holds(memory, PAGES, 1));
 	machine_end(m);
@@ -316,7 +270,7 @@ START_TEST(files_that_may_not_be_so_long_are_an_error)
 	char *memory = machine_map(m, PAGES, RW);
 	struct rlimit saved, low;
 	fill(memory, PAGES, 1);
-	size_t before = descriptors();
+	size_t before = open_descriptors();
 	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &saved), 0);
 	low = saved;
 	low.rlim_cur = limits[_i];
@@ -324,7 +278,7 @@ START_TEST(files_that_may_not_be_so_long_are_an_error)
 	pid_t child = fork_by_calls(false, 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &saved), 0);
 	ck_assert_int_eq(child, -ENOMEM);
-	ck_assert_uint_eq(descriptors(), before);
+	ck_assert_uint_eq(open_descriptors(), before);
 	ck_assert(holds(memory, PAGES, 1));
 	machine_end(m);
 }
@@ -340,7 +294,7 @@ START_TEST(descriptors_that_cannot_be_had_are_an_error)
 	start();
 	while (machine_stats(m).swap_slots < PAGES / 2)
 		sched_yield();
-	size_t before = descriptors();
+	size_t before = open_descriptors();
 	int next = dup(2);
 	close(next);
 	for (int i = 0; i < 40; i++) {
@@ -350,7 +304,7 @@ START_TEST(descriptors_that_cannot_be_had_are_an_error)
 		pid_t child = fork_by_calls(true, 0);
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
 		ck_assert_int_eq(child, -EAGAIN);
-		ck_assert_uint_eq(descriptors(), before);
+		ck_assert_uint_eq(open_descriptors(), before);
 	}
 	pid_t child = fork_by_calls(true, 0);
 	if (child == 0) {
@@ -369,10 +323,10 @@ END_TEST
 
 START_TEST(ours_are_high_and_known)
 {
-	size_t before = descriptors(), our = ours();
+	size_t before = open_descriptors(), our = ours();
 	struct machine m = machine_make(MEMORY);
 	ck_assert_uint_eq(ours(), our + 2);
-	ck_assert_uint_eq(descriptors(), before + 2);
+	ck_assert_uint_eq(open_descriptors(), before + 2);
 	int first = host_next_descriptor(0), second = host_next_descriptor(first + 1);
 	ck_assert_int_gt(first, 255);
 	ck_assert_int_gt(second, first);
