@@ -17,10 +17,27 @@ char *buffer_take(struct buffers *buffers)
 	}
 }
 
-void buffer_give(struct buffers *buffers, char *buffer)
+char *buffer_take_run(struct buffers *buffers, unsigned count)
+{
+	for (unsigned index = 0; index < BUFFERS; index += BUFFER_RUN_MAX) {
+		uint64_t run = ((UINT64_C(1) << count) - 1) << index;
+		uint64_t free = atomic_load(&buffers->free);
+		while ((free & run) == run)
+			if (atomic_compare_exchange_weak(&buffers->free, &free, free & ~run))
+				return buffers->memory + ((size_t)index << buffers->page_shift);
+	}
+	return NULL;
+}
+
+void buffer_give_run(struct buffers *buffers, char *buffer, unsigned count)
 {
 	size_t index = (size_t)(buffer - buffers->memory) >> buffers->page_shift;
-	atomic_fetch_or(&buffers->free, UINT64_C(1) << index);
+	atomic_fetch_or(&buffers->free, ((UINT64_C(1) << count) - 1) << index);
+}
+
+void buffer_give(struct buffers *buffers, char *buffer)
+{
+	buffer_give_run(buffers, buffer, 1);
 }
 
 bool buffer_is_zero(const char *buffer, size_t bytes)

@@ -38,6 +38,11 @@ static inline void buffers_init(struct buffers *buffers, char *memory, unsigned 
 char *buffer_take(struct buffers *buffers);
 void buffer_give(struct buffers *buffers, char *buffer);
 
+/* @count buffers beside each other, at most BUFFER_RUN_MAX; NULL: there are none now. */
+#define BUFFER_RUN_MAX 16
+char *buffer_take_run(struct buffers *buffers, unsigned count);
+void buffer_give_run(struct buffers *buffers, char *buffer, unsigned count);
+
 bool buffer_is_zero(const char *buffer, size_t bytes);
 
 #endif

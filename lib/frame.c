@@ -126,30 +126,45 @@ uint32_t frame_allocate(struct frame_table *table, uint32_t count)
 	return pfn;
 }
 
-/* One frame out of the free run of 2^order frames at @head. The lock is held. */
-static void take_from_run(struct frame_table *table, uint32_t head, unsigned order, uint32_t pfn)
+/* Frames out of the free run of 2^order frames at @head. The lock is held. */
+static void take_from_run(struct frame_table *table, uint32_t head, unsigned order, uint32_t pfn,
+                          uint32_t count)
 {
 	uint64_t end = head + (UINT64_C(1) << order);
 	list_remove(table, head);
-	take(table, pfn, 1);
+	take(table, pfn, count);
 	range_free(table, head, pfn - head);
-	range_free(table, pfn + 1, end - pfn - 1);
+	range_free(table, pfn + count, end - pfn - count);
+}
+
+/* As many of @count frames from @pfn on as the free run has that @pfn is in. */
+static uint32_t take_at(struct frame_table *table, uint64_t pfn, uint32_t count)
+{
+	for (unsigned order = 0; order < FRAME_ORDERS && pfn < table->frames; order++) {
+		uint64_t head = pfn & ~((UINT64_C(1) << order) - 1);
+		if (!is_free_run(table, head, order))
+			continue;
+		uint64_t there = head + (UINT64_C(1) << order) - pfn;
+		uint32_t taken = there < count ? (uint32_t)there : count;
+		take_from_run(table, (uint32_t)head, order, (uint32_t)pfn, taken);
+		return taken;
+	}
+	return 0;
+}
+
+uint32_t frame_allocate_from(struct frame_table *table, uint64_t pfn, uint32_t count)
+{
+	uint32_t taken = 0, more;
+	lock_acquire(&table->lock);
+	while (taken < count && (more = take_at(table, pfn + taken, count - taken)) > 0)
+		taken += more;
+	lock_release(&table->lock);
+	return taken;
 }
 
 bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
 {
-	if (pfn >= table->frames)
-		return false;
-	bool taken = false;
-	lock_acquire(&table->lock);
-	for (unsigned order = 0; order < FRAME_ORDERS && !taken; order++) {
-		uint64_t head = pfn & ~((UINT64_C(1) << order) - 1);
-		taken = is_free_run(table, head, order);
-		if (taken)
-			take_from_run(table, (uint32_t)head, order, (uint32_t)pfn);
-	}
-	lock_release(&table->lock);
-	return taken;
+	return frame_allocate_from(table, pfn, 1) == 1;
 }
 
 uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page)
@@ -165,7 +180,7 @@ uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page)
 	if (head != FRAME_NONE) {
 		unsigned span = order < FRAME_PLACE_ORDER ? order : FRAME_PLACE_ORDER;
 		pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
-		take_from_run(table, head, order, pfn);
+		take_from_run(table, head, order, pfn, 1);
 	}
 	lock_release(&table->lock);
 	return pfn;
@@ -215,13 +230,28 @@ bool frame_table_is_valid(struct frame_table *table)
 
 /* ---- Content ------------------------------------------------------------------------- */
 
+int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0, end; i < count; i = end) {
+		struct frame *frame = &table->frame[pfn + i];
+		bool stained = frame->stained;
+		/* It is zero now, or will be, and handed out. */
+		for (end = i; end < count && table->frame[pfn + end].stained == stained; end++)
+			;
+		for (uint32_t k = i; k < end; k++)
+			table->frame[pfn + k].stained = true;
+		int result = stained ? host_zero(table->memory, frame_offset(table, pfn + i),
+		                                 (size_t)(end - i) << table->page_shift)
+		                     : 0;
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
 int frame_zero(struct frame_table *table, uint32_t pfn)
 {
-	struct frame *frame = &table->frame[pfn];
-	if (frame->stained)
-		return host_zero(table->memory, frame_offset(table, pfn), frame_size(table));
-	frame->stained = true; /* it is zero now, and handed out */
-	return 0;
+	return frame_zero_run(table, pfn, 1);
 }
 
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
@@ -229,10 +259,17 @@ int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
 	return host_read(table->memory, buffer, frame_size(table), frame_offset(table, pfn));
 }
 
+int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)
+{
+	for (uint32_t i = 0; i < count; i++)
+		table->frame[pfn + i].stained = true;
+	return host_write(table->memory, buffer, (size_t)count << table->page_shift,
+	                  frame_offset(table, pfn));
+}
+
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
 {
-	table->frame[pfn].stained = true;
-	return host_write(table->memory, buffer, frame_size(table), frame_offset(table, pfn));
+	return frame_write_run(table, pfn, 1, buffer);
 }
 
 /* ---- Copies for forks ------------------------------------------------------------------ */

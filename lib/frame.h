@@ -87,14 +87,19 @@ uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page);
  * the host can merge their mappings. Return: whether it was. O(log frames). */
 bool frame_allocate_at(struct frame_table *table, uint64_t pfn);
 
+/* Frames from @pfn on, as far as they are free and @count goes. Return: how many. O(count log frames). */
+uint32_t frame_allocate_from(struct frame_table *table, uint64_t pfn, uint32_t count);
+
 void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count);
 
 uint64_t frame_largest_run(struct frame_table *table);
 
-/* Content; bytes within one frame. Return: 0 or the host's negated errno. */
+/* Content, of one frame or of frames beside each other. Return: 0 or the host's negated errno. */
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
+int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);
+int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer);
 
 /* Around a fork, while nothing changes. A memory of the child's own, which has the content of all
  * used frames: made before, and then let go in the parent and adopted in the child. @shared: the

@@ -732,6 +732,7 @@ static void start(int count, char **arguments, char **environment)
 		environ = environment;
 	if (is_sanitized())
 		refuse("this program was built with a sanitizer, which needs a heap of its own", "");
+	strcpy(config.prefetch, "auto");
 	if (upage_config_parse(&config, options_of(environment)) < 0 ||
 	    upage_pool_create(&heap.pool, &config) < 0)
 		refuse("UPAGE_OPTIONS: ", config.message);

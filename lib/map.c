@@ -367,7 +367,10 @@ static int need_action(upage_space *space, uintptr_t start, uintptr_t end, int a
 		uint64_t value;
 		if (mapping->prot == PROT_NONE || pte == NULL || !pte_trylock(pte, &value))
 			continue;
-		const struct page page = { pte, at, effective_prot(mapping->prot), mapping->backing };
+		const struct page page = { .pte = pte,
+			                   .address = at,
+			                   .prot = effective_prot(mapping->prot),
+			                   .backing = mapping->backing };
 		if (!pager_prefetch(space->pool, &page, value))
 			break;
 	}

@@ -26,6 +26,7 @@ static const struct option {
 	{ "swap-size", KIND_SIZE, FIELD(swap_size), "a size such as 1G" },
 	{ "mapping", KIND_TEXT, FIELD(mapping), "auto or remap" },
 	{ "mapping-budget", KIND_NUMBER, FIELD(mapping_budget), "a number of host mappings" },
+	{ "prefetch", KIND_TEXT, FIELD(prefetch), "auto, off, or a number of pages" },
 	{ "overcommit", KIND_FLAG, FIELD(overcommit), "no value" },
 	{ "seed", KIND_NUMBER, FIELD(seed), "a number" },
 	{ "stats", KIND_FLAG, FIELD(stats), "no value" },
@@ -153,6 +154,19 @@ static bool is_one_of(const char *text, const char *a, const char *b)
 	return text[0] == '\0' || strcmp(text, a) == 0 || strcmp(text, b) == 0;
 }
 
+unsigned options_prefetch(const struct upage_config *config)
+{
+	uint64_t n;
+	const char *end;
+	if (config->prefetch[0] == '\0' || strcmp(config->prefetch, "off") == 0)
+		return 1;
+	if (strcmp(config->prefetch, "auto") == 0)
+		return PREFETCH_AUTO;
+	if (parse_number(config->prefetch, &n, &end) < 0 || *end != '\0' || n > PREFETCH_AUTO)
+		return 0;
+	return (unsigned)n;
+}
+
 /* What each value must be for itself. */
 static int check_values(struct upage_config *config)
 {
@@ -176,6 +190,9 @@ static int check_values(struct upage_config *config)
 	if (!is_one_of(config->intercept, "on", "off"))
 		return refuse(config, UPAGE_EOPTION, "intercept=%s: there are on and off",
 		              config->intercept);
+	if (options_prefetch(config) == 0)
+		return refuse(config, UPAGE_EOPTION, "prefetch=%s: there are auto, off, and 1 to %d",
+		              config->prefetch, PREFETCH_AUTO);
 	if (config->mapping_budget != 0 && config->mapping_budget < MAPPING_BUDGET_MIN)
 		return refuse(config, UPAGE_EOPTION, "mapping-budget=%llu: it must be at least %d",
 		              (unsigned long long)config->mapping_budget, MAPPING_BUDGET_MIN);

@@ -17,6 +17,10 @@ int options_size(const char *text, uint64_t *bytes);
 /* Takes one word, "name=value" or "name". Return: 0, or UPAGE_EOPTION and config->message. */
 int options_word(struct upage_config *config, const char *word);
 
+/* The most pages that one fault may bring in; 0: the value of `prefetch` is none. */
+#define PREFETCH_AUTO 16
+unsigned options_prefetch(const struct upage_config *config);
+
 /* Checks what parsing one word alone cannot. Return: 0 or an error, and config->message. */
 int options_check(struct upage_config *config);
 

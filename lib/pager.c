@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pager.h"
 
+#include "cluster.h"
 #include "evict.h"
 #include "view.h"
 
@@ -47,25 +48,21 @@ static int fill(struct upage_pool *pool, const struct page *page, uint64_t value
 static int page_place(struct upage_pool *pool, const struct page *page, uint64_t *value,
                       uint32_t pfn)
 {
-	struct frame *frame = &pool->frames.frame[pfn];
 	int result = fill(pool, page, *value, pfn);
 	if (result != 0) {
 		frame_free(&pool->frames, pfn, 1);
 		return result;
 	}
-	frame->page = page->address;
-	frame->backing = page->backing;
-	frame->slot = *value & PTE_SWAPPED ? (uint32_t)pte_number(*value) + 1 : 0;
-	frame->references = 1;
-	*value = pte_make(pfn, PTE_PRESENT);
-	atomic_store(&frame->pte, page->pte);
-	atomic_fetch_add(&pool->placed, 1);
-	replace_insert(&pool->replace, pfn);
+	uint32_t slot = *value & PTE_SWAPPED ? (uint32_t)pte_number(*value) : SWAP_NONE;
+	*value = page_settle(pool, page, pfn, slot);
 	return 0;
 }
 
-static int page_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value)
+static int page_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value,
+                         int access)
 {
+	if (page->before + page->after > 0 && cluster_bring_in(pool, page, value, access))
+		return 0;
 	uint32_t pfn = take_free_frame(pool, page);
 	if (pfn == FRAME_NONE) {
 		int result = evict_any(pool, &pfn);
@@ -95,14 +92,6 @@ static int page_pin(struct upage_pool *pool, uint32_t pfn, enum pin pin)
 	return 0;
 }
 
-/* The access that a page is given: all that its mapping allows, but writing only once it is
- * dirty, so that what was never written need not be saved. */
-static uint64_t access_to_give(const struct page *page, uint64_t value)
-{
-	uint64_t access = pte_access_of(page->prot);
-	return value & PTE_DIRTY ? access : access & ~(uint64_t)PTE_WRITE;
-}
-
 static enum counter kind_of_fault(const struct page *page, uint64_t value, int access)
 {
 	if (value & PTE_PRESENT) {
@@ -120,13 +109,14 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 	enum counter counter = kind_of_fault(page, value, access);
 	int result = 0;
 	if (!(value & PTE_PRESENT))
-		result = page_bring_in(pool, page, &value);
+		result = page_bring_in(pool, page, &value, access);
 	if (result == 0 && counter != COUNT_NONE) {
 		/* The entry changes only with what the host shows: a failure leaves it. */
 		uint64_t after = access & PROT_WRITE ? value | PTE_DIRTY : value;
 		after &= ~(uint64_t)PTE_PREFETCHED;
-		uint64_t shown = after;
-		result = view_show(pool, page, &shown, access_to_give(page, after));
+		uint64_t shown = after, give = page_access(page, after);
+		if ((after & PTE_ACCESS) != give)
+			result = view_show(pool, page, &shown, give);
 		if (result == 0) {
 			if (value & PTE_PREFETCHED)
 				stats_count(pool->stats, COUNT_PREFETCH_USED);
@@ -316,7 +306,7 @@ static int restrict_one(struct upage_pool *pool, pte_t *pte, uintptr_t address, 
 		const struct page page = { .pte = pte, .address = address, .prot = prot };
 		bool pinned = pool->frames.frame[pte_number(value)].pins > 0;
 		if (pinned && allowed != 0)
-			result = view_show(pool, &page, &value, access_to_give(&page, value));
+			result = view_show(pool, &page, &value, page_access(&page, value));
 		else
 			result = view_hide(pool, pte, address, &value);
 	}

@@ -32,7 +32,8 @@ enum pin { PIN_NONE, PIN_PROGRAM, PIN_CALL };
  * @kind:   out: what had to be done, for the statistics; may be NULL
  *
  * Context: a page fault, or a public call with signals blocked; no lock but this PTE's.
- * May wait for a store, and for other faults.
+ * May wait for a store, and for other faults. Neighbours of the page that are locked with it
+ * (cluster_lock) are unlocked too, whatever becomes of it.
  * Return: 0, or UPAGE_ENOMEM (every frame is pinned), UPAGE_ENOSPC (swap is full and nothing
  *         clean is left), UPAGE_EIO, STORE_PAST_END, UPAGE_EPINS, or a host's error. On
  *         failure the page is as before.

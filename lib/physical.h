@@ -48,6 +48,7 @@ struct upage_pool {
 	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
 	_Atomic uint32_t spaces;        /* that use this pool                            */
 	uint64_t process;               /* that it belongs to, by host_fork_word()       */
+	unsigned cluster_pages;         /* that one fault may bring in: cluster.h        */
 	bool frozen;                    /* around a fork: its locks are held for it      */
 	bool copied;                    /* around a fork: there is a copy for the child  */
 	struct upage_config config;
@@ -60,6 +61,7 @@ struct page {
 	uintptr_t address;
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
+	uint16_t before, after;  /* empty neighbours, locked, that may come in with it: cluster.h */
 };
 
 static inline size_t page_size(const struct upage_pool *pool)
@@ -81,6 +83,30 @@ static inline bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **
 			return false;
 	} while (!atomic_compare_exchange_weak(*pte, value, *value | PTE_LOCKED));
 	return true;
+}
+
+/* The page is resident in frame @pfn from now on, which has its content; nobody can see it yet.
+ * @slot: where swap has a copy, or SWAP_NONE. Return: what its PTE becomes. */
+static inline uint64_t page_settle(struct upage_pool *pool, const struct page *page, uint32_t pfn,
+                                   uint32_t slot)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	frame->page = page->address;
+	frame->backing = page->backing;
+	frame->slot = slot + 1; /* SWAP_NONE becomes 0 */
+	frame->references = 1;
+	atomic_store(&frame->pte, page->pte);
+	atomic_fetch_add(&pool->placed, 1);
+	replace_insert(&pool->replace, pfn);
+	return pte_make(pfn, PTE_PRESENT);
+}
+
+/* The access that a page is given: all that its mapping allows, but writing only once it is
+ * dirty, so that what was never written need not be saved. */
+static inline uint64_t page_access(const struct page *page, uint64_t value)
+{
+	uint64_t access = pte_access_of(page->prot);
+	return value & PTE_DIRTY ? access : access & ~(uint64_t)PTE_WRITE;
 }
 
 #endif

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cluster.h"
 #include "host.h"
 #include "options.h"
 #include "pool_fork.h"
@@ -79,6 +80,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	        config->mapping_budget != 0 ? config->mapping_budget : host_mapping_budget();
 	pool->mapping_budget = pool->mapping_budget_whole;
 	pool->process = atomic_load(word);
+	pool->cluster_pages = cluster_pages(options_prefetch(config), page_shift);
 	pool->config = *config;
 	return 0;
 }

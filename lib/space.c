@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "space.h"
 
+#include "cluster.h"
 #include "host.h"
 #include "signals.h"
 #include "view.h"
@@ -79,6 +80,9 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 			} else {
 				locked = pte_trylock(page->pte, value);
 			}
+			page->before = page->after = 0;
+			if (locked && mapping->advice != UPAGE_RANDOM)
+				cluster_lock(space->pool, page, *value, access, mapping->start, mapping->end);
 		}
 		rwlock_read_release(&space->lock);
 		if (locked || outcome != FAULT_SERVED)
@@ -99,9 +103,12 @@ static void read_ahead(upage_space *space, uintptr_t address)
 		const struct mapping *mapping = mapping_find(&space->mappings, next);
 		bool locked = false;
 		if (mapping != NULL && mapping->advice == UPAGE_SEQUENTIAL && mapping->prot != PROT_NONE) {
-			page = (struct page){ page_table_make(&space->table, space_vpn(space, next)),
-				              next & ~(space_page_size(space) - 1),
-				              effective_prot(mapping->prot), mapping->backing };
+			page = (struct page){
+				.pte = page_table_make(&space->table, space_vpn(space, next)),
+				.address = next & ~(space_page_size(space) - 1),
+				.prot = effective_prot(mapping->prot),
+				.backing = mapping->backing,
+			};
 			locked = page.pte != NULL && pte_trylock(page.pte, &value);
 		}
 		rwlock_read_release(&space->lock);
@@ -207,8 +214,10 @@ static int visit_sync(upage_space *space, pte_t *ptes, size_t count, uintptr_t a
 		const struct mapping *mapping = mapping_find(&space->mappings, at);
 		if (mapping == NULL || !mapping->backing->shared)
 			continue;
-		const struct page page = { &ptes[i], at, effective_prot(mapping->prot),
-			                   mapping->backing };
+		const struct page page = { .pte = &ptes[i],
+			                   .address = at,
+			                   .prot = effective_prot(mapping->prot),
+			                   .backing = mapping->backing };
 		int result = pager_sync(space->pool, &page);
 		if (*failure == 0)
 			*failure = result;

@@ -31,12 +31,14 @@ struct store_request {
 	void *buffer;   /* stays as it is until the request is complete */
 	size_t length;  /* bytes */
 	off_t offset;   /* bytes into the store */
+	size_t moved;   /* of a read from a file, once done: before its end; the rest is zeros */
 	int result;     /* valid once done */
 	_Atomic uint32_t done; /* a futex: 0 under way, 2 and somebody waits, 1 done */
 };
 
 struct store_ops {
 	const char *name;
+	bool clusters; /* a read may be of several pages, and says in `moved` how many there are */
 	void (*submit)(upage_store *store, struct store_request *request);
 	int (*sync)(upage_store *store);
 	void (*discard)(upage_store *store, off_t offset, size_t length); /* NULL: no use for it */

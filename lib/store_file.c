@@ -28,6 +28,7 @@ static int file_read(struct file_store *file, struct store_request *request)
 	                           request->offset);
 	if (n <= 0)
 		return n < 0 ? (int)n : STORE_PAST_END;
+	request->moved = (size_t)n;
 	/* No memset: it may be bound lazily, or instrumented, where we are. */
 	for (char *c = (char *)request->buffer + n; c < (char *)request->buffer + request->length;)
 		*c++ = 0;
@@ -67,7 +68,7 @@ static void file_close(upage_store *store)
 }
 
 static const struct store_ops file_ops = {
-	.name = "file", .submit = file_submit, .sync = file_sync, .close = file_close
+	.name = "file", .clusters = true, .submit = file_submit, .sync = file_sync, .close = file_close
 };
 
 /* @descriptor becomes the store's, or is closed. */

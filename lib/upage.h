@@ -132,6 +132,10 @@ struct upage_config {
 	                           system calls are intercepted (upage_intercept()); "": on  */
 	unsigned adopt_data;    /* adopt-data: for programs linked with upage-malloc: their .data
 	                           and .bss become paged memory too                          */
+	char prefetch[16];      /* prefetch=auto|off|N: while a quarter of the frames is free, the
+	                           most pages that one fault brings in: N from 1 to 16, auto: 16,
+	                           off: 1. "": auto for programs linked with upage-malloc and for
+	                           whole ones, else off: a fault a page                      */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 

@@ -166,6 +166,24 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 	return 0;
 }
 
+int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint64_t access)
+{
+	view_make_room(pool);
+	for (size_t i = 0; i < count; i++)
+		record(pool, &ptes[i], values[i], values[i] | access);
+	int result = host_show(pool->frames.memory, address,
+	                       frame_offset(&pool->frames, pte_number(values[0])),
+	                       count * page_size(pool), pte_prot(access));
+	for (size_t i = 0; i < count; i++) {
+		if (result == 0)
+			values[i] |= access;
+		else
+			record(pool, &ptes[i], values[i] | access, values[i]);
+	}
+	return result;
+}
+
 /* ---- Forks ------------------------------------------------------------------------------ */
 
 /* Pages from @i on that one call shows: the same access, frames beside each other. */

@@ -35,6 +35,11 @@ void view_make_room(struct upage_pool *pool);
  * nothing changed. */
 int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access);
 
+/* The same for @count pages beside each other, all hidden and in frames beside each other, by one
+ * call. @access: with DIRTY if it is to write. @values: kept as the entries are. */
+int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint64_t access);
+
 /* No reference to the page succeeds any more until it is shown. Return: as above. */
 int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
 

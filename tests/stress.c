@@ -402,7 +402,7 @@ static struct upage_stats round_run(const struct round *round)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	char words[256];
-	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu", round->policy,
+	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto", round->policy,
 	         round->page_size, (unsigned long long)options.seed);
 	must(upage_config_parse(&config, words), "options");
 	config.memory = round->frames * config.page_size;

@@ -36,6 +36,7 @@ static const char help[] =
         "      --seed N           of the random policy\n"
         "      --store file[:PATH]  where evicted pages go (default: $TMPDIR or /tmp)\n"
         "      --swap-size SIZE   the most that may be swapped out\n"
+        "      --prefetch auto|off|N  most pages that one fault brings in while frames are plenty\n"
         "      --overcommit       map more than memory and swap can hold\n"
         "      --mapping auto|remap\n"
         "      --mapping-budget N the most host mappings\n"
@@ -213,6 +214,7 @@ int main(int argc, char **argv)
 	if (argc < 2 || strcmp(argv[1], "run") != 0)
 		fail(EXIT_UPAGE, argc < 2 ? "a command is missing: run" : "unknown command '%s'; there is run",
 		     argc < 2 ? "" : argv[1]);
+	strcpy(command.config.prefetch, "auto");
 	keep(&command, "upage");
 	keep(&command, "run");
 	while (at < argc && argv[at][0] == '-') {

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cluster.h"
+
+#include "view.h"
+
+/* Pages of a file that come in together, whoever is asked for. */
+#define FILE_BLOCK 4u
+
+/* ---- Who takes part ----------------------------------------------------------------------- */
+
+/* Frames are plenty while a quarter of them is free. */
+static bool is_plenty(const struct upage_pool *pool)
+{
+	return atomic_load(&pool->frames.free) > pool->frames.frames / 4;
+}
+
+/* Whether the neighbours of a page in a mapping with this content may come in with it. Of a file
+ * that is written to, each page will differ from the file, or none. */
+static bool is_suitable(const struct backing *backing, int access)
+{
+	if (backing->store == NULL)
+		return true;
+	return backing->store->ops->clusters && !backing->shared && !(access & PROT_WRITE);
+}
+
+/* Resident pages in a row beside @pte, in the leaf: on the left of it by -1, on the right by 1. */
+static unsigned resident_run(const pte_t *pte, int direction, unsigned most)
+{
+	size_t index = pte_index(pte);
+	size_t there = direction < 0 ? index : PAGE_TABLE_NODE_ENTRIES - 1 - index;
+	unsigned run = 0;
+	while (run < most && run < there) {
+		pte += direction;
+		if (!(atomic_load(pte) & PTE_PRESENT))
+			break;
+		run++;
+	}
+	return run;
+}
+
+/* Locks empty entries beside @pte, up to @most. */
+static unsigned lock_empty(pte_t *pte, int direction, size_t most)
+{
+	unsigned locked = 0;
+	for (uint64_t empty = 0; locked < most; empty = 0, locked++) {
+		pte += direction;
+		if (!atomic_compare_exchange_strong(pte, &empty, PTE_LOCKED))
+			break;
+	}
+	return locked;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, int access,
+                  uintptr_t start, uintptr_t end)
+{
+	unsigned most = pool->cluster_pages - 1;
+	page->before = page->after = 0;
+	if (most == 0 || value != 0 || !is_plenty(pool) || !is_suitable(page->backing, access))
+		return;
+	size_t index = pte_index(page->pte);
+	size_t block = page->backing->store != NULL ? smaller(FILE_BLOCK, most + 1) : 1;
+	size_t on_left = smaller(index, (page->address - start) / page_size(pool));
+	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
+	                  index - 1;
+	size_t after = larger(resident_run(page->pte, -1, most), block - 1 - index % block);
+	size_t before = larger(resident_run(page->pte, 1, most), index % block);
+	page->after = (uint16_t)lock_empty(page->pte, 1, smaller(after, on_right));
+	before = smaller(before, most - page->after);
+	page->before = (uint16_t)lock_empty(page->pte, -1, smaller(before, on_left));
+}
+
+/* ---- Bringing them in ----------------------------------------------------------------------- */
+
+/* Pages beside each other, their entries, and frames beside each other for them. */
+struct cluster {
+	pte_t *ptes;
+	uintptr_t address;
+	uint32_t count;  /* of pages */
+	uint32_t own;    /* which of them was referenced */
+	uint32_t pfn;    /* of the first */
+};
+
+/* Gives up the entries from @from on, but the page's own: they stay empty. */
+static void give_up(struct cluster *c, uint32_t from)
+{
+	for (uint32_t i = from; i < c->count; i++)
+		if (i != c->own)
+			pte_unlock(&c->ptes[i], 0);
+	c->count = from;
+}
+
+/* Frames beside those of the pages on one of the sides, or where there is room for more. Those
+ * pages that get none are given up. Return: whether the page's own gets one. */
+static bool take_frames(struct upage_pool *pool, struct cluster *c)
+{
+	uint64_t left = pte_left(c->ptes), right = pte_right(c->ptes + c->count - 1);
+	uint32_t got = 0;
+	if (left & PTE_PRESENT) {
+		c->pfn = (uint32_t)pte_number(left) + 1;
+		got = frame_allocate_from(&pool->frames, c->pfn, c->count);
+	} else if (right & PTE_PRESENT && pte_number(right) >= c->count) {
+		c->pfn = (uint32_t)pte_number(right) - c->count;
+		got = frame_allocate_from(&pool->frames, c->pfn, c->count);
+	}
+	if (got == 0) {
+		c->pfn = frame_allocate_placed(&pool->frames, c->address >> pool->frames.page_shift);
+		if (c->pfn == FRAME_NONE)
+			return false;
+		got = 1 + frame_allocate_from(&pool->frames, c->pfn + UINT64_C(1), c->count - 1);
+	}
+	if (got > c->own) {
+		give_up(c, got);
+		return true;
+	}
+	frame_free(&pool->frames, c->pfn, got);
+	return false;
+}
+
+/* Their content. A file may end before the last of them. Return: whether all is well. */
+static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
+{
+	if (backing->store == NULL)
+		return frame_zero_run(&pool->frames, c->pfn, c->count) == 0;
+	char *buffer = buffer_take_run(&pool->buffers, c->count);
+	if (buffer == NULL)
+		return false;
+	struct store_request request = { .operation = STORE_READ,
+		                         .buffer = buffer,
+		                         .length = c->count * page_size(pool),
+		                         .offset = backing_offset(backing, c->address) };
+	store_submit(backing->store, &request);
+	bool good = store_complete(&request) == 0;
+	if (good) {
+		uint32_t there = (uint32_t)((request.moved + page_size(pool) - 1) / page_size(pool));
+		good = there > c->own;
+		if (good && there < c->count) {
+			frame_free(&pool->frames, c->pfn + there, c->count - there);
+			give_up(c, there);
+		}
+	}
+	if (good)
+		good = frame_write_run(&pool->frames, c->pfn, c->count, buffer) == 0;
+	buffer_give_run(&pool->buffers, buffer, c->count);
+	return good;
+}
+
+bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value, int access)
+{
+	struct cluster c = { .ptes = page->pte - page->before,
+		             .address = page->address - page->before * page_size(pool),
+		             .count = page->before + 1u + page->after,
+		             .own = page->before };
+	bool taken = take_frames(pool, &c);
+	if (!taken || !fill(pool, &c, page->backing)) {
+		if (taken)
+			frame_free(&pool->frames, c.pfn, c.count);
+		give_up(&c, 0);
+		return false;
+	}
+	uint64_t values[CLUSTER_PAGES_MAX];
+	uint64_t dirty = access & PROT_WRITE ? PTE_DIRTY : 0;
+	for (uint32_t i = 0; i < c.count; i++) {
+		const struct page one = { .pte = c.ptes + i,
+			                  .address = c.address + i * page_size(pool),
+			                  .backing = page->backing };
+		values[i] = page_settle(pool, &one, c.pfn + i, SWAP_NONE);
+	}
+	/* What the host does not show is resident nevertheless, and read ahead. */
+	bool shown = view_show_run(pool, c.ptes, values, c.count, c.address,
+	                           page_access(page, dirty) | dirty) == 0;
+	for (uint32_t i = 0; i < c.count; i++) {
+		if (i == c.own)
+			continue;
+		stats_count(pool->stats, COUNT_PREFETCHED);
+		pte_unlock(&c.ptes[i], shown ? values[i] : values[i] | PTE_PREFETCHED);
+	}
+	*value = values[c.own];
+	return true;
+}

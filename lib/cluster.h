@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cluster.h - neighbours that come in with a page: fault-around
+ *
+ * The trap is most of what a page fault costs. While frames are plenty, the page that was
+ * referenced brings neighbours with it: from the same mapping, empty as it is, into frames beside
+ * its own, by one zeroing or reading and one call to the host. They are accessible at once, so
+ * that a reference to them is never seen.
+ *
+ * How many? As many as are resident in a row on the other side of the page: what was dense so far
+ * will go on so. Touched in order, pages come in by 1, 2, 4 ... up to the most; what comes in
+ * for nothing is never more than what was there before it. Of a file, which is code more often
+ * than not, at least four come together, those of an aligned block.
+ *
+ * Only what is empty takes part: swapped pages come in alone. Under pressure all pages do:
+ * to evict one for another that nobody asked for is poison.
+ *
+ * Locks: the PTEs of the neighbours are only tried, under the space's lock, like that of the page
+ * itself; until they are given up nobody is waited for, but the file. Signal context: yes.
+ * Source: Linux, mm/memory.c, do_fault_around(); OSTEP ch. 22 (clustering, prefetching).
+ */
+#ifndef UPAGE_CLUSTER_H
+#define UPAGE_CLUSTER_H
+
+#include "physical.h"
+
+#define CLUSTER_PAGES_MAX BUFFER_RUN_MAX
+#define CLUSTER_BYTES_MAX ((size_t)64 << 10)
+
+/* Of pages of that size, as many of @wanted as go with each other. */
+static inline unsigned cluster_pages(unsigned wanted, unsigned page_shift)
+{
+	size_t fit = CLUSTER_BYTES_MAX >> page_shift;
+	size_t most = wanted < CLUSTER_PAGES_MAX ? wanted : CLUSTER_PAGES_MAX;
+	return (unsigned)(most < fit ? most : fit > 0 ? fit : 1);
+}
+
+/* Locks neighbours of a page, whose PTE is locked and was @value, in its mapping [start, end), for
+ * pager_resolve(), which gives them up. The space's lock is held. */
+void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, int access,
+                  uintptr_t start, uintptr_t end);
+
+/* The page and its neighbours come in, accessible for @access. Return: whether the page did; else
+ * all is as before. In any case the neighbours are given up. */
+bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value, int access);
+
+#endif

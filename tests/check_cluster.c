@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * check_cluster.c - pages that come in with their neighbours: fewer faults, nothing else changed
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "support.h"
+
+#define MANY 400 /* pages */
+
+static uint64_t resident(struct machine m)
+{
+	struct upage_stats stats = machine_stats(m);
+	return stats.frames - stats.frames_free;
+}
+
+/* ---- Anonymous memory --------------------------------------------------------------------- */
+
+START_TEST(in_order_there_are_few_faults_and_each_page_comes_once)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	char *memory = machine_map(m, MANY, RW);
+	for (size_t i = 0; i < MANY; i++) {
+		for (size_t k = 0; k < PAGE; k += 8)
+			ck_assert_uint_eq(*(volatile uint64_t *)(void *)(memory + i * PAGE + k), 0);
+		memset(memory + i * PAGE, (int)i + 1, PAGE);
+	}
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.faults, stats.zero_fill + stats.major + stats.soft + stats.write_upgrade);
+	ck_assert_uint_eq(stats.zero_fill + stats.prefetched, MANY);
+	ck_assert_uint_lt(stats.zero_fill, MANY / 8);
+	ck_assert_uint_eq(resident(m), MANY);
+	for (size_t i = 0; i < MANY * PAGE; i += 512)
+		ck_assert_int_eq(memory[i], (char)(i / PAGE + 1));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_stack_that_grows_down_does_so_too)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, MANY, RW);
+	for (size_t i = MANY; i-- > 0;)
+		memory[i * PAGE] = 1;
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_lt(stats.faults, MANY / 8);
+	ck_assert_uint_eq(stats.zero_fill + stats.prefetched, MANY);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(scattered_pages_come_alone)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, MANY, RW);
+	for (size_t i = 0; i < MANY; i += 2)
+		memory[i * PAGE] = 1;
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.zero_fill, MANY / 2);
+	ck_assert_uint_eq(stats.prefetched, 0);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(what_comes_for_nothing_is_no_more_than_what_was_wanted)
+{
+	struct machine m = machine_make("memory=64M,prefetch=auto");
+	volatile char *memory = machine_map(m, 16 * MANY, RW);
+	uint64_t wanted = 0;
+	for (size_t i = 0; i < 16 * MANY; i += 64) /* beginnings of arrays, of 1 to 16 pages */
+		for (size_t k = 0; k <= i / 64 % 16; k++, wanted++)
+			memory[(i + k) * PAGE] = 1;
+	ck_assert_uint_lt(resident(m), 2 * wanted);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(off_and_one_page_mean_a_fault_a_page)
+{
+	static const char *const words[] = { "memory=4M", "memory=4M,prefetch=off", "memory=4M,prefetch=1",
+		                             "memory=32M,prefetch=auto,page-size=64K" };
+	struct machine m = machine_make(words[_i]);
+	size_t page = upage_pool_page_size(m.pool);
+	volatile char *memory = machine_map(m, 100, RW);
+	for (size_t i = 0; i < 100; i++)
+		memory[i * page] = 1;
+	ck_assert_uint_eq(machine_stats(m).zero_fill, 100);
+	ck_assert_uint_eq(machine_stats(m).prefetched, 0);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(advice_of_random_references_is_heard)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, 100, RW);
+	ck_assert_ok(upage_advise(m.space, (void *)memory, 100 * PAGE, UPAGE_RANDOM));
+	for (size_t i = 0; i < 100; i++)
+		memory[i * PAGE] = 1;
+	ck_assert_uint_eq(machine_stats(m).zero_fill, 100);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(nothing_is_evicted_for_a_neighbour)
+{
+	struct machine m = machine_make("memory=1M,prefetch=auto"); /* 256 frames */
+	volatile char *memory = machine_map(m, MANY, RW);
+	for (size_t i = 0; i < 250; i++)
+		memory[i * PAGE] = 1;
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.evictions, 0);
+	ck_assert_uint_le(stats.prefetched, 192); /* until a quarter is left */
+	ck_assert_uint_ge(resident(m), 250);
+	for (size_t i = 250; i < MANY; i++)
+		memory[i * PAGE] = 1;
+	ck_assert_uint_eq(machine_stats(m).prefetched, stats.prefetched);
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert_int_eq(memory[i * PAGE], 1);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_cluster_ends_with_its_mapping_and_its_protection)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	char *memory = machine_map(m, 64, RW);
+	ck_assert_ok(upage_protect(m.space, memory + 20 * PAGE, 10 * PAGE, PROT_READ));
+	ck_assert_ok(upage_unmap(m.space, memory + 50 * PAGE, 14 * PAGE));
+	for (volatile char *p = memory; p < memory + 20 * PAGE; p += PAGE)
+		*p = 1;
+	ck_assert_uint_eq(resident(m), 20);
+	for (volatile char *p = memory + 30 * PAGE; p < memory + 50 * PAGE; p += PAGE)
+		*p = 1;
+	ck_assert_uint_eq(resident(m), 40);
+	/* Read-only pages came for reading, and are upgraded one by one. */
+	for (size_t i = 20; i < 30; i++)
+		ck_assert_int_eq(*(volatile char *)(memory + i * PAGE), 0);
+	ck_assert_uint_eq(resident(m), 50);
+	ck_assert_ok(upage_protect(m.space, memory, 50 * PAGE, RW));
+	for (volatile char *p = memory; p < memory + 50 * PAGE; p += PAGE)
+		*p = 2;
+	ck_assert_uint_eq(resident(m), 50);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(pages_that_were_discarded_are_zero_again)
+{
+	struct machine m = machine_make("memory=1M,prefetch=auto");
+	char *memory = machine_map(m, 128, RW);
+	for (int round = 0; round < 6; round++) {
+		for (size_t i = 0; i < 128; i++) {
+			for (size_t k = 0; k < PAGE; k += 64)
+				ck_assert_int_eq(*(volatile char *)(memory + i * PAGE + k), 0);
+			memset(memory + i * PAGE, 0xff, PAGE);
+		}
+		ck_assert_ok(upage_advise(m.space, memory, 128 * PAGE, UPAGE_DONTNEED));
+		ck_assert_uint_eq(resident(m), 0);
+	}
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Files ---------------------------------------------------------------------------------- */
+
+static upage_store *file_of(size_t bytes)
+{
+	char name[] = "/tmp/check-cluster-XXXXXX";
+	int descriptor = mkstemp(name);
+	upage_store *store;
+	ck_assert_int_ge(descriptor, 0);
+	for (size_t i = 0; i < bytes; i++) {
+		char c = (char)(i / PAGE + i % 7 + 1);
+		ck_assert_int_eq(pwrite(descriptor, &c, 1, (off_t)i), 1);
+	}
+	ck_assert_ok(upage_store_open(&store, name, 0));
+	unlink(name);
+	close(descriptor);
+	return store;
+}
+
+static sigjmp_buf back;
+
+static void on_bus(int number)
+{
+	(void)number;
+	siglongjmp(back, 1);
+}
+
+START_TEST(a_file_comes_by_clusters_and_ends_where_it_ends)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	upage_store *store = file_of(37 * PAGE + 100);
+	void *address = NULL;
+	struct sigaction action = { .sa_handler = on_bus }, before;
+	ck_assert_ok(upage_map(m.space, &address, 64 * PAGE, RW, 0, store, 0));
+	const volatile char *memory = address;
+	for (size_t i = 0; i < 38 * PAGE; i++)
+		ck_assert_int_eq(memory[i], i < 37 * PAGE + 100 ? (char)(i / PAGE + i % 7 + 1) : 0);
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.major + stats.prefetched, 38);
+	ck_assert_uint_lt(stats.major, 10);
+	ck_assert_uint_eq(resident(m), 38); /* and none behind the end */
+	sigaction(SIGBUS, &action, &before);
+	if (sigsetjmp(back, 1) == 0) {
+		(void)memory[38 * PAGE];
+		ck_abort_msg("a page behind the end of the file could be read");
+	}
+	sigaction(SIGBUS, &before, NULL);
+	/* What is written stays the program's. */
+	for (size_t i = 0; i < 38; i++)
+		((volatile char *)address)[i * PAGE] = 'x';
+	for (size_t i = 0; i < 38; i++) {
+		ck_assert_int_eq(memory[i * PAGE], 'x');
+		ck_assert_int_eq(memory[i * PAGE + 1], (char)(i + (i * PAGE + 1) % 7 + 1));
+	}
+	ck_assert_ok(upage_unmap(m.space, address, 64 * PAGE));
+	ck_assert_ok(upage_store_close(store));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_page_that_is_written_first_comes_alone)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	upage_store *store = file_of(32 * PAGE);
+	void *address = NULL;
+	ck_assert_ok(upage_map(m.space, &address, 32 * PAGE, RW, 0, store, 0));
+	for (size_t i = 0; i < 32; i++)
+		((volatile char *)address)[i * PAGE] = 'x';
+	ck_assert_uint_eq(machine_stats(m).major, 32);
+	ck_assert_uint_eq(machine_stats(m).faults, 32);
+	ck_assert_ok(upage_unmap(m.space, address, 32 * PAGE));
+	ck_assert_ok(upage_store_close(store));
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Threads ---------------------------------------------------------------------------------- */
+
+#define THREADS 4
+static char *common;
+
+static void *touch_in_order(void *argument)
+{
+	size_t number = (size_t)argument;
+	for (size_t i = 0; i < 4 * MANY; i++) {
+		char *page = common + (number % 2 ? 4 * MANY - 1 - i : i) * PAGE;
+		atomic_fetch_add((_Atomic uint32_t *)(void *)page, 1);
+	}
+	return NULL;
+}
+
+START_TEST(threads_that_meet_do_the_work_once)
+{
+	struct machine m = machine_make("memory=16M,prefetch=auto");
+	for (int round = 0; round < 20; round++) {
+		pthread_t threads[THREADS];
+		common = machine_map(m, 4 * MANY, RW);
+		for (size_t i = 0; i < THREADS; i++)
+			ck_assert_int_eq(pthread_create(&threads[i], NULL, touch_in_order, (void *)i), 0);
+		for (size_t i = 0; i < THREADS; i++)
+			pthread_join(threads[i], NULL);
+		for (size_t i = 0; i < 4 * MANY; i++)
+			ck_assert_uint_eq(*(uint32_t *)(void *)(common + i * PAGE), THREADS);
+		ck_assert_uint_eq(resident(m), 4 * MANY);
+		ck_assert_ok(upage_pool_verify(m.pool));
+		ck_assert_ok(upage_unmap(m.space, common, 4 * MANY * PAGE));
+	}
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.zero_fill + stats.prefetched, 20 * 4 * MANY);
+	machine_end(m);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("cluster");
+	TCase *tcase = tcase_create("cluster");
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, in_order_there_are_few_faults_and_each_page_comes_once);
+	tcase_add_test(tcase, a_stack_that_grows_down_does_so_too);
+	tcase_add_test(tcase, scattered_pages_come_alone);
+	tcase_add_test(tcase, what_comes_for_nothing_is_no_more_than_what_was_wanted);
+	tcase_add_loop_test(tcase, off_and_one_page_mean_a_fault_a_page, 0, 4);
+	tcase_add_test(tcase, advice_of_random_references_is_heard);
+	tcase_add_test(tcase, nothing_is_evicted_for_a_neighbour);
+	tcase_add_test(tcase, a_cluster_ends_with_its_mapping_and_its_protection);
+	tcase_add_test(tcase, pages_that_were_discarded_are_zero_again);
+	tcase_add_test(tcase, a_file_comes_by_clusters_and_ends_where_it_ends);
+	tcase_add_test(tcase, a_page_that_is_written_first_comes_alone);
+	tcase_add_test(tcase, threads_that_meet_do_the_work_once);
+	suite_add_tcase(suite, tcase);
+	return run_suite(suite);
+}
