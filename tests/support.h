@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "upage.h"
 
@@ -69,6 +70,17 @@ static inline size_t entries(const char *directory)
 static inline size_t open_descriptors(void)
 {
 	return entries("/proc/self/fd");
+}
+
+/* What a file or the end of a pipe holds, as a text. */
+static inline size_t drain(int descriptor, char *text, size_t size)
+{
+	size_t length = 0;
+	ssize_t n;
+	while (length < size - 1 && (n = read(descriptor, text + length, size - 1 - length)) > 0)
+		length += (size_t)n;
+	text[length] = '\0';
+	return length;
 }
 
 /* Pages of memory. */

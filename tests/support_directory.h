@@ -13,7 +13,8 @@
 
 static char base[256], directory[300];
 
-static inline int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+static inline int remove_one(const char *path, const struct stat *status, int kind,
+                             struct FTW *place)
 {
 	(void)status, (void)kind, (void)place;
 	return remove(path);
@@ -23,7 +24,7 @@ static inline int remove_one(const char *path, const struct stat *status, int ki
 static inline void base_make(void)
 {
 	const char *parent = getenv("TMPDIR");
-	if (parent == NULL || parent[0] == '\0')
+	if (parent == NULL || parent[0] != '/')
 		parent = "/tmp";
 	snprintf(base, sizeof(base), "%.200s/upage-check-XXXXXX", parent);
 	if (mkdtemp(base) == NULL)
