@@ -28,7 +28,7 @@ guest_handler guest_poll, guest_ppoll, guest_select, guest_pselect6, guest_epoll
         guest_epoll_pwait, guest_epoll_pwait2, guest_futex, guest_futex_waitv, guest_futex_wait,
         guest_futex_wake, guest_futex_requeue, guest_nanosleep, guest_clock_nanosleep;
 
-/* signal.c: sigaction(2), sigprocmask(2), sigaltstack(2), sigreturn(2), sigsuspend(2) */
+/* signal.c: sigaction(2), sigreturn(2); signal_frame.c: sigaltstack(2); signal_mask.c: the others */
 guest_handler guest_rt_sigaction, guest_rt_sigprocmask, guest_rt_sigreturn, guest_rt_sigsuspend,
         guest_rt_sigpending, guest_rt_sigtimedwait, guest_sigaltstack;
 
@@ -50,7 +50,7 @@ guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap,
 guest_handler guest_close, guest_close_range, guest_dup2, guest_dup3, guest_getdents,
         guest_getdents64, guest_of_descriptor;
 
-/* The temporary signal mask of ppoll(2), pselect(2), epoll_pwait(2), for the call to come; signal.c.
+/* The temporary signal mask of ppoll(2), pselect(2), epoll_pwait(2), for the call to come; signal_mask.c.
  * @mask: the program's. Return: what the kernel may be given instead; valid until the call ends. */
 const uint64_t *guest_temporary_mask(struct guest_call *call, uint64_t mask);
 

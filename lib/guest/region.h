@@ -43,6 +43,11 @@ struct guest_context {
 	signal_mask mask;
 };
 
+static inline greg_t *guest_registers(void *context)
+{
+	return ((struct guest_context *)context)->machine.gregs;
+}
+
 /* Shared by the threads that share their actions (CLONE_SIGHAND). */
 struct guest_actions {
 	struct lock lock;

@@ -22,6 +22,7 @@
 #include "region.h"
 #include "report.h"
 #include "signal.h"
+#include "signal_frame.h"
 #include "syscall.h"
 #include "whole.h"
 
