@@ -7,7 +7,8 @@
  * begin with private_), whose arenas are of two kinds:
  *
  *      arena 0                jemalloc's own: thread caches and the like, not paged
- *      HEAP arenas            the program's: their extents are mappings of one space
+ *      HEAP arenas            the program's: their extents are mappings of one space, by the
+ *                             hooks of malloc_extent.c
  *
  * A thread is bound to one of the heap arenas by its first allocation, so that it never
  * allocates from arena 0. When a thread ends, jemalloc forgets it before the last of its
@@ -16,24 +17,11 @@
  * Before start() has run, which is before any other constructor, the loader's and the C
  * library's few blocks come from `early`, and are never used again.
  *
- * The addresses of an extent are never given back: jemalloc (with retain) knows where one begins
- * that came from another call, but not where a hole is. So each new one lies above all others.
- * What jemalloc has no use for is dropped by UPAGE_DONTNEED, so that dead pages have no frame
- * and are not written to swap; or, where mappings are counted against memory and swap, unmapped
- * until it is needed again (decommit and commit, in jemalloc's words).
- *
- * The hooks run on whatever stack the program has, and that may be paged memory (a coroutine's,
- * from malloc), while upage_map() and its like hold locks: they go by way of a stack of ours.
- *
- *      next == the end of all extents of the heap arenas
- *      mapped == bytes of them that are mapped
- *
  * Locking: jemalloc's own; no lock of ours. Signal context: no, as malloc natively.
  * Source: jemalloc(3); malloc(3), mallinfo(3), mallopt(3), posix_memalign(3), malloc_trim(3).
  */
 #include "upage_malloc.h"
 
-#include <jemalloc/jemalloc.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -47,6 +35,7 @@
 
 #include "adopt.h"
 #include "compiler.h"
+#include "malloc_extent.h"
 
 #define HEAPS_MAX 8
 #define LOGICAL_PAGE ((size_t)4096) /* jemalloc's, and what valloc aligns to */
@@ -75,15 +64,10 @@ size_t private_malloc_usable_size(void *block);
 static struct {
 	upage_pool *pool;
 	upage_space *space;
-	size_t page_size;
 	unsigned arenas;
 	unsigned arena[HEAPS_MAX];
 	_Atomic unsigned next_arena;
-	uintptr_t end;            /* of the space */
-	_Atomic uintptr_t next;   /* address that no extent has had */
-	_Atomic size_t mapped;    /* bytes */
-	_Atomic uint64_t dropped; /* bytes, ever: what was given back */
-	bool counted;             /* what is mapped must fit into memory and swap together */
+	bool counted; /* what is mapped must fit into memory and swap together */
 	pthread_key_t thread_end;
 	_Atomic bool started;
 } heap;
@@ -134,165 +118,6 @@ static void *early_allocate(size_t alignment, size_t size)
 	return early.memory + start;
 }
 
-/* ---- Extents ------------------------------------------------------------------------------ */
-
-enum wish { WISH_MAP, WISH_UNMAP, WISH_DROP };
-
-struct request {
-	enum wish wish;
-	uintptr_t start, end;
-	int result;
-};
-
-/* @argument lies on the program's stack, which may be paged: it is read before, and written
- * after libupage holds a lock. */
-static long serve(void *argument)
-{
-	struct request *request = argument;
-	void *start = (void *)request->start;
-	size_t size = request->end - request->start;
-	int result = UPAGE_EINVAL;
-	switch (request->wish) {
-	case WISH_MAP:
-		result = upage_map(heap.space, &start, size, PROT_READ | PROT_WRITE, UPAGE_MAP_FIXED,
-		                   NULL, 0);
-		break;
-	case WISH_UNMAP:
-		result = upage_unmap(heap.space, start, size);
-		break;
-	case WISH_DROP:
-		result = upage_advise(heap.space, start, size, UPAGE_DONTNEED);
-		break;
-	}
-	request->result = result;
-	return 0;
-}
-
-/* Return: whether it was done. */
-static bool wish(enum wish wish, uintptr_t start, uintptr_t end)
-{
-	struct request request = { .wish = wish, .start = start, .end = end };
-	upage_on_handler_stack(serve, &request);
-	return request.result == 0;
-}
-
-/* Addresses that nobody has had. Return: the first, or 0. */
-static uintptr_t take_addresses(size_t size, size_t alignment)
-{
-	uintptr_t next = atomic_load(&heap.next), start;
-	do {
-		start = round_up(next, alignment);
-		if (start < next || start > heap.end || size > heap.end - start)
-			return 0;
-	} while (!atomic_compare_exchange_weak(&heap.next, &next, start + size));
-	return start;
-}
-
-static void *extent_allocate(extent_hooks_t *hooks, void *address, size_t size, size_t alignment,
-                             bool *zero, bool *commit, unsigned arena)
-{
-	(void)hooks, (void)arena;
-	size = round_up(size, heap.page_size);
-	if (address != NULL || size == 0)
-		return NULL;
-	uintptr_t start = take_addresses(size, alignment > heap.page_size ? alignment : heap.page_size);
-	if (start == 0)
-		return NULL;
-	uintptr_t end = start + size;
-	if (!wish(WISH_MAP, start, end)) {
-		/* If they are still the last, they have not been anybody's. */
-		atomic_compare_exchange_strong(&heap.next, &end, start);
-		return NULL;
-	}
-	atomic_fetch_add(&heap.mapped, size);
-	*zero = true;
-	*commit = true;
-	return (void *)start;
-}
-
-/* Not done: the extent is kept, and purged. */
-static bool extent_free(extent_hooks_t *hooks, void *address, size_t size, bool committed,
-                        unsigned arena)
-{
-	(void)hooks, (void)address, (void)size, (void)committed, (void)arena;
-	return true;
-}
-
-static bool extent_commit(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
-                          size_t length, unsigned arena)
-{
-	(void)hooks, (void)size, (void)arena;
-	uintptr_t start = (uintptr_t)address + offset;
-	if (!wish(WISH_MAP, start, start + length))
-		return true;
-	atomic_fetch_add(&heap.mapped, length);
-	return false;
-}
-
-static bool extent_decommit(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
-                            size_t length, unsigned arena)
-{
-	(void)hooks, (void)size, (void)arena;
-	uintptr_t start = (uintptr_t)address + offset;
-	if (!wish(WISH_UNMAP, start, start + length))
-		return true;
-	atomic_fetch_sub(&heap.mapped, length);
-	atomic_fetch_add(&heap.dropped, length);
-	return false;
-}
-
-static bool drop(uintptr_t start, uintptr_t end)
-{
-	if (!wish(WISH_DROP, start, end))
-		return false;
-	atomic_fetch_add(&heap.dropped, end - start);
-	return true;
-}
-
-/* All of the range must be zero afterwards. Only pages larger than jemalloc's can be in part. */
-static bool extent_purge_forced(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
-                                size_t length, unsigned arena)
-{
-	(void)hooks, (void)size, (void)arena;
-	uintptr_t start = (uintptr_t)address + offset, end = start + length;
-	if (((start | end) & (heap.page_size - 1)) != 0)
-		return true;
-	return !drop(start, end);
-}
-
-/* What remains of the range does not matter: the whole pages in it go. */
-static bool extent_purge_lazy(extent_hooks_t *hooks, void *address, size_t size, size_t offset,
-                              size_t length, unsigned arena)
-{
-	(void)hooks, (void)size, (void)arena;
-	uintptr_t start = round_up((uintptr_t)address + offset, heap.page_size);
-	uintptr_t end = ((uintptr_t)address + offset + length) & ~(heap.page_size - 1);
-	return start >= end || !drop(start, end);
-}
-
-/* Any two extents that touch are one mapping, or as good as one. */
-static bool extent_split(extent_hooks_t *hooks, void *address, size_t size, size_t size_a,
-                         size_t size_b, bool committed, unsigned arena)
-{
-	(void)hooks, (void)address, (void)size, (void)size_a, (void)size_b, (void)committed,
-	        (void)arena;
-	return false;
-}
-
-static bool extent_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, size_t size_b,
-                         bool committed, unsigned arena)
-{
-	(void)hooks, (void)a, (void)size_a, (void)b, (void)size_b, (void)committed, (void)arena;
-	return false;
-}
-
-static extent_hooks_t hooks = { .alloc = extent_allocate,
-	                        .dalloc = extent_free,
-	                        .purge_forced = extent_purge_forced,
-	                        .purge_lazy = extent_purge_lazy,
-	                        .split = extent_split,
-	                        .merge = extent_merge };
-
 /* ---- Arenas ------------------------------------------------------------------------------- */
 
 static bool arena_control(unsigned arena, const char *what, void *value, size_t size)
@@ -306,9 +131,9 @@ static bool arena_control(unsigned arena, const char *what, void *value, size_t 
 static bool arena_make(unsigned *arena)
 {
 	size_t size = sizeof(*arena), growth = GROWTH;
-	extent_hooks_t *ours = &hooks;
+	extent_hooks_t *hooks = &malloc_extent_hooks;
 	return mallctl("arenas.create", arena, &size, NULL, 0) == 0 &&
-	       arena_control(*arena, "extent_hooks", &ours, sizeof(ours)) &&
+	       arena_control(*arena, "extent_hooks", &hooks, sizeof(hooks)) &&
 	       arena_control(*arena, "retain_grow_limit", &growth, sizeof(growth));
 }
 
@@ -530,12 +355,12 @@ PUBLIC int malloc_trim(size_t pad)
 	(void)pad; /* of the top of a heap: there is none */
 	if (!atomic_load(&heap.started))
 		return 0;
-	uint64_t before = atomic_load(&heap.dropped);
+	uint64_t before = malloc_extent_dropped();
 	if (is_plain())
 		mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 	for (unsigned i = 0; i < heap.arenas; i++)
 		arena_control(heap.arena[i], "purge", NULL, 0);
-	return atomic_load(&heap.dropped) != before;
+	return malloc_extent_dropped() != before;
 }
 
 /* The parameters that the C library knows are about its own mechanisms: taken, to no effect. */
@@ -578,7 +403,7 @@ struct use {
 
 static struct use use_now(void)
 {
-	struct use use = { .mapped = atomic_load(&heap.mapped) };
+	struct use use = { .mapped = malloc_extent_mapped() };
 	uint64_t epoch = 1;
 	mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
 	for (unsigned i = 0; i < heap.arenas; i++) {
@@ -739,15 +564,10 @@ static void start(int count, char **arguments, char **environment)
 	int result = make_space();
 	if (result < 0)
 		refuse("no address space for the heap: ", upage_strerror(result));
-	heap.page_size = upage_pool_page_size(heap.pool);
-	heap.next = (uintptr_t)upage_space_base(heap.space);
-	heap.end = heap.next + upage_space_length(heap.space);
 	heap.counted = config.swap_size != 0 && !config.overcommit;
 	/* A part of a larger page cannot be mapped. */
-	if (heap.counted && heap.page_size == LOGICAL_PAGE) {
-		hooks.commit = extent_commit;
-		hooks.decommit = extent_decommit;
-	}
+	malloc_extent_init(heap.pool, heap.space,
+	                   heap.counted && upage_pool_page_size(heap.pool) == LOGICAL_PAGE);
 	if (!arenas_make() || pthread_key_create(&heap.thread_end, thread_ended) != 0)
 		refuse("no memory for the heap's own tables", "");
 	atomic_store_explicit(&heap.started, true, memory_order_release);
