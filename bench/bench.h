@@ -24,6 +24,11 @@
 
 #define BENCH_ROUNDS_MAX 99
 
+/* Of the figures: defined before this is included, where they are others. */
+#ifndef BENCH_UNIT
+#define BENCH_UNIT "ns/page"
+#endif
+
 struct bench {
 	const char *name;
 	unsigned rounds;  /* that count, of each case */
@@ -72,7 +77,7 @@ static inline void bench_json(const struct bench *bench, const char *name, doubl
 	if (bench->json == NULL)
 		return;
 	fprintf(bench->json,
-	        "{\"bench\": \"%s\", \"case\": \"%s\", \"value\": %.1f, \"unit\": \"ns/page\", "
+	        "{\"bench\": \"%s\", \"case\": \"%s\", \"value\": %.1f, \"unit\": \"" BENCH_UNIT "\", "
 	        "\"against\": \"%s\", \"baseline\": %.1f, \"ratio\": %.3f}\n",
 	        bench->name, name, value, against, baseline, ratio);
 }
@@ -125,7 +130,7 @@ static inline struct bench bench_begin(const char *name, int argc, char **argv)
 	int here = sched_getcpu();
 	CPU_SET(here >= 0 ? (size_t)here : 0, &one);
 	sched_setaffinity(0, sizeof(one), &one); /* or not: it only makes the rounds agree */
-	printf("%-18s %9s   %-30s %9s   %6s   %s\n", name, "ns/page", "against", "ns/page", "ratio",
+	printf("%-18s %9s   %-30s %9s   %6s   %s\n", name, BENCH_UNIT, "against", BENCH_UNIT, "ratio",
 	       "of single rounds");
 	return bench;
 }
