@@ -262,8 +262,11 @@ static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
 	if (stats->prefetched == 0)
 		return;
 	N("\n  read ahead    ", prefetched);
-	N(" pages, ", prefetch_used);
-	stream_text(out, " of them used");
+	stream_text(out, " pages");
+	if (stats->prefetch_used > 0) { /* of what is accessible at once nobody knows */
+		N(", ", prefetch_used);
+		stream_text(out, " of them used");
+	}
 }
 
 static void add_system_calls(struct stream *out, const struct upage_stats *stats)
@@ -271,8 +274,35 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	if (stats->intercepted == 0)
 		return;
 	N("\n  system calls  ", intercepted);
-	N(" intercepted, ", pinned_pages);
-	stream_text(out, " pages pinned");
+	stream_text(out, " intercepted");
+	if (stats->pinned_pages > 0) {
+		N(", ", pinned_pages);
+		stream_text(out, " pages pinned");
+	}
+}
+
+static void add_evictions(struct stream *out, const struct upage_stats *stats)
+{
+	N("\n  evictions     ", evictions);
+	if (stats->evictions == 0)
+		return;
+	N(", ", writebacks);
+	stream_text(out, " written back");
+	if (stats->writeback_failures > 0) {
+		N(" (", writeback_failures);
+		stream_text(out, " failed)");
+	}
+	N(", ", swap_slots);
+	stream_text(out, " slots in use");
+}
+
+/* A long one was spent waiting: for a store, or for a processor. */
+static void add_fault_time(struct stream *out, const char *before, uint64_t ns)
+{
+	bool is_long = ns >= 10000000;
+	stream_text(out, before);
+	stream_fixed(out, ns, is_long ? 1000000 : 1000, 1);
+	stream_text(out, is_long ? " ms" : " us");
 }
 
 void stats_table(struct stream *out, const struct upage_stats *stats,
@@ -299,23 +329,16 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	N(" soft, ", write_upgrade);
 	stream_text(out, " write upgrade");
 	add_other_traps(out, stats);
-	N("\n  evictions     ", evictions);
-	N(", ", writebacks);
-	N(" written back (", writeback_failures);
-	N(" failed), ", swap_slots);
-	stream_text(out, " slots in use");
+	add_evictions(out, stats);
 	add_read_ahead(out, stats);
 	add_system_calls(out, stats);
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);
 	N(", budget ", mapping_budget);
-	stream_text(out, "\n  fault time    median ");
-	stream_fixed(out, stats->fault_ns_p50, 1000, 1);
-	stream_text(out, " us, 99th percentile ");
-	stream_fixed(out, stats->fault_ns_p99, 1000, 1);
-	stream_text(out, " us, longest ");
-	stream_fixed(out, stats->fault_ns_max, 1000, 1);
-	stream_text(out, " us\n");
+	add_fault_time(out, "\n  fault time    median ", stats->fault_ns_p50);
+	add_fault_time(out, ", 99th percentile ", stats->fault_ns_p99);
+	add_fault_time(out, ", longest ", stats->fault_ns_max);
+	stream_text(out, "\n");
 }
 
 void stats_table_process(struct stream *out, const struct upage_stats *stats,
