@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "compiler.h"
+#include "lock.h"
 #include "syscall.h"
 
 /* Newer than Debian 12's headers. */
@@ -22,7 +23,7 @@
 /* Of a file that is copied through memory. */
 #define COPY_PIECE ((size_t)256 << 10)
 
-/* Ours are the highest numbers under this, or under the program's own limit. */
+/* Where ours are, for a program that may have more than as many. */
 #define NUMBERS_END 4096
 #define NUMBERS_OURS 64
 
@@ -87,6 +88,47 @@ int host_protect(uintptr_t page, size_t length, int prot)
 
 /* ---- Descriptors --------------------------------------------------------------------- */
 
+/* Held while the soft limit on descriptors is not the program's, with all signals blocked. */
+static struct lock limit_lock;
+
+void host_fork_begin(void)
+{
+	lock_acquire(&limit_lock);
+}
+
+void host_fork_end(void)
+{
+	lock_release(&limit_lock);
+}
+
+/* A call that makes a descriptor, while the soft limit is the hard one. @above: its argument @c
+ * is the program's own limit, at or above which the number is to be. */
+static long under_hard_limit(long number, long a, long b, long c, long d, bool above)
+{
+	const uint64_t all = ~UINT64_C(0);
+	uint64_t mask;
+	struct rlimit limit;
+	long result = -EMFILE;
+	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(mask));
+	lock_acquire(&limit_lock);
+	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0 &&
+	    limit.rlim_cur < NUMBERS_END && limit.rlim_max >= limit.rlim_cur + NUMBERS_OURS) {
+		const struct rlimit raised = { limit.rlim_max, limit.rlim_max };
+		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL);
+		result = syscall_4(number, a, b, above ? (long)limit.rlim_cur : c, d);
+		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
+	}
+	lock_release(&limit_lock);
+	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	return result;
+}
+
+int host_descriptor(long number, long a, long b, long c, long d)
+{
+	long result = syscall_4(number, a, b, c, d);
+	return (int)(result == -EMFILE ? under_hard_limit(number, a, b, c, d, false) : result);
+}
+
 uint64_t host_file_limit(void)
 {
 	struct rlimit limit;
@@ -99,17 +141,18 @@ int host_memory_create(uint64_t bytes)
 	if (bytes > host_file_limit())
 		return -EFBIG; /* ftruncate would say it by SIGXFSZ */
 	/* Frames may hold code; kernels before 6.3 do not know the word for it. */
-	long memory = syscall_2(SYS_memfd_create, "upage", MFD_CLOEXEC | MFD_EXEC);
+	const long name = (long)"upage";
+	int memory = host_descriptor(SYS_memfd_create, name, MFD_CLOEXEC | MFD_EXEC, 0, 0);
 	if (memory == -EINVAL)
-		memory = syscall_2(SYS_memfd_create, "upage", MFD_CLOEXEC);
+		memory = host_descriptor(SYS_memfd_create, name, MFD_CLOEXEC, 0, 0);
 	if (memory < 0)
-		return (int)memory;
+		return memory;
 	long result = syscall_2(SYS_ftruncate, memory, bytes);
 	if (result < 0) {
-		host_close((int)memory);
+		host_close(memory);
 		return (int)result;
 	}
-	return (int)memory;
+	return memory;
 }
 
 ssize_t host_read_file(int descriptor, void *buffer, size_t length, off_t offset)
@@ -241,17 +284,31 @@ struct kept {
 static struct kept kept[HOST_DESCRIPTORS_MAX];
 static _Atomic unsigned kept_end; /* slots that were ever used */
 
-/* Where numbers are high, but not so high that the kernel's table of descriptors, which every
- * fork copies, becomes large for it. */
-static int high_number(void)
+/* A copy of @descriptor out of the program's way: above its soft limit, where the hard one lets us,
+ * else among the highest under it. But not so high that the kernel's table of descriptors, which
+ * every fork copies, becomes large for it. */
+static long copy_high(int descriptor)
 {
 	struct rlimit limit;
+	long high = under_hard_limit(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0, true);
+	if (high >= 0)
+		return high;
 	uint64_t end = 1024;
 	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0)
 		end = limit.rlim_cur;
 	if (end > NUMBERS_END)
 		end = NUMBERS_END;
-	return (int)(end > 2 * NUMBERS_OURS ? end - NUMBERS_OURS : end / 2);
+	end = end > 2 * NUMBERS_OURS ? end - NUMBERS_OURS : end / 2;
+	return syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, end);
+}
+
+int host_raise(int descriptor)
+{
+	long high = copy_high(descriptor);
+	if (high < 0) /* it stays where it is: the program has taken all the others */
+		return descriptor;
+	host_close(descriptor);
+	return (int)high;
 }
 
 static struct kept *kept_take(void)
@@ -270,11 +327,7 @@ static struct kept *kept_take(void)
 
 int host_keep(_Atomic int *holder, int descriptor)
 {
-	long high = syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_number());
-	if (high >= 0) { /* else it stays where it is: the program has taken all the others */
-		host_close(descriptor);
-		descriptor = (int)high;
-	}
+	descriptor = host_raise(descriptor);
 	struct kept *slot = kept_take();
 	if (slot == NULL) {
 		host_close(descriptor);
@@ -391,7 +444,7 @@ int host_renumber(int descriptor)
 		_Atomic int *holder = atomic_load(&slot->holder);
 		long other = -EBADF;
 		if (holder != NULL)
-			other = syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_number());
+			other = copy_high(descriptor);
 		if (other >= 0)
 			atomic_store(holder, (int)other);
 		atomic_store(&slot->number, other >= 0 ? (int)other + 1 : descriptor + 1);
@@ -428,6 +481,12 @@ void *host_shared(size_t bytes)
 {
 	long result = map(0, round_up(bytes, HOST_PAGE_SIZE), PROT_READ | PROT_WRITE,
 	                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return is_failure(result) ? NULL : (void *)result;
+}
+
+void *host_share(int descriptor, size_t bytes)
+{
+	long result = map(0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
 	return is_failure(result) ? NULL : (void *)result;
 }
 

@@ -78,6 +78,14 @@ int host_copy(int from, int to, off_t offset, size_t length);
  * everyone takes the number from, so that it can be given another number later. */
 #define HOST_DESCRIPTORS_MAX 4096
 
+/* A system call that makes a descriptor, also where the program has all that it may have, if the hard
+ * limit is above its own. Return: it, or a negated errno value. */
+int host_descriptor(long number, long a, long b, long c, long d);
+
+/* Moves a descriptor to a high number: above all that the program may have, where the hard limit
+ * lets us. Closed by execve. Return: its number; the old one is closed unless it is that. */
+int host_raise(int descriptor);
+
 /* @descriptor, moved up, is from now on in *@holder. Return: 0, or -EMFILE: it is closed. */
 int host_keep(_Atomic int *holder, int descriptor);
 
@@ -93,6 +101,10 @@ void host_drop_abandoned(void);
 
 /* Two holders exchange what they hold. */
 void host_exchange(_Atomic int *a, _Atomic int *b);
+
+/* Around a fork, in the child too: the limits of the process are the program's own. */
+void host_fork_begin(void);
+void host_fork_end(void);
 
 bool host_owns_descriptor(int descriptor);
 
@@ -111,6 +123,9 @@ size_t host_metadata_bytes(void); /* set up now, touched or not */
 
 /* Memory that children of a fork share: zeroed; ended by host_release(). NULL: none. */
 void *host_shared(size_t bytes);
+
+/* The same, of a file of memory: for whoever has its descriptor. */
+void *host_share(int descriptor, size_t bytes);
 
 /* A word that is not 0, and not what it is in any other process, until the process forks; in
  * the child it is 0 before any of its code runs, until the child asks for it. NULL: no memory. */

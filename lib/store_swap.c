@@ -64,7 +64,7 @@ static const char *default_directory(void)
 static int open_exclusive(const char *path)
 {
 	int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
-	int descriptor = (int)syscall_4(SYS_openat, AT_FDCWD, path, flags, 0600);
+	int descriptor = host_descriptor(SYS_openat, AT_FDCWD, (long)path, flags, 0600);
 	if (descriptor >= 0)
 		syscall_3(SYS_unlinkat, AT_FDCWD, path, 0);
 	return descriptor;
@@ -74,7 +74,7 @@ static int open_exclusive(const char *path)
 static int open_in_directory(const char *directory)
 {
 	int flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
-	int descriptor = (int)syscall_4(SYS_openat, AT_FDCWD, directory, flags, 0600);
+	int descriptor = host_descriptor(SYS_openat, AT_FDCWD, (long)directory, flags, 0600);
 	if (descriptor != -EOPNOTSUPP && descriptor != -EISDIR && descriptor != -EINVAL)
 		return descriptor;
 	static const char prefix[] = "/upage-swap-"; /* a file system without O_TMPFILE */

@@ -270,29 +270,29 @@ START_TEST(a_pool_config_of_an_older_program_is_taken)
 }
 END_TEST
 
-/* However few descriptors there are, a pool is made whole or not at all. */
+/* However few descriptors there are, a pool is made whole or not at all. The hard limit is the same:
+ * above the soft one alone there would be some. */
 START_TEST(too_few_descriptors_refuse_a_pool_and_none_is_lost)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
-	struct rlimit limit, before;
+	const struct rlimit limit = { 64, 64 };
 	upage_pool *pool = UNTOUCHED;
 	size_t descriptors = open_descriptors();
-	int lowest = dup(0), result = -EMFILE;
-	close(lowest);
-	getrlimit(RLIMIT_NOFILE, &before);
+	int taken[64], count = 0, result = -EMFILE;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	while ((taken[count] = dup(0)) >= 0)
+		count++;
 	for (unsigned spare = 0; spare < 8 && result != 0; spare++) {
-		limit = before;
-		limit.rlim_cur = (rlim_t)lowest + spare;
-		setrlimit(RLIMIT_NOFILE, &limit);
 		result = upage_pool_create(&pool, &config);
-		setrlimit(RLIMIT_NOFILE, &before);
 		if (spare == 0)
 			ck_assert_int_eq(result, -EMFILE);
 		if (result != 0)
-			ck_assert_uint_eq(open_descriptors(), descriptors);
+			close(taken[--count]);
 	}
 	ck_assert_ok(result);
 	ck_assert_ok(upage_pool_destroy(pool));
+	while (count > 0)
+		close(taken[--count]);
 	ck_assert_uint_eq(open_descriptors(), descriptors);
 }
 END_TEST

@@ -284,28 +284,26 @@ START_TEST(files_that_may_not_be_so_long_are_an_error)
 }
 END_TEST
 
-/* No descriptor for a memory; or one for that, but none for swap. Threads go on meanwhile. */
-START_TEST(descriptors_that_cannot_be_had_are_an_error)
+/* Without one more, to look with. */
+static size_t numbers_in_use(void)
 {
-	struct machine m = machine_make(MEMORY);
-	struct rlimit saved, low;
-	shared_memory = machine_map(m, PAGES, RW);
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
-	start();
-	while (machine_stats(m).swap_slots < PAGES / 2)
-		sched_yield();
-	size_t before = open_descriptors();
-	int next = dup(2);
-	close(next);
-	for (int i = 0; i < 40; i++) {
-		low = saved;
-		low.rlim_cur = (rlim_t)(next + i % 2);
-		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-		pid_t child = fork_by_calls(true, 0);
-		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
-		ck_assert_int_eq(child, -EAGAIN);
-		ck_assert_uint_eq(open_descriptors(), before);
-	}
+	size_t count = 0;
+	for (int i = 0; i < 8192; i++)
+		count += fcntl(i, F_GETFD) >= 0;
+	return count;
+}
+
+static int fill_descriptors(int taken[], int most)
+{
+	int count = 0;
+	while (count < most && (taken[count] = dup(2)) >= 0)
+		count++;
+	ck_assert_int_eq(errno, EMFILE);
+	return count;
+}
+
+static void must_fork_well(struct machine m)
+{
 	pid_t child = fork_by_calls(true, 0);
 	if (child == 0) {
 		child_must(upage_pool_verify(m.pool) == 0);
@@ -314,6 +312,40 @@ START_TEST(descriptors_that_cannot_be_had_are_an_error)
 		_exit(0);
 	}
 	must_end_well(child);
+}
+
+/* No descriptor for a memory; or one for that, but none for swap. Threads go on meanwhile. Above its
+ * own limit, but under the hard one, there is always one. */
+START_TEST(descriptors_that_cannot_be_had_are_an_error)
+{
+	struct machine m = machine_make(MEMORY);
+	struct rlimit limit;
+	int taken[300];
+	shared_memory = machine_map(m, PAGES, RW);
+	start();
+	while (machine_stats(m).swap_slots < PAGES / 2)
+		sched_yield();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = 300;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	int count = fill_descriptors(taken, 300);
+	size_t before = numbers_in_use();
+	must_fork_well(m);
+	ck_assert_uint_eq(numbers_in_use(), before);
+	limit.rlim_max = limit.rlim_cur;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (int i = 0; i < 40; i++) {
+		if (i % 2)
+			close(taken[count - 1]);
+		before = numbers_in_use();
+		ck_assert_int_eq(fork_by_calls(true, 0), -EAGAIN);
+		ck_assert_uint_eq(numbers_in_use(), before);
+		if (i % 2)
+			taken[count - 1] = dup(2);
+	}
+	while (count > 0)
+		close(taken[--count]);
+	must_fork_well(m);
 	finish();
 	machine_end(m);
 }
@@ -345,24 +377,23 @@ END_TEST
 
 START_TEST(a_process_of_few_descriptors)
 {
-	struct rlimit saved, low;
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
-	low = saved;
-	low.rlim_cur = 40;
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	struct rlimit limit = { 40, 200 };
+	int taken[40];
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	struct machine m = machine_make(MEMORY);
+	ck_assert_int_ge(host_next_descriptor(0), 40); /* above all that the program may have */
+	machine_end(m);
+	limit.rlim_max = 40;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	m = machine_make(MEMORY);
 	ck_assert_int_ge(host_next_descriptor(0), 20);
 	char *memory = machine_map(m, PAGES, RW);
 	fill(memory, PAGES, 1);
-	int taken[40], count = 0;
-	while ((taken[count] = dup(2)) >= 0)
-		count++;
-	ck_assert_int_eq(errno, EMFILE);
+	int count = fill_descriptors(taken, 40);
 	ck_assert_int_eq(pool_move_descriptor(host_next_descriptor(0)), -EMFILE);
 	ck_assert(holds(memory, PAGES, 1));
 	while (count > 0)
 		close(taken[--count]);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &saved), 0);
 	machine_end(m);
 }
 END_TEST
