@@ -14,7 +14,7 @@
 #include "signals.h"
 #include "syscall.h"
 
-#define RECORDS 1023 /* and one more for what was merged */
+#define RECORDS 2047 /* and one more for what was merged */
 #define GAUGES (sizeof(struct upage_stats) / sizeof(uint64_t))
 
 enum state { STATE_UNUSED, STATE_RUNNING, STATE_EXIT, STATE_SIGNAL, STATE_EXEC };
@@ -30,7 +30,8 @@ struct record {
 	char program[128];
 };
 
-/* Shared by the processes of a tree. records[0] is the first one's. */
+/* Shared by the processes of a tree, in a file of memory, so that one can be handed on by execve.
+ * records[0] is that of the first program of the first process. */
 struct area {
 	_Atomic uint64_t taken;   /* records; may count beyond RECORDS                  */
 	_Atomic uint64_t crowded; /* processes that found none                          */
@@ -42,6 +43,7 @@ struct report {
 	upage_pool *pool;
 	struct report *next;
 	struct area *area;     /* NULL: no statistics were asked for                    */
+	_Atomic int file;      /* its, or -1                                            */
 	struct record *record; /* of this process: in the area, or `own`                */
 	struct record own;
 	int process;           /* this one; else the memory is a parent's               */
@@ -55,6 +57,7 @@ struct report {
 };
 
 static struct report *reports;
+static struct report_legacy legacy = { .area = -1, .terminal = -1, .first = true };
 static _Atomic int reporting; /* the process whose reports these are */
 
 static int process_id(void)
@@ -171,24 +174,28 @@ static void record_end(struct report *report, int signal)
 		record_merge(report);
 }
 
+/* One in the area, if there is room. */
+static struct record *record_take(struct report *report)
+{
+	if (report->area == NULL)
+		return &report->own;
+	uint64_t taken = atomic_fetch_add(&report->area->taken, 1);
+	if (taken < RECORDS)
+		return &report->area->records[taken];
+	atomic_fetch_add(&report->area->crowded, 1);
+	return &report->own;
+}
+
 void report_fork_child(upage_pool *pool)
 {
 	struct report *report = pool->report;
-	struct record *record = &report->own;
-	char program[sizeof(record->program)];
+	char program[sizeof(report->own.program)];
 	memcpy(program, report->record->program, sizeof(program));
 	atomic_store(&owner, 0); /* whoever had it is not here */
 	fork_acquired = false;
 	report->first = report->ended = report->written = false;
 	host_abandon(&report->terminal); /* it would keep whoever reads from it waiting */
-	if (report->area != NULL) {
-		uint64_t taken = atomic_fetch_add(&report->area->taken, 1);
-		if (taken < RECORDS)
-			record = &report->area->records[taken];
-		else
-			atomic_fetch_add(&report->area->crowded, 1);
-	}
-	record_begin(report, record, program);
+	record_begin(report, record_take(report), program);
 	report_sample(pool);
 }
 
@@ -256,16 +263,17 @@ static void describe(const struct report *report, struct record *record, struct 
 	                                          : end - record->stats.nanoseconds_start;
 }
 
-/* The next record of another process than the first; *index starts at 0. Return: NULL: none. */
-static struct record *next_record(const struct report *report, size_t *index)
+/* The next record beside @top, which is described first; *index starts at 0. NULL: none. */
+static struct record *next_record(const struct report *report, const struct record *top,
+                                  size_t *index)
 {
 	if (report->area == NULL || !report->first)
 		return NULL;
-	while (++*index <= RECORDS) {
-		struct record *record = &report->area->records[*index];
+	while (*index <= RECORDS) {
 		if (*index < RECORDS && *index >= atomic_load(&report->area->taken))
-			*index = RECORDS - 1; /* only the merged ones are left */
-		else if (atomic_load(&record->state) != STATE_UNUSED)
+			*index = RECORDS; /* only the merged ones are left */
+		struct record *record = &report->area->records[(*index)++];
+		if (record != top && atomic_load(&record->state) != STATE_UNUSED)
 			return record;
 	}
 	return NULL;
@@ -273,16 +281,30 @@ static struct record *next_record(const struct report *report, size_t *index)
 
 /* ---- Writing ------------------------------------------------------------------------------ */
 
+static bool has_process_id(const char *path)
+{
+	for (; *path != '\0'; path++)
+		if (path[0] == '%' && path[1] == 'p')
+			return true;
+	return false;
+}
+
+/* Of the program that the user named: the process may have executed others since. */
+static struct record *first_record(struct report *report)
+{
+	return report->first && report->area != NULL ? &report->area->records[0] : report->record;
+}
+
 typedef void writer(struct report *report, struct stream *out);
 
 static void write_table(struct report *report, struct stream *out)
 {
 	struct upage_stats stats;
 	struct stats_labels labels;
-	struct record *record = report->record;
-	describe(report, record, &stats, &labels);
+	struct record *record, *top = first_record(report);
+	describe(report, top, &stats, &labels);
 	stats_table(out, &stats, &labels);
-	for (size_t i = 0; (record = next_record(report, &i)) != NULL;) {
+	for (size_t i = 0; (record = next_record(report, top, &i)) != NULL;) {
 		describe(report, record, &stats, &labels);
 		stats_table_process(out, &stats, &labels);
 	}
@@ -292,16 +314,18 @@ static void write_json(struct report *report, struct stream *out)
 {
 	struct upage_stats stats;
 	struct stats_labels labels;
-	struct record *record = report->record;
+	struct record *record, *top = report->record;
 	uint64_t merged = 0, crowded = 0;
 	const char *between = "\n";
-	describe(report, record, &stats, &labels);
+	if (!has_process_id(report->pool->config.stats_json)) /* else there is a file for each */
+		top = first_record(report);
+	describe(report, top, &stats, &labels);
 	stats_json_begin(out, &stats, &labels);
 	if (report->first && report->area != NULL) {
 		merged = atomic_load(&report->area->records[RECORDS].merged);
 		crowded = atomic_load(&report->area->crowded);
 	}
-	for (size_t i = 0; (record = next_record(report, &i)) != NULL; between = ",\n") {
+	for (size_t i = 0; (record = next_record(report, top, &i)) != NULL; between = ",\n") {
 		stream_text(out, between);
 		describe(report, record, &stats, &labels);
 		stats_json_begin(out, &stats, &labels);
@@ -378,14 +402,6 @@ static void write_failure(struct report *report, struct stream *out)
 	stream_text(out, "\n");
 }
 
-static bool has_process_id(const char *path)
-{
-	for (; *path != '\0'; path++)
-		if (path[0] == '%' && path[1] == 'p')
-			return true;
-	return false;
-}
-
 /* ---- stderr, which programs close before they end ------------------------------------------ */
 
 static bool file_identity(int descriptor, uint64_t identity[2])
@@ -401,9 +417,10 @@ static bool file_identity(int descriptor, uint64_t identity[2])
 static void terminal_open(struct report *report, bool keep)
 {
 	atomic_store(&report->terminal, -1);
-	if (!file_identity(2, report->terminal_file) || !keep)
+	bool inherited = legacy.terminal >= 0;
+	if (!file_identity(inherited ? legacy.terminal : 2, report->terminal_file) || !keep)
 		return;
-	long copy = syscall_3(SYS_fcntl, 2, F_DUPFD_CLOEXEC, 0);
+	long copy = inherited ? legacy.terminal : syscall_3(SYS_fcntl, 2, F_DUPFD_CLOEXEC, 0);
 	if (copy >= 0)
 		host_keep(&report->terminal, (int)copy);
 }
@@ -426,13 +443,10 @@ static int terminal(const struct report *report)
 
 /* ---- The end ------------------------------------------------------------------------------ */
 
-/* Owned. What is written may be written by none but the first call. */
-static void finish(struct report *report, int signal)
+/* What is written may be written by none but the first call. */
+static void write_all(struct report *report)
 {
 	const struct upage_config *config = &report->pool->config;
-	if (report->process != process_id())
-		return; /* a parent's */
-	record_end(report, signal);
 	if (report->written)
 		return;
 	report->written = true;
@@ -443,6 +457,15 @@ static void finish(struct report *report, int signal)
 	report->failure = write_file(report, report->path);
 	if (report->failure < 0)
 		write_to(report, terminal(report), write_failure);
+}
+
+/* Owned. */
+static void finish(struct report *report, int signal)
+{
+	if (report->process != process_id())
+		return; /* a parent's */
+	record_end(report, signal);
+	write_all(report);
 }
 
 static void end_all(int signal)
@@ -464,7 +487,9 @@ void report_signal(int number)
 	end_all(number);
 }
 
-void report_exec(bool begins)
+/* ---- execve -------------------------------------------------------------------------------- */
+
+void report_exec(bool begins, bool followed)
 {
 	if (process_id() != atomic_load(&reporting) || !owner_acquire())
 		return;
@@ -475,8 +500,38 @@ void report_exec(bool begins)
 			sample(report);
 		atomic_store(&report->record->nanoseconds_end, begins ? host_nanoseconds() : 0);
 		atomic_store(&report->record->state, begins ? STATE_EXEC : STATE_RUNNING);
+		if (begins && !followed)
+			write_all(report); /* there will be nobody to do it */
+		else if (!begins)
+			report->written = false;
 	}
 	owner_release();
+}
+
+static void hand_on(int descriptor, bool begins)
+{
+	if (descriptor >= 0)
+		syscall_3(SYS_fcntl, descriptor, F_SETFD, begins ? 0 : FD_CLOEXEC);
+}
+
+void report_hand_over(struct report_legacy *out, bool begins)
+{
+	*out = (struct report_legacy){ .area = -1, .terminal = -1, .first = true };
+	const struct report *report = reports;
+	if (report == NULL || report->area == NULL)
+		return;
+	/* A vfork child, in the memory of the first one, is another. */
+	bool first = report->first && report->process == process_id();
+	out->area = atomic_load(&report->file);
+	out->first = first || out->area < 0;
+	out->terminal = first ? atomic_load(&report->terminal) : -1;
+	hand_on(out->area, begins);
+	hand_on(out->terminal, begins);
+}
+
+void report_inherit(const struct report_legacy *from)
+{
+	legacy = *from;
 }
 
 /* ---- Making and ending --------------------------------------------------------------------- */
@@ -504,6 +559,24 @@ static const char *program_name(char *buffer, size_t size)
 	return slash != NULL ? slash + 1 : buffer;
 }
 
+#define AREA_BYTES round_up(sizeof(struct area), HOST_PAGE_SIZE)
+
+/* Where there is no room for a file (RLIMIT_FSIZE), memory that no execve hands on. */
+static bool area_open(struct report *report)
+{
+	bool inherited = legacy.area >= 0;
+	int file = inherited ? legacy.area : host_memory_create(AREA_BYTES);
+	atomic_store(&report->file, -1);
+	if (file >= 0 && host_keep(&report->file, file) == 0 &&
+	    host_file_size(report->file) == (int64_t)AREA_BYTES)
+		report->area = host_share(report->file, AREA_BYTES);
+	if (report->area == NULL && !inherited) {
+		host_drop(&report->file);
+		report->area = host_shared(AREA_BYTES);
+	}
+	return report->area != NULL;
+}
+
 int report_open(upage_pool *pool)
 {
 	char name[PATH_MAX];
@@ -512,20 +585,17 @@ int report_open(upage_pool *pool)
 	if (report == NULL)
 		return UPAGE_ENOMEM;
 	report->pool = pool;
-	report->first = true;
-	if (config->stats || config->stats_json[0] != '\0') {
-		report->area = host_shared(sizeof(*report->area));
-		if (report->area == NULL) {
-			host_metadata_release(report, sizeof(*report));
-			return UPAGE_ENOMEM;
-		}
-		atomic_store(&report->area->taken, 1);
+	report->first = legacy.first;
+	atomic_store(&report->file, -1);
+	if ((config->stats || config->stats_json[0] != '\0') && !area_open(report)) {
+		host_drop(&report->file);
+		host_metadata_release(report, sizeof(*report));
+		return UPAGE_ENOMEM;
 	}
-	terminal_open(report, config->stats);
+	terminal_open(report, config->stats && report->first);
 	remember_path(report, config->stats_json);
 	pool->report = report;
-	record_begin(report, report->area != NULL ? &report->area->records[0] : &report->own,
-	             program_name(name, sizeof(name)));
+	record_begin(report, record_take(report), program_name(name, sizeof(name)));
 	owner_acquire();
 	report->next = reports;
 	reports = report;
@@ -550,7 +620,8 @@ void report_close(upage_pool *pool)
 	else
 		host_abandon(&report->terminal);
 	if (report->area != NULL)
-		host_release(report->area, round_up(sizeof(*report->area), HOST_PAGE_SIZE));
+		host_release(report->area, AREA_BYTES);
+	host_drop(&report->file);
 	host_metadata_release(report, sizeof(*report));
 }
 

@@ -6,7 +6,9 @@
  * memory that all share: what a process counted is there even after SIGKILL. The process that
  * made the pool is the first; it writes the records of all when it ends, once. The others write
  * only where the name of the file has %p in it, each its own numbers. A file's relative name is
- * relative to the directory in which the pool was made.
+ * relative to the directory in which the pool was made. A program that is executed inside `upage
+ * run` has a record of its own, in the same area; what the first process executes is written by
+ * the last program in it, beginning with the first one's record.
  *
  * There is room for RECORDS processes. Those that come later count for themselves, and are added
  * to one more record when they end, as "merged" in number; those of them that had not ended so
@@ -47,8 +49,21 @@ void report_sample(upage_pool *pool);
 void report_exit(void);
 void report_signal(int number);
 
-/* This process is about to run another program; or, @begins false, could not. */
-void report_exec(bool begins);
+/* This process is about to run another program, which counts in this tree too if it is @followed;
+ * or, @begins false, could not. */
+void report_exec(bool begins, bool followed);
+
+/* What that program takes over of this one. */
+struct report_legacy {
+	int area, terminal; /* descriptors, or -1 */
+	bool first;         /* it is that of the first process */
+};
+
+/* Leaves these descriptors open over an execve, or, @begins false, does not any longer. */
+void report_hand_over(struct report_legacy *out, bool begins);
+
+/* Before the pool is made: it is of the tree from which these came. */
+void report_inherit(const struct report_legacy *from);
 
 /* Around a fork; in the child too. Rank: outside of all locks of pools and spaces. */
 void report_fork_begin(void);

@@ -7,19 +7,27 @@
  * itself, 126 for a program that cannot be run, 127 for one that is not there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "guest/guest.h"
 #include "guest/loader.h"
+#include "guest/process.h"
+#include "guest/self.h"
+#include "guest/verbose.h"
 #include "guest/whole.h"
+#include "host.h"
 #include "options.h"
+#include "report.h"
 #include "upage.h"
 
 enum { EXIT_UPAGE = 125, EXIT_CANNOT = 126, EXIT_NOT_FOUND = 127 };
@@ -28,25 +36,36 @@ extern char **environ;
 
 static const char help[] =
         "usage: upage run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
-        "Runs PROGRAM, as it is, in paged memory of a chosen size.\n"
+        "Runs PROGRAM, as it is, in paged memory of a chosen size, and all that it executes.\n"
         "\n"
-        "  -m, --memory SIZE      bytes of frames, for each process (default 256M)\n"
-        "      --page-size SIZE   a power of two from 4K to 2M (default 4K)\n"
-        "      --policy NAME      who is evicted: clock, fifo, random (default clock)\n"
-        "      --seed N           of the random policy\n"
-        "      --store file[:PATH]  where evicted pages go (default: $TMPDIR or /tmp)\n"
-        "      --swap-size SIZE   the most that may be swapped out\n"
+        "Memory, of each process:\n"
+        "  -m, --memory SIZE        bytes of frames (default 256M)\n"
+        "      --page-size SIZE     a power of two from 4K to 2M (default 4K)\n"
+        "\n"
+        "Replacement:\n"
+        "      --policy NAME        who is evicted: clock, fifo, random (default clock)\n"
+        "      --seed N             of the random policy\n"
+        "\n"
+        "Where evicted pages go:\n"
+        "      --store file[:PATH]  a directory, a new name, a block device (default: $TMPDIR or /tmp)\n"
+        "      --swap-size SIZE     the most that may be swapped out (default: what fits)\n"
+        "      --overcommit         with --swap-size: map more than memory and swap can hold\n"
+        "\n"
+        "How pages come in and are shown:\n"
         "      --prefetch auto|off|N  most pages that one fault brings in while frames are plenty\n"
-        "      --overcommit       map more than memory and swap can hold\n"
         "      --mapping auto|remap\n"
-        "      --mapping-budget N the most host mappings\n"
-        "      --stats            a table on stderr at the end\n"
-        "      --stats-json FILE  the same as JSON; %p in FILE is the process id\n"
-        "      --no-follow        programs that PROGRAM executes run natively\n"
+        "      --mapping-budget N   the most host mappings\n"
+        "\n"
+        "What is said about it, on stderr or in a file:\n"
+        "      --stats              a table at the end\n"
+        "      --stats-json FILE    the same as JSON; with %p, the process id, a file for each process\n"
+        "      --verbose            which programs are run, which system calls are refused\n"
+        "\n"
+        "      --no-follow          programs that PROGRAM executes run natively\n"
         "      --help, --version\n"
         "\n"
         "Sizes have suffixes K, M, G, T (powers of 1024). The exit status is PROGRAM's own;\n"
-        "125: upage failed; 126: PROGRAM cannot be run; 127: it was not found.\n"
+        "125: upage failed; 126: PROGRAM cannot be run; 127: it was not found; 128+N: signal N.\n"
         "Example: upage run -m 8M --stats -- sort big.txt\n";
 
 __attribute__((format(printf, 2, 3))) _Noreturn static void fail(int status, const char *format, ...)
@@ -64,17 +83,152 @@ __attribute__((format(printf, 2, 3))) _Noreturn static void fail(int status, con
 
 struct command {
 	struct upage_config config;
-	bool follow;
-	const char *own_name; /* of the program, where another command executed it */
+	bool follow, verbose;
+	bool resumes; /* a program of this command's has executed another; `resume` tells */
+	uint64_t resume[RESUMES];
 	const char *words[64]; /* to be said again where the program executes another */
 	size_t count;
 };
 
-static void keep(struct command *command, const char *word)
+__attribute__((format(printf, 2, 3))) static void keep(struct command *command, const char *format, ...)
 {
-	if (command->count + 4 >= sizeof(command->words) / sizeof(command->words[0]))
+	char *word;
+	va_list arguments;
+	if (command->count + 1 >= sizeof(command->words) / sizeof(command->words[0]))
 		fail(EXIT_UPAGE, "more options than can be handed on");
+	va_start(arguments, format);
+	if (vasprintf(&word, format, arguments) < 0)
+		fail(EXIT_UPAGE, "out of memory");
+	va_end(arguments);
 	command->words[command->count++] = word;
+}
+
+/* What is planned, and what there is. */
+static const struct {
+	const char *name, *instead;
+} planned[] = {
+	{ "scheme", "there is paging" },
+	{ "page-table", "there is a radix tree" },
+	{ "bounds", "there is paging, which has no bounds" },
+	{ "inject", "nothing is injected" },
+	{ "trace", "there are --stats and --stats-json" },
+	{ "compact", "frames stay where they are" },
+	{ "guard-metadata", "metadata is not guarded" },
+};
+
+static const char *const names[] = { "memory",   "page-size",      "policy",     "seed",
+	                             "store",    "swap-size",      "overcommit", "mapping",
+	                             "stats",    "mapping-budget", "stats-json", "verbose",
+	                             "no-follow", "prefetch",      "help",       "version" };
+
+/* How many letters have to be changed, taken out or put in to make one word of another. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[64], length = strlen(b);
+	if (length >= 64)
+		return 64;
+	for (size_t j = 0; j <= length; j++)
+		row[j] = j;
+	for (size_t i = 0; a[i] != '\0'; i++) {
+		size_t diagonal = row[0];
+		row[0] = i + 1;
+		for (size_t j = 1; j <= length; j++) {
+			size_t change = diagonal + (a[i] != b[j - 1]);
+			diagonal = row[j];
+			size_t step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+			row[j] = change < step ? change : step;
+		}
+	}
+	return row[length];
+}
+
+_Noreturn static void refuse_option(const char *option, const char *name)
+{
+	const char *nearest = NULL;
+	size_t least = 3;
+	for (size_t i = 0; i < sizeof(planned) / sizeof(planned[0]); i++)
+		if (strcmp(name, planned[i].name) == 0)
+			fail(EXIT_UPAGE, "'%s' is not there yet: %s", option, planned[i].instead);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		size_t far = distance(name, names[i]);
+		if (far < least && far < strlen(name)) {
+			least = far;
+			nearest = names[i];
+		}
+	}
+	if (nearest != NULL)
+		fail(EXIT_UPAGE, "unknown option '%s'; did you mean --%s?", option, nearest);
+	fail(EXIT_UPAGE, "unknown option '%s'; 'upage run --help' lists them", option);
+}
+
+/* A path of an option means the same to programs executed elsewhere. */
+static void make_absolute(char *path, size_t size, const char *option)
+{
+	char *directory, *whole;
+	if (path[0] == '/' || path[0] == '\0')
+		return;
+	directory = getcwd(NULL, 0);
+	if (directory == NULL || directory[0] != '/')
+		fail(EXIT_UPAGE, "'%s': the working directory has no name: %s", option, strerror(errno));
+	if (asprintf(&whole, "%s/%s", directory, path) < 0 || strlen(whole) >= size)
+		fail(EXIT_UPAGE, "'%s': with the working directory, it is longer than %zu bytes", option,
+		     size - 1);
+	strcpy(path, whole);
+	free(whole);
+	free(directory);
+}
+
+/* Takes one word of the configuration, "name=value" or "name", and keeps it. */
+static void take_word(struct command *command, const char *word, const char *option)
+{
+	struct upage_config *config = &command->config;
+	if (options_word(config, word) < 0)
+		fail(EXIT_UPAGE, "%s", config->message);
+	if (strncmp(word, "stats-json=", 11) == 0) {
+		make_absolute(config->stats_json, sizeof(config->stats_json), option);
+		keep(command, "--stats-json=%s", config->stats_json);
+	} else if (strncmp(word, "store=file:", 11) == 0) {
+		make_absolute(config->store + 5, sizeof(config->store) - 5, option);
+		keep(command, "--store=%s", config->store);
+	} else {
+		keep(command, "--%s", word);
+	}
+}
+
+static void take_resume(struct command *command, const char *numbers)
+{
+	char *end = (char *)(uintptr_t)numbers;
+	for (unsigned i = 0; i < RESUMES; i++) {
+		command->resume[i] = strtoull(end, &end, 10);
+		if (*end != (i + 1 < RESUMES ? ',' : '\0'))
+			fail(EXIT_UPAGE, "'--resume' is for upage itself");
+		end++;
+	}
+	command->resumes = true;
+}
+
+/* The options that are this command's, and no configuration's. */
+static bool take_own(struct command *command, const char *option)
+{
+	bool verbose = strcmp(option, "--verbose") == 0;
+	if (verbose || strcmp(option, "--no-follow") == 0) {
+		command->verbose = command->verbose || verbose;
+		command->follow = command->follow && verbose;
+		keep(command, "%s", option);
+		return true;
+	}
+	if (strcmp(option, "--help") == 0) {
+		fputs(help, stdout);
+		exit(0);
+	}
+	if (strcmp(option, "--version") == 0) {
+		printf("upage %s\n", upage_version());
+		exit(0);
+	}
+	if (strncmp(option, "--resume=", 9) != 0)
+		return false;
+	take_resume(command, option + 9);
+	return true;
 }
 
 /* One option, at @argv[at]. Return: how many words it took. */
@@ -84,29 +238,23 @@ static int take_option(struct command *command, char **argv, int at)
 	const char *option = argv[at], *name = option + 2, *value = strchr(option, '=');
 	size_t length = value != NULL ? (size_t)(value - name) : strlen(name);
 	int taken = 1;
-	if (strcmp(option, "-m") == 0 || (option[1] == 'm' && option[0] == '-')) {
+	if (option[1] == 'm') {
 		name = "memory";
 		length = strlen(name);
 		value = option[2] != '\0' ? option + 1 : NULL; /* one before the value */
 	} else if (strncmp(option, "--", 2) != 0) {
 		fail(EXIT_UPAGE, "unknown option '%s'; 'upage run --help' lists them", option);
 	}
-	if (length == strlen("no-follow") && strncmp(name, "no-follow", length) == 0) {
-		command->follow = false;
+	if (take_own(command, option))
 		return 1;
-	}
-	if (length == strlen("argv0") && strncmp(name, "argv0", length) == 0 && argv[at + 1] != NULL) {
-		command->own_name = argv[at + 1];
-		return 2;
-	}
 	snprintf(word, sizeof(word), "%.*s", (int)length, name);
 	enum option_form form = options_form(word);
 	if (strcmp(word, "intercept") == 0 || strcmp(word, "adopt-data") == 0)
 		fail(EXIT_UPAGE, "'%s' is for programs linked with upage-malloc", option);
-	if (form == OPTION_UNKNOWN || (form == OPTION_FLAG && value != NULL))
-		fail(EXIT_UPAGE, form == OPTION_UNKNOWN
-		                         ? "unknown option '%s'; 'upage run --help' lists them"
-		                         : "'%s' takes no value", option);
+	if (form == OPTION_UNKNOWN)
+		refuse_option(option, word);
+	if (form == OPTION_FLAG && value != NULL)
+		fail(EXIT_UPAGE, "'%s' takes no value", option);
 	if (form == OPTION_WITH_VALUE) {
 		if (value == NULL && argv[at + 1] == NULL)
 			fail(EXIT_UPAGE, "'%s' needs a value", option);
@@ -114,23 +262,20 @@ static int take_option(struct command *command, char **argv, int at)
 		snprintf(word + length, sizeof(word) - length, "=%s",
 		         value != NULL ? value + 1 : argv[at + 1]);
 	}
-	if (options_word(&command->config, word) < 0)
-		fail(EXIT_UPAGE, "%s", command->config.message);
-	for (int i = 0; i < taken; i++)
-		keep(command, argv[at + i]);
+	take_word(command, word, option);
 	return taken;
 }
 
 /* ---- The program's file ------------------------------------------------------------------------ */
 
 /* As execvp(3) looks for it. Return: 0 or an exit status. */
-static int find_program(const char *name, char *path, size_t size)
+static int find_file(const char *name, char *path, size_t size)
 {
 	const char *list = getenv("PATH");
 	int status = EXIT_NOT_FOUND;
-	if (strchr(name, '/') != NULL) {
+	if (strchr(name, '/') != NULL || name[0] == '\0') {
 		snprintf(path, size, "%s", name);
-		return access(path, F_OK) == 0 ? 0 : EXIT_NOT_FOUND;
+		return name[0] != '\0' ? 0 : EXIT_NOT_FOUND;
 	}
 	if (list == NULL)
 		list = "/bin:/usr/bin";
@@ -149,50 +294,194 @@ static int find_program(const char *name, char *path, size_t size)
 	}
 }
 
-static int status_of(int error)
+_Noreturn static void fail_program(const struct loader *loader, int error)
 {
-	return error == -ENOENT || error == -ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT;
+	const struct program *program = &loader->program;
+	const char *why = program->why != NULL ? program->why : strerrordesc_np(-error);
+	fail(error == -ENOENT || error == -ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT, "%s: %s",
+	     program->culprit, why);
 }
 
-/* ---- run ------------------------------------------------------------------------------------------ */
-
-_Noreturn static void run(struct command *command, char **arguments)
+/* Fills all of @loader that says what is run. */
+static void find_program(struct loader *loader, char **arguments)
 {
-	static struct loader loader;
-	static char self[PATH_MAX];
-	upage_pool *pool;
-	int status = find_program(arguments[0], loader.path, sizeof(loader.path));
+	static char path[PATH_MAX];
+	struct program *program = &loader->program;
+	int status = find_file(arguments[0], path, sizeof(path));
 	if (status == EXIT_NOT_FOUND)
 		fail(status, "%s: no such program", arguments[0]);
 	if (status != 0)
 		fail(status, "%s: permission denied", arguments[0]);
-	loader.arguments = arguments;
-	loader.environment = environ;
-	if (command->own_name != NULL)
-		arguments[0] = (char *)(uintptr_t)command->own_name;
-	int result = loader_check(&loader);
+	int result = program_find(program, AT_FDCWD, path, 0, path);
 	if (result < 0)
-		fail(status_of(result), "%s", loader.message);
+		fail_program(loader, result);
+	if (program_is_privileged(program))
+		fail(EXIT_CANNOT, "%s: it is set-uid, set-gid or has capabilities: its rights would be "
+		                  "those of upage, which has none", path);
+	loader->name = path;
+	loader->arguments = arguments;
+	if (program->words == 0)
+		return;
+	size_t count = 0, at = 0;
+	while (arguments[count] != NULL)
+		count++;
+	loader->arguments = calloc(program->words + count, sizeof(*arguments));
+	if (loader->arguments == NULL)
+		fail(EXIT_UPAGE, "out of memory");
+	for (size_t i = 0; i < program->words; i++)
+		loader->arguments[at++] = (char *)(uintptr_t)program->word[i];
+	memcpy(loader->arguments + at, arguments + 1, count * sizeof(*arguments));
+}
 
-	const char *slash = strrchr(loader.path, '/');
-	program_invocation_short_name = slash != NULL ? (char *)(uintptr_t)(slash + 1) : loader.path;
-	result = upage_pool_create(&pool, &command->config);
+/* As the kernel names a process: by what was executed. One executed by its descriptor has only the
+ * name of its file. */
+static char *short_name(const struct loader *loader)
+{
+	static char link[PATH_MAX];
+	const char *name = loader->name;
+	if (strncmp(name, "/dev/fd/", 8) == 0 && strchr(name + 8, '/') == NULL) {
+		char own[PROGRAM_LINK];
+		program_link(own, "/proc/self/fd/", loader->program.image.descriptor);
+		ssize_t length = readlink(own, link, sizeof(link) - 1);
+		link[length > 0 ? length : 0] = '\0';
+		char *deleted = strstr(link, " (deleted)");
+		if (deleted != NULL)
+			*deleted = '\0';
+		name = link;
+	}
+	const char *slash = strrchr(name, '/');
+	return (char *)(uintptr_t)(slash != NULL ? slash + 1 : name);
+}
+
+/* ---- run ------------------------------------------------------------------------------------------ */
+
+static int resumed(const struct command *command, enum process_resume what)
+{
+	return command->resumes && command->resume[what] != RESUME_NONE ? (int)command->resume[what] : -1;
+}
+
+static void set_stack_limit(uint64_t bytes)
+{
+	struct rlimit limit;
+	getrlimit(RLIMIT_STACK, &limit);
+	limit.rlim_cur = bytes;
+	setrlimit(RLIMIT_STACK, &limit);
+}
+
+/* A stack without end would push this command down to where the program goes: so it has one while the
+ * kernel executes this command once more. */
+static void bound_stack(const struct command *command, int count, char **argv)
+{
+	struct rlimit limit;
+	if (command->resumes && command->resume[RESUME_STACK] != RESUME_NONE)
+		set_stack_limit(command->resume[RESUME_STACK]);
+	if (command->resumes || getrlimit(RLIMIT_STACK, &limit) < 0 || limit.rlim_cur <= STACK_LIMIT_MOST)
+		return;
+	char word[16 + 21 * RESUMES] = "--resume=";
+	char **words = calloc((size_t)count + 2, sizeof(*words));
+	for (unsigned i = 0; i < RESUMES; i++) {
+		uint64_t number = i == RESUME_STACK ? limit.rlim_cur : i == RESUME_FIRST ? 1 : RESUME_NONE;
+		sprintf(word + strlen(word), "%s%llu", i > 0 ? "," : "", (unsigned long long)number);
+	}
+	if (words == NULL)
+		fail(EXIT_UPAGE, "out of memory");
+	memcpy(words, argv, 2 * sizeof(*words));
+	words[2] = word;
+	memcpy(words + 3, argv + 2, ((size_t)count - 1) * sizeof(*words));
+	set_stack_limit(STACK_LIMIT_USUAL);
+	execve("/proc/self/exe", words, environ);
+	fail(EXIT_UPAGE, "a stack without limit (ulimit -s) does not go here, and /proc/self/exe cannot be "
+	                 "executed to change it: %s", strerror(errno));
+}
+
+/* Makes the pool and the space. */
+static upage_pool *make_memory(struct command *command)
+{
+	upage_pool *pool;
+	struct rlimit limit;
+	const unsigned long long needed = WHOLE_END + ((uintptr_t)1 << 36) + command->config.memory;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < needed)
+		fail(EXIT_UPAGE, "RLIMIT_AS (ulimit -v) is %llu KiB; all addresses of a program are reserved, "
+		                 "for which it must be %llu KiB or unlimited",
+		     (unsigned long long)limit.rlim_cur >> 10, needed >> 10);
+	const struct report_legacy legacy = { .area = resumed(command, RESUME_AREA),
+		                              .terminal = resumed(command, RESUME_TERMINAL),
+		                              .first = resumed(command, RESUME_FIRST) != 0 };
+	report_inherit(&legacy);
+	int result = upage_pool_create(&pool, &command->config);
 	if (result < 0)
 		fail(EXIT_UPAGE, "%s", command->config.message);
 	result = whole_create(pool);
 	if (result < 0)
 		fail(EXIT_UPAGE, "no address space for the program: %s", upage_strerror(result));
-	result = loader_load(&loader);
-	if (result < 0)
-		fail(status_of(result), "%s", loader.message);
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (length > 0 && command->follow) {
-		keep(command, "--argv0");
-		command->words[command->count] = NULL;
-		whole_command = self;
-		whole_words = command->words;
+	return pool;
+}
+
+/* What the program executes is to come back here. */
+static void follow(struct command *command)
+{
+	int self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (self < 0 || host_keep(&process_command, self) < 0)
+		fail(EXIT_UPAGE, "/proc/self/exe cannot be opened, which --no-follow does without: %s",
+		     strerror(errno));
+	command->words[command->count] = NULL;
+	process_words = command->words;
+}
+
+static void log_begin(const struct command *command, const struct loader *loader)
+{
+	const char *interpreter = loader->program.interpreter.descriptor >= 0 ? loader->program.path : "";
+	if (!command->verbose)
+		return;
+	int file = resumed(command, RESUME_VERBOSE);
+	if (file < 0)
+		file = fcntl(2, F_DUPFD_CLOEXEC, 0);
+	if (file < 0)
+		return;
+	verbose_begin(file, program_invocation_short_name);
+	verbose_say("runs ", loader->name, interpreter[0] != '\0' ? ", loaded by " : "", interpreter,
+	            loader->program.words > 0 ? ", the interpreter is " : "",
+	            loader->program.words > 0 ? loader->program.word[0] : "", NULL);
+}
+
+/* Takes page faults, for which SIGSEGV must not be blocked: the program may have been given it so. */
+static int load(struct loader *loader)
+{
+	sigset_t faults, before;
+	sigemptyset(&faults);
+	sigaddset(&faults, SIGSEGV);
+	sigprocmask(SIG_UNBLOCK, &faults, &before);
+	int result = loader_load(loader);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return result;
+}
+
+_Noreturn static void run(struct command *command, char **arguments)
+{
+	static struct loader loader;
+	int result = 0, given = resumed(command, RESUME_PROGRAM);
+	loader.environment = environ;
+	if (given >= 0) {
+		fcntl(given, F_SETFD, FD_CLOEXEC);
+		loader.name = arguments[0];
+		loader.arguments = arguments + 1;
+		result = program_take(&loader.program, given);
+		if (result < 0)
+			fail_program(&loader, result);
+	} else {
+		find_program(&loader, arguments);
 	}
-	whole_program = loader.real_path;
+	program_invocation_short_name = short_name(&loader);
+	log_begin(command, &loader);
+	upage_pool *pool = make_memory(command);
+	result = load(&loader);
+	if (result < 0)
+		fail(EXIT_CANNOT, "%s", loader.message);
+	if (command->follow)
+		follow(command);
+	self_begin(host_raise(fcntl(loader.program.image.descriptor, F_DUPFD_CLOEXEC, 3)));
+	program_close(&loader.program);
+	loader_present(&loader);
 	prctl(PR_SET_NAME, program_invocation_short_name);
 	result = guest_run(pool, loader.entry, loader.stack);
 	fail(EXIT_UPAGE, "system calls cannot be intercepted here (it takes Linux 5.11): %s",
@@ -203,35 +492,24 @@ int main(int argc, char **argv)
 {
 	static struct command command = { .config = UPAGE_CONFIG_INIT, .follow = true };
 	int at = 2;
-	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
-		printf("upage %s\n", upage_version());
-		return 0;
-	}
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
-		fputs(help, stdout);
-		return 0;
-	}
+	if (argc >= 2 && argv[1][0] == '-' && take_own(&command, argv[1]))
+		return EXIT_UPAGE;
 	if (argc < 2 || strcmp(argv[1], "run") != 0)
 		fail(EXIT_UPAGE, argc < 2 ? "a command is missing: run" : "unknown command '%s'; there is run",
 		     argc < 2 ? "" : argv[1]);
-	strcpy(command.config.prefetch, "auto");
 	keep(&command, "upage");
 	keep(&command, "run");
-	while (at < argc && argv[at][0] == '-') {
+	while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
 		if (strcmp(argv[at], "--") == 0) {
 			at++;
 			break;
 		}
-		if (strcmp(argv[at], "--help") == 0) {
-			fputs(help, stdout);
-			return 0;
-		}
-		bool last = strcmp(argv[at], "--argv0") == 0;
 		at += take_option(&command, argv, at);
-		if (last)
-			break;
+		if (resumed(&command, RESUME_PROGRAM) >= 0)
+			break; /* the rest is the program's */
 	}
 	if (at >= argc)
 		fail(EXIT_UPAGE, "a program is missing; 'upage run --help' says more");
+	bound_stack(&command, argc, argv);
 	run(&command, argv + at);
 }

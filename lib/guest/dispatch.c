@@ -10,6 +10,7 @@
 #include "signal.h"
 #include "syscall.h"
 #include "table.h"
+#include "verbose.h"
 #include "whole.h"
 
 struct stats **dispatch_stats;
@@ -107,9 +108,13 @@ static long dispatch(struct guest_call *call)
 	const struct guest_entry *entry = guest_table_find(call->number);
 	if (dispatch_stats != NULL)
 		stats_count(*dispatch_stats, COUNT_INTERCEPTED);
-	if (entry == NULL)
+	if (entry == NULL || entry->refused) {
+		verbose_refused(call->number, entry != NULL ? entry->name : NULL);
 		return -ENOSYS;
+	}
 	long result;
+	if (whole_space != NULL)
+		self_redirect(call, entry);
 	if (entry->handler != NULL)
 		return entry->handler(call);
 	if (whole_space != NULL && self_answer(call, &result))

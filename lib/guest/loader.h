@@ -9,22 +9,27 @@
 #ifndef UPAGE_GUEST_LOADER_H
 #define UPAGE_GUEST_LOADER_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "program.h"
 
 /* What a program is started with. */
 struct loader {
-	char path[4096];        /* in: as found; of a script, that of its interpreter at last  */
-	char real_path[4096];   /* out: what /proc/self/exe shows                              */
-	char **arguments;       /* in, out: NULL-terminated; a script's has more               */
+	struct program program;
+	const char *name;       /* as it was executed: its path                            */
+	char **arguments;       /* NULL-terminated                                         */
 	char **environment;
-	uintptr_t entry, stack; /* out: where it begins                                        */
-	char message[256];      /* out: why not                                                */
+	uintptr_t entry, stack; /* out: where it begins                                    */
+	uintptr_t *auxiliary;   /* out: its vector, of so many words                       */
+	size_t auxiliary_words;
+	char message[256];      /* out: why not                                            */
 };
 
-/* Whether the file can be run. Return: 0, or a negated errno value as execve's: message says why. */
-int loader_check(struct loader *loader);
-
-/* Puts it into whole_space. Return: the same. */
+/* Puts it into whole_space. Return: 0, or a negated errno value: message says why. */
 int loader_load(struct loader *loader);
+
+/* Has /proc show the arguments and the vector as the program's, to others too. */
+void loader_present(const struct loader *loader);
 
 #endif

@@ -4,19 +4,23 @@
  *
  * Signal context: all, on a region's stack.
  */
-#include <elf.h>
+#include "process.h"
+
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "handlers.h"
+#include "host.h"
+#include "print.h"
+#include "program.h"
 #include "report.h"
 #include "self.h"
 #include "signal.h"
 #include "syscall.h"
 #include "table.h"
-#include "whole.h"
+#include "verbose.h"
 
 /* ---- execve: all that it reads is copied --------------------------------------------------- */
 
@@ -95,104 +99,189 @@ static bool copy_all(struct strings *to, long *path, long *arguments, long *envi
 	return true;
 }
 
-#define SCRIPT_LINE 256
-#define SCRIPTS_MOST 5
+/* ---- execve of a whole program --------------------------------------------------------------- */
 
-/* The interpreter that the first line of a script names, in that line; or NULL. */
-static char *interpreter_of(char *line)
-{
-	char *name = line + 2;
-	while (*name == ' ' || *name == '\t')
-		name++;
-	char *end = name;
-	while (*end != ' ' && *end != '\t' && *end != '\n' && *end != '\0')
-		end++;
-	*end = '\0';
-	return end > name ? name : NULL;
-}
+_Atomic int process_command = -1;
+const char *const *process_words;
 
-/* Whether the program at @path can be run by this command, with the kernel's errors; 1: it is
- * set-uid, and the kernel's to run. */
-static long check_program(int directory, const char *path, long flags, int depth)
+/* One execve under way: its words, all in our memory. */
+struct execution {
+	int directory, flags;
+	const char *path;
+	char **arguments;
+	long environment;
+	const char *name;        /* what the kernel would call the program           */
+	struct program *program;
+	uint64_t stack_limit;    /* the program's, while another is set; RESUME_NONE */
+};
+
+/* As the kernel names what has no name from its root or working directory. */
+static const char *name_of(struct guest_call *call, const struct execution *e)
 {
-	char head[SCRIPT_LINE];
-	struct stat status;
-	long at_flags = flags & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
-	long result = syscall_4(SYS_newfstatat, directory, path, &status, at_flags);
-	if (result < 0)
-		return result;
-	if (!S_ISREG(status.st_mode))
-		return -EACCES;
-	result = syscall_4(SYS_faccessat2, directory, path, X_OK, at_flags | AT_EACCESS);
-	if (result < 0 && result != -ENOSYS)
-		return result;
-	if (status.st_mode & (S_ISUID | S_ISGID) && syscall_1(SYS_geteuid, 0) != 0)
-		return 1;
-	long file = flags & AT_EMPTY_PATH && path[0] == '\0'
-	                    ? syscall_3(SYS_fcntl, directory, F_DUPFD_CLOEXEC, 0)
-	                    : syscall_4(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC, 0);
-	if (file < 0)
-		return file;
-	long n = syscall_4(SYS_pread64, file, head, sizeof(head) - 1, 0);
-	syscall_1(SYS_close, file);
-	head[n > 0 ? n : 0] = '\0';
-	if (n >= 2 && head[0] == '#' && head[1] == '!') {
-		const char *interpreter = interpreter_of(head);
-		if (interpreter == NULL)
-			return -ENOEXEC;
-		return depth == SCRIPTS_MOST ? -ELOOP
-		                             : check_program(AT_FDCWD, interpreter, 0, depth + 1);
+	char *name = guest_buffer(call, PROGRAM_LINK + strlen(e->path) + 2);
+	if (e->directory == AT_FDCWD || e->path[0] == '/' || name == NULL)
+		return name != NULL ? e->path : NULL;
+	char *end = program_link(name, "/dev/fd/", e->directory);
+	if (e->path[0] != '\0') {
+		*end++ = '/';
+		memcpy(end, e->path, strlen(e->path) + 1);
 	}
-	bool is_elf = n >= 20 && memcmp(head, ELFMAG, SELFMAG) == 0;
-	return is_elf && head[EI_CLASS] == ELFCLASS64 && head[18] == EM_X86_64 ? 0 : -ENOEXEC;
+	return name;
 }
 
-static void print_path(char *out, int descriptor)
+/* Return: 0, or the error that execve has. */
+static int find(struct guest_call *call, struct execution *e)
 {
-	char digits[12];
-	size_t at = sizeof(digits);
-	digits[--at] = '\0';
-	do
-		digits[--at] = (char)('0' + descriptor % 10);
-	while ((descriptor /= 10) > 0);
-	memcpy(out, "/proc/self/fd/", 14);
-	memcpy(out + 14, digits + at, sizeof(digits) - at);
+	char own[PROGRAM_LINK];
+	const char *path = self_is_program(e->path) ? own : e->path;
+	self_name(own);
+	e->name = name_of(call, e);
+	e->program = guest_buffer(call, sizeof(*e->program));
+	if (e->name == NULL || e->program == NULL)
+		return -ENOMEM;
+	bool by_descriptor = e->name != e->path;
+	if (by_descriptor && host_owns_descriptor(e->directory))
+		return -EBADF;
+	/* What a script's interpreter could not open by that name any more. */
+	bool closes = by_descriptor && syscall_2(SYS_fcntl, e->directory, F_GETFD) == FD_CLOEXEC;
+	return program_find(e->program, e->directory, path, e->flags, closes ? NULL : e->name);
 }
 
-/* execve of @path by this command: its words, the program's name for itself, the program. */
-static long exec_whole(struct guest_call *call, int directory, char *path, char **arguments,
-                       long environment, long flags)
+/* "--resume=" and the numbers. */
+static void print_resume(char *text, size_t size, const uint64_t number[RESUMES])
+{
+	struct stream stream = { .text = text, .size = size, .descriptor = STREAM_KEEP };
+	stream_text(&stream, "--resume=");
+	for (unsigned i = 0; i < RESUMES; i++) {
+		stream_text(&stream, i > 0 ? "," : "");
+		stream_decimal(&stream, number[i]);
+	}
+}
+
+static uint64_t number_of(int descriptor)
+{
+	return descriptor >= 0 ? (uint64_t)descriptor : RESUME_NONE;
+}
+
+/* A successor needs the stack to have an end, and gives the program its own limit again. */
+static void limit_stack(struct execution *e, bool begins)
+{
+	struct rlimit limit;
+	if (begins)
+		e->stack_limit = RESUME_NONE;
+	else if (e->stack_limit == RESUME_NONE)
+		return;
+	syscall_4(SYS_prlimit64, 0, RLIMIT_STACK, NULL, &limit);
+	if (begins && limit.rlim_cur <= STACK_LIMIT_MOST)
+		return;
+	uint64_t own = begins ? limit.rlim_cur : RESUME_NONE;
+	limit.rlim_cur = begins ? STACK_LIMIT_USUAL : e->stack_limit;
+	syscall_4(SYS_prlimit64, 0, RLIMIT_STACK, &limit, NULL);
+	e->stack_limit = own;
+}
+
+/* What is left open for the successor; or, @begins false, is not any longer. */
+static void hand_over(struct execution *e, uint64_t number[RESUMES], bool begins)
+{
+	struct report_legacy legacy;
+	int log = atomic_load(&verbose_file), flag = begins ? 0 : FD_CLOEXEC;
+	report_hand_over(&legacy, begins);
+	syscall_3(SYS_fcntl, e->program->image.descriptor, F_SETFD, flag);
+	if (log >= 0)
+		syscall_3(SYS_fcntl, log, F_SETFD, flag);
+	limit_stack(e, begins);
+	number[RESUME_PROGRAM] = number_of(e->program->image.descriptor);
+	number[RESUME_AREA] = number_of(legacy.area);
+	number[RESUME_TERMINAL] = number_of(legacy.terminal);
+	number[RESUME_FIRST] = legacy.first;
+	number[RESUME_VERBOSE] = number_of(log);
+	number[RESUME_STACK] = e->stack_limit;
+}
+
+static size_t count_words(const char *const *words)
+{
+	size_t count = 0;
+	while (words[count] != NULL)
+		count++;
+	return count;
+}
+
+/* All words of the successor but its --resume, which is @resume. */
+static const char **vector_of(struct guest_call *call, const struct execution *e, const char *resume)
 {
 	static const char *const none[] = { "", NULL };
-	size_t count = 0, words = 0, at = 0, length = strlen(path);
+	const char *const *arguments = (const char *const *)e->arguments;
 	if (arguments == NULL || arguments[0] == NULL)
-		arguments = (char **)(uintptr_t)none;
-	while (arguments[count] != NULL)
-		count++;
-	while (whole_words[words] != NULL)
-		words++;
-	char *name = guest_buffer(call, length + 64);
-	const char **vector = guest_buffer(call, (words + count + 4) * sizeof(*vector));
-	if (name == NULL || vector == NULL)
-		return -ENOMEM;
-	/* A path below a directory's descriptor: by way of /proc. */
-	if (directory != AT_FDCWD && path[0] != '/') {
-		print_path(name, directory);
-		size_t end = strlen(name);
-		if (length > 0)
-			name[end++] = '/';
-		memcpy(name + end, path, length + 1);
-		path = name;
-	}
-	(void)flags;
+		arguments = none; /* as the kernel since Linux 5.18 */
+	size_t words = count_words(process_words), count = count_words(arguments), at = 0;
+	const char **vector = guest_buffer(call, (words + e->program->words + count + 3) * sizeof(*vector));
+	if (vector == NULL)
+		return NULL;
 	for (size_t i = 0; i < words; i++)
-		vector[at++] = whole_words[i];
-	vector[at++] = arguments[0];
-	vector[at++] = path;
-	for (size_t i = 1; i < count; i++)
+		vector[at++] = process_words[i];
+	vector[at++] = resume;
+	vector[at++] = e->name;
+	for (size_t i = 0; i < e->program->words; i++)
+		vector[at++] = e->program->word[i];
+	for (size_t i = e->program->words > 0 ? 1 : 0; i < count; i++)
 		vector[at++] = arguments[i];
 	vector[at] = NULL;
-	return guest_execute(call, SYS_execve, (long)whole_command, (long)vector, environment, 0, 0, 0);
+	return vector;
+}
+
+#define RESUME_TEXT (16 + 21 * RESUMES)
+
+static long succeed(struct guest_call *call, struct execution *e)
+{
+	uint64_t number[RESUMES];
+	char resume[RESUME_TEXT];
+	const char **vector = vector_of(call, e, resume);
+	if (vector == NULL)
+		return -ENOMEM;
+	verbose_say("executes ", e->name, NULL);
+	hand_over(e, number, true);
+	print_resume(resume, sizeof(resume), number);
+	long result = guest_execute(call, SYS_execveat, atomic_load(&process_command), (long)"",
+	                            (long)vector, e->environment, AT_EMPTY_PATH, 0);
+	hand_over(e, number, false);
+	return result;
+}
+
+/* ---- execve ------------------------------------------------------------------------------------ */
+
+/* @e NULL: by the kernel, with the program's words copied. */
+static long carry_out(struct guest_call *call, struct execution *e, const long words[6])
+{
+	guest_trace_begin();
+	report_exec(true, e != NULL);
+	guest_signal_exec_begin(call->thread, call->context);
+	long result = e != NULL ? succeed(call, e)
+	                        : guest_execute(call, call->number, words[0], words[1], words[2],
+	                                        words[3], words[4], words[5]);
+	guest_signal_exec_failed(call->thread);
+	report_exec(false, e != NULL);
+	return result;
+}
+
+static long exec_whole(struct guest_call *call, const long words[6], unsigned at)
+{
+	struct execution e = { .directory = at == 1 ? (int)words[0] : AT_FDCWD,
+		               .flags = at == 1 ? (int)words[4] : 0,
+		               .path = (const char *)words[at],
+		               .arguments = (char **)words[at + 1],
+		               .environment = words[at + 2] };
+	/* Others are an error, or ask whether it could be executed. */
+	if (e.flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+		return carry_out(call, NULL, words);
+	int found = find(call, &e);
+	if (found < 0)
+		return found;
+	bool privileged = program_is_privileged(e.program);
+	if (privileged)
+		verbose_say("executes natively, because it has rights of its own: ", e.name, NULL);
+	long result = carry_out(call, privileged ? NULL : &e, words);
+	program_close(e.program);
+	return result;
 }
 
 /* @at: which argument is the path; its vectors follow. */
@@ -212,27 +301,9 @@ static long exec(struct guest_call *call, unsigned at)
 	}
 	bool copied = words[at] != call->argument[at] &&
 	              (call->argument[at + 1] == 0 || words[at + 1] != call->argument[at + 1]);
-	int directory = at == 1 ? (int)words[0] : AT_FDCWD;
-	long flags = at == 1 ? words[4] : 0, native = 0, result;
-	if (whole_command != NULL && copied) {
-		if (self_is_program((const char *)words[at]))
-			words[at] = (long)whole_program;
-		native = check_program(directory, (const char *)words[at], flags, 0);
-		if (native < 0)
-			return native;
-	}
-	guest_trace_begin();
-	report_exec(true);
-	guest_signal_exec_begin(call->thread, call->context);
-	if (whole_command != NULL && copied && native == 0)
-		result = exec_whole(call, directory, (char *)words[at], (char **)words[at + 1],
-		                    words[at + 2], flags);
-	else
-		result = guest_execute(call, call->number, words[0], words[1], words[2], words[3],
-		                       words[4], words[5]);
-	guest_signal_exec_failed(call->thread);
-	report_exec(false);
-	return result;
+	if (copied && atomic_load(&process_command) >= 0)
+		return exec_whole(call, words, at);
+	return carry_out(call, NULL, words);
 }
 
 long guest_execve(struct guest_call *call)

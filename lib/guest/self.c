@@ -7,8 +7,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "host.h"
 #include "print.h"
+#include "program.h"
 #include "syscall.h"
+#include "table.h"
 #include "whole.h"
 
 #ifndef MFD_EXEC
@@ -32,11 +35,47 @@ static const char *name_in_self(const char *path)
 	return ours && *path == '/' ? path + 1 : NULL;
 }
 
+/* ---- The program's file ---------------------------------------------------------------------- */
+
+static _Atomic int program_file = -1;
+
+void self_begin(int descriptor)
+{
+	if (host_keep(&program_file, descriptor) < 0)
+		atomic_store(&program_file, -1);
+}
+
+void self_name(char *name)
+{
+	program_link(name, "/proc/self/fd/", atomic_load(&program_file));
+}
+
 bool self_is_program(const char *path)
 {
 	const char *name = name_in_self(path);
 	return name != NULL && strcmp(name, "exe") == 0;
 }
+
+#define NAME_MOST 64 /* bytes of any of the names that are ours to answer */
+
+void self_redirect(struct guest_call *call, const struct guest_entry *entry)
+{
+	for (unsigned i = 0; i < 6; i++) {
+		char path[NAME_MOST];
+		const struct guest_argument *a = &entry->argument[i];
+		if (a->kind != GUEST_STRING || call->argument[i] == 0 ||
+		    guest_copy_string(path, (const char *)call->argument[i], sizeof(path)) < 0 ||
+		    !self_is_program(path))
+			continue;
+		char *name = guest_buffer(call, PROGRAM_LINK);
+		if (name == NULL)
+			return;
+		self_name(name);
+		call->argument[i] = (long)name;
+	}
+}
+
+/* ---- /proc/self/maps -------------------------------------------------------------------------- */
 
 /* The list as a file: as in /proc, what is read is of the time when it was begun. */
 static long open_maps(struct guest_call *call, int flags)
@@ -60,39 +99,18 @@ static long open_maps(struct guest_call *call, int flags)
 	return file;
 }
 
-static long read_exe(char *theirs, long size)
-{
-	size_t length = strlen(whole_program);
-	if (size <= 0)
-		return -EINVAL;
-	if (length > (size_t)size)
-		length = (size_t)size;
-	return guest_copy_out(theirs, whole_program, length) != 0 ? -EFAULT : (long)length;
-}
-
 bool self_answer(struct guest_call *call, long *result)
 {
 	const long *a = call->argument;
-	bool opens = call->number == SYS_open || call->number == SYS_openat;
-	bool reads = call->number == SYS_readlink || call->number == SYS_readlinkat;
-	if (!opens && !reads)
+	if (call->number != SYS_open && call->number != SYS_openat)
 		return false;
-	unsigned at = call->number == SYS_openat || call->number == SYS_readlinkat;
-	char path[64];
+	unsigned at = call->number == SYS_openat;
+	char path[NAME_MOST];
 	if (guest_copy_string(path, (const char *)a[at], sizeof(path)) < 0)
 		return false;
 	const char *name = name_in_self(path);
-	if (name == NULL)
+	if (name == NULL || strcmp(name, "maps") != 0)
 		return false;
-	if (self_is_program(path)) {
-		*result = opens ? guest_execute(call, SYS_openat, AT_FDCWD, (long)whole_program,
-		                                a[at + 1], a[at + 2], 0, 0)
-		                : read_exe((char *)a[at + 1], a[at + 2]);
-		return true;
-	}
-	if (opens && strcmp(name, "maps") == 0) {
-		*result = open_maps(call, (int)a[at + 1]);
-		return true;
-	}
-	return false;
+	*result = open_maps(call, (int)a[at + 1]);
+	return true;
 }

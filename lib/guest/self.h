@@ -10,10 +10,19 @@
 
 #include "call.h"
 
-/* Whether @path, in our memory, is /proc/self/exe by any of its names. */
-bool self_is_program(const char *path);
+/* The program's file is open in @descriptor, which is ours from now on. */
+void self_begin(int descriptor);
 
-/* Carries out an open or readlink of such a name. Return: false: it is another call, or name. */
+/* Whether @path, in our memory, is /proc/self/exe by any of its names; and what is to be said to
+ * the kernel instead, of PROGRAM_LINK bytes: another link to the same file. */
+bool self_is_program(const char *path);
+void self_name(char *name);
+
+/* The same in the paths among a call's arguments, as the table has them. */
+struct guest_entry;
+void self_redirect(struct guest_call *call, const struct guest_entry *entry);
+
+/* Carries out an open of the list. Return: false: it is another call, or name. */
 bool self_answer(struct guest_call *call, long *result);
 
 #endif

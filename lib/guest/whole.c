@@ -16,9 +16,6 @@ upage_space *whole_space;
 static struct lock whole_lock;
 static uintptr_t break_start, break_now, break_end; /* break_end: of its pages */
 
-const char *whole_command, *whole_program;
-const char *const *whole_words;
-
 void whole_fork_begin(void)
 {
 	lock_acquire(&whole_lock);

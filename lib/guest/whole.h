@@ -34,14 +34,6 @@ void whole_set_break(uintptr_t start);
 void whole_fork_begin(void);
 void whole_fork_end(void);
 
-/* What an execve of the program becomes: this command again. NULL: the program's calls are handed
- * on. The words before the program's own. */
-extern const char *whole_command;
-extern const char *const *whole_words;
-
-/* What /proc/self/exe shows the program. */
-extern const char *whole_program;
-
 /* The kernel's results, as of the calls without `guest_`. */
 long whole_map(uintptr_t address, size_t length, int prot, int flags, int descriptor,
                int64_t offset);
