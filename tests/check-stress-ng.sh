@@ -4,14 +4,15 @@
 # What stress-ng verifies natively must be so under `upage run`, in half of the memory that it
 # needs.
 #
-#   check-stress-ng.sh [--core|--full] [NAME]...    NAME: a stressor of the list below
+#   check-stress-ng.sh [--core|--full] [--percent N] [NAME]...    NAME: a stressor of the list below
 #
-# Each stressor runs natively, bounded by a number of operations; then in ample memory, which
-# tells its footprint: the most frames that one of its processes had in use at a time; then in
-# half of that. A run that passes natively must pass each time: the same exit status, no "fail:"
-# and no "error:" line, not a worker killed, and operations done. One that does not pass natively
-# is named and says nothing. In half of the memory there must be evictions. --core (the default):
-# the few that are marked; --full: all but the exceptions, which NAMEs run too.
+# Each stressor runs natively, bounded by a number of operations or by a second; then in ample
+# memory, which tells its footprint: the most frames that one of its processes had in use at a
+# time; then in half of that, or in N percent. A run that passes natively must pass each time: the
+# same exit status, no "fail:" and no "error:" line, not a worker killed, and operations done. One
+# that does not pass natively is named and says nothing. In less than ample memory there must be
+# evictions. --core (the default): the few that are marked; --full: all but the exceptions, which
+# run where a NAME asks for them.
 set -u
 LC_ALL=C TZ=UTC
 export LC_ALL TZ
@@ -83,7 +84,6 @@ affinity -
 schedpolicy -
 membarrier -
 mcontend -
-rseq -
 yield -
 core futex 500
 core mutex 2000
@@ -145,7 +145,7 @@ copy-file -
 readahead -
 seek -
 revio -
-fallocate -
+fallocate 2
 fpunch -
 dir -
 getdent -
@@ -191,25 +191,31 @@ exception()
 	vm-rw) echo "another process's memory: the kernel finds there only what is resident" ;;
 	memfd) echo "private pages of a file that were written to survive the file's truncation" ;;
 	fsize | rlimit) echo "RLIMIT_FSIZE also limits the files that hold the paged memory" ;;
-	sockpair) echo "a process that has all the descriptors it may have cannot fork: that takes two" ;;
+	sockpair) echo "a process that has all the descriptors of its hard limit cannot fork: it takes two" ;;
 	*) ;;
 	esac
 }
 
 usage()
 {
-	echo "usage: check-stress-ng.sh [--core|--full] [NAME]..." >&2
+	echo "usage: check-stress-ng.sh [--core|--full] [--percent N] [NAME]..." >&2
 	exit 2
 }
 
-full=no names=
-for word; do
-	case $word in
+full=no names='' percent=50
+while [ $# -gt 0 ]; do
+	case $1 in
 	--core) full=no ;;
 	--full) full=yes ;;
+	--percent)
+		percent=${2-}
+		shift
+		[ "$percent" -gt 0 ] 2>/dev/null || usage
+		;;
 	-*) usage ;;
-	*) names="$names $word" ;;
+	*) names="$names $1" ;;
 	esac
+	shift
 done
 upage=${UPAGE:-$(cd ../tools 2>/dev/null && pwd)/upage}
 [ -x "$upage" ] || { echo "tools/upage was not built"; exit 77; }
@@ -324,9 +330,9 @@ check()
 	[ -z "$wrong" ] || return 0
 	ran=$((ran + 1))
 	paged ample $((4 << 30)) ample || return 0
-	memory=$(($(largest frames_peak) * $(largest page_size) / 2))
+	memory=$(($(largest frames_peak) * $(largest page_size) * percent / 100))
 	[ $memory -ge 65536 ] || memory=65536
-	paged half $memory 50%
+	paged part $memory "$percent%"
 }
 
 row stressor run KiB evictions ops seconds ""
