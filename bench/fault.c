@@ -17,6 +17,7 @@
  *   soft               the page is resident; its access was revoked, and is given back
  *   major clean        read from swap; the victim was only read, its copy in swap is good
  *   major dirty        read from swap; the victim was written to, and is written back
+ *   clusters fresh     first touch with neighbours that come along (prefetch=auto)
  *   kernel …           one-page, against first touch of the kernel's anonymous memory
  *   fill               zeroing a frame by pwrite(2), as frame.h says, against an alias mapping
  */
@@ -80,11 +81,13 @@ static double look(const char *memory, size_t pages)
 static upage_pool *pool;
 static upage_space *space;
 static char *memory;
+static const char *prefetch = "off"; /* of pools that are made from now on */
 
 static void machine_make(size_t frames, size_t pages)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	config.memory = frames * PAGE;
+	strcpy(config.prefetch, prefetch);
 	int result = upage_pool_create(&pool, &config);
 	if (result < 0)
 		bench_fail("upage_pool_create: %s", config.message);
@@ -120,6 +123,18 @@ static double our_fresh(void)
 	machine_make(region, region);
 	double time = touch(memory, region);
 	expect("zero-fill", counts().zero_fill, region);
+	machine_end();
+	return time;
+}
+
+/* Neighbours come along, but when a quarter of the frames is left: there are half as many more. */
+static double our_clusters(void)
+{
+	prefetch = "auto";
+	machine_make(region / 2 * 3, region);
+	prefetch = "off";
+	double time = touch(memory, region);
+	expect("zero-fill and prefetched", counts().zero_fill + counts().prefetched, region);
 	machine_end();
 	return time;
 }
@@ -419,6 +434,7 @@ int main(int argc, char **argv)
 
 	bench_case(&bench, "one-page fresh", our_fresh, "bare handler, same calls", bare_fresh);
 	bench_case(&bench, "kernel fresh", our_fresh, "kernel, anonymous memory", kernel_anonymous);
+	bench_case(&bench, "clusters fresh", our_clusters, "kernel, anonymous memory", kernel_anonymous);
 	machine_make(region, region);
 	bare_make(region, region);
 	touch(memory, region);

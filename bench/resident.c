@@ -73,13 +73,19 @@ static const char input[] =
         "E\n"
         "if command -v javac >javac.log; then javac Work.java; fi\n"
         "for p in 1 2 3 4; do { echo '#include <stdio.h>'; echo '#include <stdlib.h>'\n"
-        "  for j in $(seq 1 60); do echo \"static int f$j(int x)\" \\\n"
+        "  for j in $(seq 1 120); do echo \"static int f$j(int x)\" \\\n"
         "    \"{ for (int k = 0; k < x; k++) x += k * $j % $p; return x; }\"; done\n"
-        "  echo \"int part$p(int x) {\"; for j in $(seq 1 60); do echo \"x ^= f$j(x & 63);\"; done\n"
+        "  echo \"int part$p(int x) {\"; for j in $(seq 1 120); do echo \"x ^= f$j(x & 63);\"; done\n"
         "  echo 'return x; }'; } >part$p.c; done\n"
-        "printf 'all: part1.o part2.o part3.o part4.o\\n.PHONY: all part1.o part2.o part3.o part4.o\\n"
-        "part%%.o:\\n\\t$(CC) -O1 -c part$*.c -o $@\\n' >Makefile\n"
-        "mkdir tree; for i in $(seq 1 300); do seq 1 $i >tree/$i; done\n";
+        "printf 'all: part1.o part2.o part3.o part4.o\\n"
+        "part%%.o:\\n\\t$(CC) -O2 -c part$*.c -o $@\\n' >Makefile\n"
+        "mkdir tree; seq 1 200 >tree/1; for i in $(seq 2 1500); do ln tree/1 tree/$i; done\n"
+        "cat >work.bash <<'E'\n"
+        "declare -A table; for i in {1..3000}; do table[k$i]=$((i * i)); done\n"
+        "for k in \"${!table[@]}\"; do echo \"$k ${table[$k]}\"; done | sort | cksum\n"
+        "mapfile -t lines <lines; for l in \"${lines[@]:0:30000}\"; do [[ $l =~ 7+ ]] && : $((n++)); done\n"
+        "f() { local n=$1; (( n > 0 )) && f $((n - 1)); return 0; }; f 200; echo $n\n"
+        "E\n";
 
 /* The commands, for a shell whose $UPAGE is the words of `upage run` or nothing, $KIND linked or
  * native, $LINKED the directory of such programs, $SMALL 4 with --quick, else 1. */
@@ -112,13 +118,14 @@ static const struct workload {
 	{ "run-openssl", "openssl", "exec $UPAGE openssl enc -aes-256-cbc -pbkdf2 -pass pass:x -in large" },
 	{ "run-awk", "awk", "exec $UPAGE awk '{ s[$1 % 1000] += $3 } END { print s[7] }' lines" },
 	{ "run-sed", "sed", "exec $UPAGE sed -E 's/([0-9])([a-f])/\\2\\1/g' lines" },
-	{ "run-tar", "tar", "exec $UPAGE tar -cf - tree large" },
-	{ "run-find", "find", "exec $UPAGE find tree -name '*7' -exec cat {} +" },
-	{ "run-bash", "bash",
+	{ "run-tar", "tar", "exec $UPAGE tar --hard-dereference -cf out.tar tree large" },
+	{ "run-find", "find", "exec $UPAGE find tree tree tree tree -name '*7' -exec cat {} +" },
+	{ "run-bash", "bash", "exec $UPAGE bash work.bash" },
+	{ "run-bash-pipes", "bash",
 	  "exec $UPAGE bash -c 'for i in {1..60}; do x=$(echo $i | cat); : $((y += x)); done; echo $y'" },
 	{ "run-git", "git", "$UPAGE git diff --no-index --stat lines large; [ $? = 1 ]" },
-	{ "run-gcc", "gcc", "exec $UPAGE gcc -O1 -c part1.c -o one.o" },
-	{ "run-make", "make", "exec $UPAGE make -s -j2" },
+	{ "run-gcc", "gcc", "exec $UPAGE gcc -O2 -c part1.c -o one.o" },
+	{ "run-make", "make", "exec $UPAGE make -B -s -j2" },
 	{ "run-node", "node", "exec $UPAGE node work.js" },
 	{ "run-java", "javac", "exec $UPAGE java -Xmx128m -XX:+UseSerialGC -Xshare:off Work" },
 };
