@@ -576,6 +576,11 @@ bool host_has_threads(void)
 	return result < 0 || status.st_nlink != 3;
 }
 
+bool host_is_paged(void)
+{
+	return syscall_6(SYS_prctl, HOST_IS_PAGED, 0, 0, 0, 0, 0) == 1;
+}
+
 _Noreturn void host_die(void)
 {
 	for (;;) {

@@ -145,6 +145,11 @@ int host_thread_id(void);
 /* Whether the process has other threads than the caller, or may have. */
 bool host_has_threads(void);
 
+/* Asks whoever carries out our system calls whether it pages all of the memory: `upage run` answers
+ * 1, a kernel -EINVAL. A request of prctl(2). */
+#define HOST_IS_PAGED 0x55504745 /* "UPGE" */
+bool host_is_paged(void);
+
 /* The end, at once and without a word: for when going on would harm another process. */
 _Noreturn void host_die(void);
 

@@ -127,14 +127,17 @@ static bool arena_control(unsigned arena, const char *what, void *value, size_t 
 	return mallctl(name, NULL, NULL, value, size) == 0;
 }
 
-/* The arena is made with the default hooks, which so serve its metadata; then it gets ours. */
+/* The arena is made with the default hooks, which so serve its metadata; then it gets ours. Where there
+ * is no space of ours it keeps those. */
 static bool arena_make(unsigned *arena)
 {
 	size_t size = sizeof(*arena), growth = GROWTH;
 	extent_hooks_t *hooks = &malloc_extent_hooks;
-	return mallctl("arenas.create", arena, &size, NULL, 0) == 0 &&
-	       arena_control(*arena, "extent_hooks", &hooks, sizeof(hooks)) &&
-	       arena_control(*arena, "retain_grow_limit", &growth, sizeof(growth));
+	if (mallctl("arenas.create", arena, &size, NULL, 0) != 0)
+		return false;
+	return heap.space == NULL ||
+	       (arena_control(*arena, "extent_hooks", &hooks, sizeof(hooks)) &&
+	        arena_control(*arena, "retain_grow_limit", &growth, sizeof(growth)));
 }
 
 /* One a processor, so that threads seldom meet; few, since each has pages of every size. */
@@ -404,9 +407,11 @@ struct use {
 static struct use use_now(void)
 {
 	struct use use = { .mapped = malloc_extent_mapped() };
+	bool paged = heap.space != NULL;
 	uint64_t epoch = 1;
 	mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
 	for (unsigned i = 0; i < heap.arenas; i++) {
+		use.mapped += paged ? 0 : arena_number(heap.arena[i], "mapped");
 		use.allocated += arena_number(heap.arena[i], "small.allocated") +
 		                 arena_number(heap.arena[i], "large.allocated");
 		use.dirty += arena_number(heap.arena[i], "pdirty") * LOGICAL_PAGE;
@@ -549,6 +554,20 @@ static int make_space(void)
 	return upage_space_create(&heap.space, heap.pool, &config);
 }
 
+/* The pool and the space of the heap. */
+static void make_memory(struct upage_config *config)
+{
+	if (upage_pool_create(&heap.pool, config) < 0)
+		refuse("UPAGE_OPTIONS: ", config->message);
+	int result = make_space();
+	if (result < 0)
+		refuse("no address space for the heap: ", upage_strerror(result));
+	heap.counted = config->swap_size != 0 && !config->overcommit;
+	/* A part of a larger page cannot be mapped. */
+	malloc_extent_init(heap.pool, heap.space,
+	                   heap.counted && upage_pool_page_size(heap.pool) == LOGICAL_PAGE);
+}
+
 static void start(int count, char **arguments, char **environment)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
@@ -558,19 +577,16 @@ static void start(int count, char **arguments, char **environment)
 	if (is_sanitized())
 		refuse("this program was built with a sanitizer, which needs a heap of its own", "");
 	strcpy(config.prefetch, "auto");
-	if (upage_config_parse(&config, options_of(environment)) < 0 ||
-	    upage_pool_create(&heap.pool, &config) < 0)
+	if (upage_config_parse(&config, options_of(environment)) < 0)
 		refuse("UPAGE_OPTIONS: ", config.message);
-	int result = make_space();
-	if (result < 0)
-		refuse("no address space for the heap: ", upage_strerror(result));
-	heap.counted = config.swap_size != 0 && !config.overcommit;
-	/* A part of a larger page cannot be mapped. */
-	malloc_extent_init(heap.pool, heap.space,
-	                   heap.counted && upage_pool_page_size(heap.pool) == LOGICAL_PAGE);
+	bool inside = upage_inside(); /* then all memory is paged already */
+	if (!inside)
+		make_memory(&config);
 	if (!arenas_make() || pthread_key_create(&heap.thread_end, thread_ended) != 0)
 		refuse("no memory for the heap's own tables", "");
 	atomic_store_explicit(&heap.started, true, memory_order_release);
+	if (inside)
+		return;
 	intercept(&config);
 	if (config.adopt_data)
 		adopt_data();

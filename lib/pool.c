@@ -113,6 +113,11 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 	int result = options_check(config);
 	if (result < 0)
 		return result;
+	if (host_is_paged()) {
+		snprintf(config->message, sizeof(config->message),
+		         "inside `upage run`, which pages all memory, there can be no other");
+		return UPAGE_ENOTSUP;
+	}
 	pool_fork_register();
 	upage_pool *pool = host_metadata(sizeof(*pool));
 	if (pool == NULL)
@@ -162,6 +167,11 @@ PUBLIC int upage_pool_create(upage_pool **out, struct upage_config *given)
 	else if (result < 0 && given->size == sizeof(config))
 		memcpy(given->message, config.message, sizeof(config.message));
 	return result;
+}
+
+PUBLIC int upage_inside(void)
+{
+	return host_is_paged();
 }
 
 PUBLIC int upage_pool_destroy(upage_pool *pool)

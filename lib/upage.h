@@ -104,6 +104,15 @@ const char *upage_strerror(int code);
 /** upage_version - the version of the library that is linked, such as "0.1.0". */
 const char *upage_version(void);
 
+/**
+ * upage_inside - whether `upage run` runs this program
+ *
+ * All of its memory is paged then, and it cannot page once more: pools are refused.
+ * libupage-malloc leaves the heap to the one outside.
+ * Context: anywhere. Cost: a system call. Return: 1 or 0.
+ */
+int upage_inside(void);
+
 /* ---- Configuration ------------------------------------------------------------------- */
 
 /*

@@ -19,7 +19,8 @@ extern "C" {
  * upage_malloc_pool - the physical memory of the program's heap
  *
  * Made from UPAGE_OPTIONS before any code of the program runs; there until its end. For
- * upage_stats_get() and its like; not to be destroyed.
+ * upage_stats_get() and its like; not to be destroyed. NULL inside `upage run`, which pages the heap
+ * as all other memory.
  */
 upage_pool *upage_malloc_pool(void);
 
@@ -27,7 +28,7 @@ upage_pool *upage_malloc_pool(void);
  * upage_malloc_space - the space that the blocks of malloc lie in
  *
  * For upage_pin() and its like; malloc has all of it, for mappings of its own a program makes a
- * space of its own.
+ * space of its own. NULL inside `upage run`.
  */
 upage_space *upage_malloc_space(void);
 

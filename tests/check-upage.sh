@@ -56,6 +56,16 @@ expect 125 "memory=12Q" run -m12Q true
 expect 125 "16 to" run -m 8K true
 expect 125 "clock, fifo, random" run --policy=lru true
 expect 125 "'--stats=yes'" run --stats=yes true
+expect 125 "did you mean --policy?" run --polcy clock true
+expect 125 "did you mean --stats-json?" run --statsjson x true
+expect 125 "'upage run --help' lists them" run --frobnicate true
+expect 125 "'--scheme=segmentation' is not there yet: there is paging" run --scheme=segmentation true
+for word in page-table inject trace compact guard-metadata bounds; do
+	expect 125 "'--$word' is not there yet" run --$word x true
+done
+expect 125 "store=lz4: there are file" run --store lz4 true
+expect 125 "mapping=guard: there are auto and remap" run --mapping guard true
+expect 125 "'--resume=1'" run --resume=1 true
 expect 125 "linked with upage-malloc" run --adopt-data true
 expect 125 "no-such-directory" run --store file:/no-such-directory/x true
 expect 127 "no-such-program" run no-such-program
@@ -85,6 +95,19 @@ same 0 "$scratch/script" one 'two words'
 command -v perl >/dev/null && same 0 perl -e 'exec {"/bin/sh"} "other", "-c", "echo \$0"'
 same 0 env -i A=1 env
 same 0 readlink /proc/self/exe
+
+# ---- Inside itself: the outer one's options hold
+expect 127 "nothing-here" run -- $upage run nothing-here
+expect 126 "$scratch" run -- $upage run "$scratch"
+expect 125 "'--polcy'" run -- $upage run --polcy clock true
+for program in true false "$scratch/script"; do
+	$program >"$scratch/native"
+	status=$?
+	$upage run -m 1M -- $upage run -m 64K -- $program >"$scratch/out" 2>"$scratch/err"
+	test $? = $status && cmp -s "$scratch/native" "$scratch/out" && test ! -s "$scratch/err" ||
+		fail "$program inside upage run inside upage run: $(cat "$scratch/err")"
+done
+$upage run -m 1M -- $upage run --stats true 2>&1 | grep -q 'whose options hold' || fail "inner --stats"
 
 # ---- What it prints when asked
 $upage --version | grep -q '^upage [0-9]' || fail "--version"

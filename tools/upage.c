@@ -201,7 +201,7 @@ static void take_resume(struct command *command, const char *numbers)
 	for (unsigned i = 0; i < RESUMES; i++) {
 		command->resume[i] = strtoull(end, &end, 10);
 		if (*end != (i + 1 < RESUMES ? ',' : '\0'))
-			fail(EXIT_UPAGE, "'--resume' is for upage itself");
+			fail(EXIT_UPAGE, "'--resume=%s' is for upage itself", numbers);
 		end++;
 	}
 	command->resumes = true;
@@ -456,6 +456,21 @@ static int load(struct loader *loader)
 	return result;
 }
 
+/* Inside another `upage run` all is paged already: the program is executed, and its options hold. */
+_Noreturn static void pass_on(const struct command *command, char **arguments)
+{
+	char path[PATH_MAX];
+	int status = find_file(arguments[0], path, sizeof(path));
+	if (command->verbose || command->config.stats || command->config.stats_json[0] != '\0')
+		fprintf(stderr, "upage: this is inside another upage run, whose options hold\n");
+	if (status == 0) {
+		execve(path, arguments, environ);
+		status = errno == ENOENT || errno == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT;
+	}
+	fail(status, "%s: %s", arguments[0],
+	     status == EXIT_NOT_FOUND ? "no such program" : strerror(errno));
+}
+
 _Noreturn static void run(struct command *command, char **arguments)
 {
 	static struct loader loader;
@@ -510,6 +525,8 @@ int main(int argc, char **argv)
 	}
 	if (at >= argc)
 		fail(EXIT_UPAGE, "a program is missing; 'upage run --help' says more");
+	if (host_is_paged())
+		pass_on(&command, argv + at);
 	bound_stack(&command, argc, argv);
 	run(&command, argv + at);
 }

@@ -21,6 +21,7 @@
 #include "host.h"
 #include "request.h"
 #include "vector.h"
+#include "whole.h"
 
 /* ---- fcntl -------------------------------------------------------------------------------- */
 
@@ -102,6 +103,8 @@ long guest_prctl(struct guest_call *call)
 {
 	const long *a = call->argument;
 	switch ((int)a[0]) {
+	case HOST_IS_PAGED:
+		return whole_space != NULL ? 1 : guest_hand_on(call);
 	case PR_SET_SECCOMP:
 	case PR_GET_SECCOMP:
 	case PR_SET_SYSCALL_USER_DISPATCH:
