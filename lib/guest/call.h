@@ -31,6 +31,9 @@ struct guest_call {
 	long number;
 	long argument[6];
 	struct guest_buffer *buffers; /* to give back at the end */
+	unsigned tries;           /* how often it gave way to signals: late.h */
+	bool late;                /* it does no more */
+	int timer;                /* of a late one */
 };
 
 /* Carries out one system call. Return: its result, a negated errno value, or GUEST_RESTART. */

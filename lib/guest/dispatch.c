@@ -5,6 +5,7 @@
 
 #include "handlers.h"
 #include "host.h"
+#include "late.h"
 #include "region.h"
 #include "self.h"
 #include "signal.h"
@@ -95,7 +96,8 @@ long guest_execute(struct guest_call *call, long number, long a, long b, long c,
                    long f)
 {
 	const long words[7] = { number, a, b, c, d, e, f };
-	return gate_interruptible(words, &call->thread->caught);
+	return call->late ? late_execute(call, words)
+	                  : gate_interruptible(words, &call->thread->caught);
 }
 
 /* ---- The way ---------------------------------------------------------------------------------- */
@@ -127,6 +129,8 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 	struct guest_thread *thread = region_self();
 	greg_t *r = ((struct guest_context *)context)->machine.gregs;
 	(void)number;
+	if (late_is_timer(thread, info))
+		guest_signal_timer(context);
 	if (info->si_code != SYS_USER_DISPATCH)
 		guest_signal_sigsys(info, context);
 	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
@@ -140,12 +144,20 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		                   .argument = { r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                                 r[REG_R8], r[REG_R9] } };
 	thread->has_temporary = false;
-	long result = info->si_arch == AUDIT_ARCH_X86_64 ? dispatch(&call) : -ENOSYS;
+	bool late = late_begin(&call);
+	long result = -ENOSYS;
+	if (late && atomic_load(&thread->caught) != 0)
+		result = GUEST_RESTART; /* before anything is copied */
+	else if (info->si_arch == AUDIT_ARCH_X86_64)
+		result = dispatch(&call);
+	if (late)
+		late_end(&call);
 	release_buffers(&call);
 	if (thread->has_temporary || atomic_load(&thread->caught) != 0)
 		result = guest_signal_call_end(thread, result);
 	if (result == GUEST_RESTART) {
 		r[REG_RIP] -= SYSCALL_BYTES;
+		late_give_way(&call);
 	} else if (call.number != SYS_rt_sigreturn) { /* else all are those of the frame */
 		r[REG_RAX] = result;
 		r[REG_RCX] = r[REG_RIP];

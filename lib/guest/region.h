@@ -73,6 +73,8 @@ struct guest_thread {
 	signal_mask temporary_given;   /* the same, as the kernel may have it           */
 	signal_mask traps_before;      /* traps_blocked outside of that call            */
 	bool has_temporary;
+	_Atomic bool timed_out;        /* a late call: late.h                           */
+	unsigned tries;                /* of the call about to be made: frame_set_tries */
 	bool leaving;                  /* guarded by the lock of all regions            */
 	bool borrows;                  /* a process in the memory of another: a vfork child */
 	stack_t altstack;              /* the program's                                 */

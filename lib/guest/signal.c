@@ -319,6 +319,32 @@ void guest_signal_sigsys(const siginfo_t *info, void *context)
 	keep_trap(thread, info);
 	gate_leave(context, &thread->caught);
 }
+_Noreturn void guest_signal_timer(void *context)
+{
+	static const _Atomic int nothing;
+	struct guest_thread *thread = region_self();
+	atomic_store(&thread->timed_out, true);
+	leave_window(guest_registers(context));
+	gate_leave(context, &nothing);
+}
+
+/* The lowest decides, being delivered first. */
+enum signal_effect guest_signal_effect(struct guest_thread *thread, signal_mask set)
+{
+	enum signal_effect effect = SIGNAL_IGNORED;
+	lock_acquire(&thread->actions->lock);
+	for (; set != 0 && effect == SIGNAL_IGNORED; set &= set - 1) {
+		int number = __builtin_ctzll(set) + 1;
+		const struct host_action *action = &thread->actions->action[number - 1];
+		if (action->handler == (void *)SIG_DFL)
+			effect = is_harmless(number) ? SIGNAL_IGNORED : SIGNAL_DEFAULT;
+		else if (action->handler != (void *)SIG_IGN)
+			effect = action->flags & SA_RESTART ? SIGNAL_RESTARTS : SIGNAL_ENDS;
+	}
+	lock_release(&thread->actions->lock);
+	return effect;
+}
+
 /* ---- Return from a handler ---------------------------------------------------------------------- */
 
 long guest_rt_sigreturn(struct guest_call *call)

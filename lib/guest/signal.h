@@ -34,6 +34,18 @@ void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, 
 /* A SIGSYS that is no system call of the program: somebody sent it. */
 _Noreturn void guest_signal_sigsys(const siginfo_t *info, void *context);
 
+/* The timer of a late call is over (late.h). */
+_Noreturn void guest_signal_timer(void *context);
+
+/* What those of @set that wait would do to a call that sleeps. */
+enum signal_effect {
+	SIGNAL_IGNORED,  /* it goes on                             */
+	SIGNAL_DEFAULT,  /* it is made anew, or the process ends   */
+	SIGNAL_RESTARTS, /* it is made anew, where calls may be    */
+	SIGNAL_ENDS,     /* EINTR                                  */
+};
+enum signal_effect guest_signal_effect(struct guest_thread *thread, signal_mask set);
+
 /* Around an execve: the mask and the ignored signals that the program thinks it has. */
 void guest_signal_exec_begin(struct guest_thread *thread, void *context);
 void guest_signal_exec_failed(struct guest_thread *thread);

@@ -151,6 +151,7 @@ bool frame_push(struct guest_thread *thread, void *context, const siginfo_t *inf
 	*guest_signal_mask(context) = mask & ~SIGNAL_TRAPS;
 	if (thread->altstack.ss_flags & (int)SS_AUTODISARM)
 		thread->altstack = (stack_t){ .ss_flags = SS_DISABLE };
+	thread->tries = 0; /* the handler's own calls are others */
 	r[REG_RDI] = number;
 	r[REG_RSI] = (greg_t)(frame + offsetof(struct signal_frame, info));
 	r[REG_RDX] = (greg_t)(frame + offsetof(struct signal_frame, context));
@@ -160,6 +161,24 @@ bool frame_push(struct guest_thread *thread, void *context, const siginfo_t *inf
 	r[REG_EFL] &= ~0x10500; /* direction, trap, resume */
 	interrupted->machine.fpregs = NULL; /* a fresh state */
 	return true;
+}
+
+/* ---- Calls that gave way -------------------------------------------------------------------------- */
+
+/* No address that a program may have. */
+#define TRIES_MARK ((greg_t)0x7550414745000000)
+#define TRIES_MOST ((greg_t)0xff)
+
+void frame_set_tries(struct guest_thread *thread, void *context, unsigned tries)
+{
+	thread->tries = tries;
+	guest_registers(context)[REG_RCX] = TRIES_MARK | (greg_t)tries;
+}
+
+static void get_tries(struct guest_thread *thread, void *context)
+{
+	greg_t mark = guest_registers(context)[REG_RCX];
+	thread->tries = (mark & ~TRIES_MOST) == TRIES_MARK ? (unsigned)(mark & TRIES_MOST) : 0;
 }
 
 /* ---- Return from a handler --------------------------------------------------------------------- */
@@ -199,6 +218,7 @@ enum frame_popped frame_pop(struct guest_thread *thread, void *context)
 	struct _libc_fpstate *fpregs = ours->machine.fpregs;
 	ours->machine = theirs.machine;
 	ours->machine.fpregs = fpregs;
+	get_tries(thread, ours);
 	altstack_set(thread, &theirs.stack, (uintptr_t)guest_registers(ours)[REG_RSP]);
 	return FRAME_POPPED;
 }

@@ -30,4 +30,9 @@ enum frame_popped {
 };
 enum frame_popped frame_pop(struct guest_thread *thread, void *context);
 
+/* The program is about to make a call that gave way to signals @tries times (255 at most). That
+ * goes with it in a register which the instruction spoils, through the frames of the handlers: so
+ * they may make calls of their own. */
+void frame_set_tries(struct guest_thread *thread, void *context, unsigned tries);
+
 #endif
