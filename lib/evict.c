@@ -180,7 +180,8 @@ static void hide_aged(struct upage_pool *pool, struct aged *aged)
 		struct locked_page page;
 		if (!frame_trylock(pool, pfn, &page.pte, &page.value))
 			continue;
-		if (frame->pins > 0 || !(page.value & PTE_ACCESS)) {
+		if (frame->pins > 0 || !(page.value & PTE_ACCESS) ||
+		    turn_keeps(&pool->turn, frame->page)) {
 			pte_unlock(page.pte, page.value);
 			continue;
 		}
@@ -201,8 +202,11 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *sea
 {
 	pte_t *pte;
 	uint64_t value;
-	if (frame_trylock(pool, pfn, &pte, &value))
-		return evict_locked(pool, pte, value, search);
+	if (frame_trylock(pool, pfn, &pte, &value)) {
+		if (!turn_keeps(&pool->turn, pool->frames.frame[pfn].page))
+			return evict_locked(pool, pte, value, search);
+		pte_unlock(pte, value);
+	}
 	search->busy = true;
 	return false;
 }

@@ -25,6 +25,7 @@
 #include "replace.h"
 #include "stats.h"
 #include "store.h"
+#include "turn.h"
 
 struct upage_pool {
 	struct frame_table frames;
@@ -34,6 +35,7 @@ struct upage_pool {
 	struct buffers buffers;
 	struct stats *stats;            /* in the record of this process: report.c       */
 	struct report *report;
+	struct turn turn;               /* of threads whose instructions need several pages */
 	_Atomic uint64_t pinned;        /* frames with pins                              */
 	_Atomic uint64_t calls;         /* pins of system calls under way                */
 	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */

@@ -179,6 +179,7 @@ static void begin_child(bool adopt, bool share_files)
 		if (pool_is_lost(pool))
 			continue;
 		pager_drop_call_pins(pool);
+		turn_forget(&pool->turn);
 		pool->mappings_peak = pool->mappings;
 		report_fork_child(pool);
 	}

@@ -230,7 +230,8 @@ static uintptr_t exchange_tls(uintptr_t tls)
 #endif
 
 static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
-                              uintptr_t private_tls, struct trap *trap)
+                              uintptr_t private_tls, struct turn_thread *thread,
+                              struct trap *trap)
 {
 	uint64_t start = host_ticks();
 	bool reference = info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR;
@@ -242,10 +243,16 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 	trap->access = access_type(context);
 	siginfo_t note = *info;
 	note.si_addr = trap;
+	struct turn *turn = space_is_lost(trap->space) ? NULL : &trap->space->pool->turn;
+	if (turn != NULL)
+		turn_begin(turn, thread, program_counter(context),
+		           space_address(trap->space, space_vpn(trap->space, trap->address)));
 	uintptr_t tls = private_tls != 0 ? exchange_tls(private_tls) : 0;
 	libsigsegv_handler(number, &note, context);
 	if (private_tls != 0)
 		exchange_tls(tls);
+	if (turn != NULL)
+		turn_end(turn, thread);
 	switch (trap->outcome) {
 	case FAULT_SERVED:
 		if (stats_time(trap->space->pool->stats, host_ticks() - start))
@@ -265,16 +272,18 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 	return TRAP_SIGBUS;
 }
 
-enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls)
+enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls,
+                            struct turn_thread *thread)
 {
 	struct trap trap;
-	return take(number, info, context, private_tls, &trap);
+	return take(number, info, context, private_tls, thread, &trap);
 }
 
 static void front(int number, siginfo_t *info, void *context)
 {
+	static _Thread_local struct turn_thread thread;
 	struct trap trap;
-	switch (take(number, info, context, 0, &trap)) {
+	switch (take(number, info, context, 0, &thread, &trap)) {
 	case TRAP_SERVED:
 		break;
 	case TRAP_FOREIGN:

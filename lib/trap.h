@@ -25,6 +25,8 @@
 #include <signal.h>
 #include <stdint.h>
 
+#include "turn.h"
+
 /* Installs the front, once a process. Return: 0 or an error. Not in signal context. */
 int trap_install(void);
 
@@ -39,9 +41,11 @@ enum trap_verdict {
 /**
  * trap_take - serve a SIGSEGV, for a handler that is not the front (guest/signal.c)
  * @private_tls: what libsigsegv may take for thread-local storage; 0: the thread's own will do
+ * @thread:      what is kept of its faults
  *
  * A fault that could not be served is reported on stderr.
  */
-enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls);
+enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls,
+                            struct turn_thread *thread);
 
 #endif

@@ -62,6 +62,7 @@ static void relieve(struct upage_pool *pool)
 			continue;
 		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
 		if (frame->pins == 0 && after != value && seams(pte, value) > 0 &&
+		    !turn_keeps(&pool->turn, frame->page) &&
 		    host_hide(frame->page, page_size(pool)) == 0) {
 			record(pool, pte, value, after);
 			value = after;

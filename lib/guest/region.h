@@ -27,6 +27,7 @@
 
 #include "lock.h"
 #include "signals.h"
+#include "turn.h"
 
 #define REGION_SIZE ((uintptr_t)256 << 10)
 #define REGION_GUARD ((uintptr_t)4 << 10)
@@ -82,6 +83,7 @@ struct guest_thread {
 	void *robust_list;             /* the program's                                 */
 	long rseq[3];                  /* its address, size and signature; 0: none      */
 	size_t scratch_used;
+	struct turn_thread faults;
 	void *start_context;           /* of a new thread                               */
 	int *parent_tid, *child_tid;   /* where a new thread's id goes; NULL: nowhere   */
 	_Atomic uint32_t announced;    /* the id is at parent_tid: 1 under way, 2 done  */

@@ -291,7 +291,7 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 	struct guest_thread *thread = region_self();
 	enum trap_verdict verdict = TRAP_FOREIGN;
 	if (number == SIGSEGV)
-		verdict = trap_take(number, info, context, region_tls(thread));
+		verdict = trap_take(number, info, context, region_tls(thread), &thread->faults);
 	bool ours = region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]);
 	bool sent = info->si_code <= 0;
 	if (verdict == TRAP_SIGBUS) {
