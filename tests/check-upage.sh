@@ -114,6 +114,8 @@ $upage --version | grep -q '^upage [0-9]' || fail "--version"
 $upage --help | grep -q -e '--memory' || fail "--help"
 $upage run --help | grep -q -e '--memory' || fail "run --help"
 $upage run -m 1M --stats -- true 2>&1 | grep -q 'page faults' || fail "--stats"
+$upage run -m 16M --stats -- true 2>&1 | grep -q 'read ahead' || fail "pages come in alone"
+$upage run -m 16M --prefetch off --stats -- true 2>&1 | grep -q 'read ahead' && fail "--prefetch off"
 $upage run -m 1M --stats-json "$scratch/%p.json" -- sh -c 'true & wait' &&
 	grep -q '"page_size": 4096' "$scratch"/*.json || fail "--stats-json"
 test -z "$(ls "$scratch" | grep upage-swap)" || fail "a swap file was left"

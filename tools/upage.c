@@ -507,6 +507,7 @@ int main(int argc, char **argv)
 {
 	static struct command command = { .config = UPAGE_CONFIG_INIT, .follow = true };
 	int at = 2;
+	strcpy(command.config.prefetch, "auto");
 	if (argc >= 2 && argv[1][0] == '-' && take_own(&command, argv[1]))
 		return EXIT_UPAGE;
 	if (argc < 2 || strcmp(argv[1], "run") != 0)
