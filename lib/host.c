@@ -112,7 +112,7 @@ static long under_hard_limit(long number, long a, long b, long c, long d, bool a
 	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(mask));
 	lock_acquire(&limit_lock);
 	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0 &&
-	    limit.rlim_cur < NUMBERS_END && limit.rlim_max >= limit.rlim_cur + NUMBERS_OURS) {
+	    limit.rlim_cur < NUMBERS_END && limit.rlim_cur < limit.rlim_max) {
 		const struct rlimit raised = { limit.rlim_max, limit.rlim_max };
 		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL);
 		result = syscall_4(number, a, b, above ? (long)limit.rlim_cur : c, d);

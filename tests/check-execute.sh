@@ -9,7 +9,7 @@ scratch=$(mktemp -d) || exit 99
 trap 'rm -rf "$scratch"' EXIT
 failed=0
 
-# compare WHERE TITLE COMMAND...: in a directory of its own
+# native_then TITLE SHELL [ARGUMENT]...: after SHELL, $execute ARGUMENT... in a directory of its own
 native_then()
 {
 	title=$1 shell=$2
@@ -35,4 +35,23 @@ native_then "execve" :
 native_then "execve with an endless stack" "ulimit -s unlimited"
 native_then "execve with few descriptors" "ulimit -S -n 12"
 native_then "1000 in a row" : 1000
+
+# ---- Limits that the program sets, and passes on
+cat >"$scratch/limits" <<'END'
+ulimit -S -v 300000
+ulimit -v; ulimit -Hv
+sh -c 'ulimit -v'
+python3 -c 'x = bytearray(600 << 20)' 2>&1 | tail -n 1
+ulimit -v 200000 && ulimit -v && ulimit -d 50000 && ulimit -d
+sh -c 'ulimit -v; ulimit -Hv; ulimit -d'
+perl -e 'my $x = "x" x 20000000; print length $x, "\n"'
+(ulimit -s unlimited; ulimit -s; sh -c 'ulimit -s')
+(ulimit -s 200; sh -c 'ulimit -s')
+ulimit -n 64; ulimit -S -n 20; ulimit -n
+i=3; while [ $i -lt 10 ]; do eval "exec $i</dev/null"; i=$((i + 1)); done
+cat /proc/self/limits | grep 'open files'
+END
+execute=/bin/sh
+native_then "limits" : "$scratch/limits"
+native_then "soft limits from outside" "ulimit -S -v 400000; ulimit -S -n 10; ulimit -c 5" "$scratch/limits"
 exit $failed

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "guest/guest.h"
+#include "guest/limit.h"
 #include "guest/loader.h"
 #include "guest/process.h"
 #include "guest/self.h"
@@ -394,16 +395,33 @@ static void bound_stack(const struct command *command, int count, char **argv)
 	                 "executed to change it: %s", strerror(errno));
 }
 
+/* The program's own limits of addresses and data; the kernel's are as high as they can be. */
+static void take_limit(const struct command *command, enum limit which, int resource,
+                       enum process_resume soft, uint64_t needed)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	const char *option = resource == RLIMIT_AS ? "AS (ulimit -v)" : "DATA (ulimit -d)";
+	getrlimit(resource, &limit);
+	if (limit.rlim_max < needed)
+		fail(EXIT_UPAGE, "RLIMIT_%s has a hard limit of %llu KiB; upage needs %llu KiB, most of it only "
+		                 "addresses, and keeps a soft limit itself", option,
+		     (unsigned long long)limit.rlim_max >> 10, (unsigned long long)needed >> 10);
+	if (command->resumes && command->resume[soft] != RESUME_NONE)
+		limit_begin(which, command->resume[soft], command->resume[soft + 1]);
+	else
+		limit_begin(which, limit.rlim_cur, limit.rlim_max);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(resource, &limit);
+}
+
 /* Makes the pool and the space. */
 static upage_pool *make_memory(struct command *command)
 {
 	upage_pool *pool;
-	struct rlimit limit;
-	const unsigned long long needed = WHOLE_END + ((uintptr_t)1 << 36) + command->config.memory;
-	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < needed)
-		fail(EXIT_UPAGE, "RLIMIT_AS (ulimit -v) is %llu KiB; all addresses of a program are reserved, "
-		                 "for which it must be %llu KiB or unlimited",
-		     (unsigned long long)limit.rlim_cur >> 10, needed >> 10);
+	const uint64_t own = ((uint64_t)64 << 20) + command->config.memory / 8;
+	take_limit(command, LIMIT_AREAS, RLIMIT_AS, RESUME_AREAS,
+	           WHOLE_END + ((uint64_t)1 << 36) + command->config.memory);
+	take_limit(command, LIMIT_DATA, RLIMIT_DATA, RESUME_DATA, own);
 	const struct report_legacy legacy = { .area = resumed(command, RESUME_AREA),
 		                              .terminal = resumed(command, RESUME_TERMINAL),
 		                              .first = resumed(command, RESUME_FIRST) != 0 };

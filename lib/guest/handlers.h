@@ -37,6 +37,9 @@ guest_handler guest_clone, guest_clone3, guest_fork, guest_vfork, guest_exit,
         guest_set_tid_address, guest_set_robust_list, guest_get_robust_list, guest_rseq,
         guest_arch_prctl;
 
+/* limit.c: of the process itself, and of others */
+guest_handler limit_getrlimit, limit_setrlimit, limit_prlimit64;
+
 /* process.c: execve(2), exit_group(2) */
 guest_handler guest_execve, guest_execveat, guest_exit_group;
 

@@ -13,6 +13,7 @@
 
 #include "handlers.h"
 #include "host.h"
+#include "limit.h"
 #include "print.h"
 #include "program.h"
 #include "report.h"
@@ -196,6 +197,8 @@ static void hand_over(struct execution *e, uint64_t number[RESUMES], bool begins
 	number[RESUME_FIRST] = legacy.first;
 	number[RESUME_VERBOSE] = number_of(log);
 	number[RESUME_STACK] = e->stack_limit;
+	limit_get(LIMIT_AREAS, &number[RESUME_AREAS], &number[RESUME_AREAS_HARD]);
+	limit_get(LIMIT_DATA, &number[RESUME_DATA], &number[RESUME_DATA_HARD]);
 }
 
 static size_t count_words(const char *const *words)
@@ -255,9 +258,13 @@ static long carry_out(struct guest_call *call, struct execution *e, const long w
 	guest_trace_begin();
 	report_exec(true, e != NULL);
 	guest_signal_exec_begin(call->thread, call->context);
+	if (e == NULL)
+		limit_to_kernel(true);
 	long result = e != NULL ? succeed(call, e)
 	                        : guest_execute(call, call->number, words[0], words[1], words[2],
 	                                        words[3], words[4], words[5]);
+	if (e == NULL)
+		limit_to_kernel(false);
 	guest_signal_exec_failed(call->thread);
 	report_exec(false, e != NULL);
 	return result;

@@ -23,6 +23,10 @@ enum process_resume {
 	RESUME_FIRST,    /* 1: it is that one                              */
 	RESUME_VERBOSE,  /* where the log goes                             */
 	RESUME_STACK,    /* the program's soft limit of it, if it was changed */
+	RESUME_AREAS,    /* its limits of limit.h: soft, hard              */
+	RESUME_AREAS_HARD,
+	RESUME_DATA,
+	RESUME_DATA_HARD,
 	RESUMES
 };
 #define RESUME_NONE (UINT64_MAX - 1)

@@ -88,6 +88,7 @@ typedef uint64_t kernel_sigset;
 /* Of the descriptor that is argument 0, where programs look at what may not be open. */
 #define DESCRIPTOR(call, ...)                                                                  \
 	{ .name = #call, .handler = guest_of_descriptor, .argument = { __VA_ARGS__ } }
+#define LIMIT(call, ...) { .name = #call, .handler = limit_##call, .argument = { __VA_ARGS__ } }
 #define LISTING(call)                                                                          \
 	{ .name = #call, .handler = guest_##call, .argument = { V, RESULT_INT(char, 2, GUEST_PIECE) } }
 
@@ -189,7 +190,7 @@ static const struct guest_entry table[] = {
 	[94] = CALL(lchown, PATH),
 	[95] = PLAIN(umask),
 	[96] = CALL(gettimeofday, OUT(struct timeval), OUT(struct timezone)),
-	[97] = CALL(getrlimit, V, OUT(struct rlimit)),
+	[97] = LIMIT(getrlimit, V, OUT(struct rlimit)),
 	[98] = CALL(getrusage, V, OUT(struct rusage)),
 	[99] = CALL(sysinfo, OUT(struct sysinfo)),
 	[100] = CALL(times, OUT(struct tms)),
@@ -252,7 +253,7 @@ static const struct guest_entry table[] = {
 	[157] = HANDLED(prctl),
 	[158] = HANDLED(arch_prctl),
 	[159] = CALL(adjtimex, INOUT_ALWAYS(struct timex)),
-	[160] = CALL(setrlimit, V, IN(struct rlimit)),
+	[160] = LIMIT(setrlimit, V, IN(struct rlimit)),
 	[161] = CALL(chroot, PATH),
 	[162] = PLAIN(sync),
 	[163] = CALL(acct, PATH),
@@ -398,7 +399,7 @@ static const struct guest_entry table[] = {
 	[299] = HANDLED(recvmmsg),
 	[300] = PLAIN(fanotify_init),
 	[301] = CALL(fanotify_mark, V, V, V, V, PATH),
-	[302] = CALL(prlimit64, V, V, IN(struct rlimit), OUT(struct rlimit)),
+	[302] = LIMIT(prlimit64, V, V, IN(struct rlimit), OUT(struct rlimit)),
 	[303] = HANDLED(name_to_handle_at),
 	[304] = HANDLED(open_by_handle_at),
 	[305] = CALL(clock_adjtime, V, INOUT(struct timex)),

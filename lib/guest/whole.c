@@ -7,6 +7,7 @@
 
 #include "handlers.h"
 #include "host.h"
+#include "limit.h"
 #include "map.h"
 #include "print.h"
 #include "syscall.h"
@@ -31,7 +32,9 @@ int whole_create(upage_pool *pool)
 	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
-	return upage_space_create(&whole_space, pool, &config);
+	int result = upage_space_create(&whole_space, pool, &config);
+	limit_watch(whole_space, WHOLE_STACK);
+	return result;
 }
 
 static bool is_inside(uintptr_t address, size_t length)
@@ -185,6 +188,8 @@ long whole_map(uintptr_t address, size_t length, int prot, int flags, int descri
 long whole_mmap(struct guest_call *call)
 {
 	const long *a = call->argument;
+	if (!limit_allows(a[3] & MAP_FIXED ? (uintptr_t)a[0] : 0, (size_t)a[1], (int)a[2]))
+		return -ENOMEM;
 	return whole_map((uintptr_t)a[0], (size_t)a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
 }
 
@@ -292,6 +297,8 @@ long whole_mremap(struct guest_call *call)
 		return result < 0 ? result : (long)from;
 	}
 	size_t more = new_length - old_length;
+	if (!limit_allows(0, more, mapping.prot))
+		return -ENOMEM;
 	uintptr_t end = from + old_length;
 	if (!keep && mapping.end == end && is_inside(from, new_length) &&
 	    map_gap(whole_space, end, end + more, more) == end) {
@@ -317,7 +324,9 @@ long whole_brk(struct guest_call *call)
 	if (wanted >= break_start && wanted < WHOLE_END) {
 		uintptr_t end = host_page_up(wanted);
 		int result = 0;
-		if (end > break_end)
+		if (end > break_end && !limit_allows(0, end - break_end, PROT_READ | PROT_WRITE))
+			result = UPAGE_ENOMEM;
+		else if (end > break_end)
 			result = map_gap(whole_space, break_end, end, end - break_end) == break_end
 			                 ? map_replace(whole_space, break_end, end - break_end,
 			                               PROT_READ | PROT_WRITE, NULL, 0)

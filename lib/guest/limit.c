@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "limit.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "handlers.h"
+#include "space.h"
+#include "syscall.h"
+#include "table.h"
+
+static struct {
+	_Atomic uint64_t soft, hard;
+} kept[LIMITS] = { { RLIM_INFINITY, RLIM_INFINITY }, { RLIM_INFINITY, RLIM_INFINITY } };
+static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_DATA };
+static upage_space *watched;
+static uintptr_t stack_end;
+
+void limit_watch(upage_space *space, uintptr_t stack)
+{
+	watched = space;
+	stack_end = stack;
+}
+
+void limit_begin(enum limit limit, uint64_t soft, uint64_t hard)
+{
+	atomic_store(&kept[limit].soft, soft);
+	atomic_store(&kept[limit].hard, hard);
+}
+
+void limit_get(enum limit limit, uint64_t *soft, uint64_t *hard)
+{
+	*soft = atomic_load(&kept[limit].soft);
+	*hard = atomic_load(&kept[limit].hard);
+}
+
+void limit_to_kernel(bool begins)
+{
+	for (unsigned i = 0; i < LIMITS && watched != NULL; i++) {
+		struct rlimit limit;
+		uint64_t soft = atomic_load(&kept[i].soft);
+		if (soft == RLIM_INFINITY ||
+		    syscall_4(SYS_prlimit64, 0, resources[i], NULL, &limit) < 0)
+			continue;
+		limit.rlim_cur = begins && soft < limit.rlim_max ? soft : limit.rlim_max;
+		syscall_4(SYS_prlimit64, 0, resources[i], &limit, NULL);
+	}
+}
+
+/* Of a mapping, without what lies in [start, end). */
+static uint64_t bytes_beside(const struct mapping *mapping, uintptr_t start, uintptr_t end)
+{
+	uintptr_t from = mapping->start > start ? mapping->start : start;
+	uintptr_t to = mapping->end < end ? mapping->end : end;
+	return mapping->end - mapping->start - (from < to ? to - from : 0);
+}
+
+bool limit_allows(uintptr_t start, size_t length, int prot)
+{
+	uint64_t areas = atomic_load(&kept[LIMIT_AREAS].soft), data = atomic_load(&kept[LIMIT_DATA].soft);
+	if (areas == RLIM_INFINITY && data == RLIM_INFINITY)
+		return true;
+	uint64_t all = length, writable = prot & PROT_WRITE ? length : 0;
+	rwlock_read(&watched->lock);
+	for (size_t i = 0; i < watched->mappings.count; i++) {
+		const struct mapping *mapping = &watched->mappings.mapping[i];
+		uint64_t bytes = bytes_beside(mapping, start, start != 0 ? start + length : 0);
+		if (mapping->end == stack_end)
+			continue; /* all that it may become, which natively comes as it grows */
+		all += bytes;
+		writable += mapping->prot & PROT_WRITE ? bytes : 0;
+	}
+	rwlock_read_release(&watched->lock);
+	return all <= areas && (prot & PROT_WRITE ? writable <= data : true);
+}
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+#define CAPABILITY_RESOURCE 24
+#define CAPABILITY_VERSION 0x20080522
+
+static bool may_raise(void)
+{
+	struct {
+		uint32_t version;
+		int process;
+	} header = { CAPABILITY_VERSION, 0 };
+	struct {
+		uint32_t effective, permitted, inheritable;
+	} data[2] = { 0 };
+	return syscall_2(SYS_capget, &header, data) == 0 &&
+	       data[0].effective >> CAPABILITY_RESOURCE & 1;
+}
+
+/* Which one @resource is; LIMITS: the kernel's. */
+static enum limit limit_of(long resource)
+{
+	unsigned i = 0;
+	while (i < LIMITS && resources[i] != (int)resource)
+		i++;
+	return watched != NULL ? (enum limit)i : LIMITS;
+}
+
+/* @theirs: what is wanted; @old: where to say what it was; either may be NULL. */
+static long exchange(enum limit limit, const void *theirs, void *old)
+{
+	struct rlimit wanted, was;
+	limit_get(limit, &was.rlim_cur, &was.rlim_max);
+	if (theirs != NULL) {
+		if (guest_copy_in(&wanted, theirs, sizeof(wanted)) != 0)
+			return -EFAULT;
+		if (wanted.rlim_cur > wanted.rlim_max)
+			return -EINVAL;
+		if (wanted.rlim_max > was.rlim_max && !may_raise())
+			return -EPERM;
+		limit_begin(limit, wanted.rlim_cur, wanted.rlim_max);
+	}
+	return old != NULL && guest_copy_out(old, &was, sizeof(was)) != 0 ? -EFAULT : 0;
+}
+
+long limit_getrlimit(struct guest_call *call)
+{
+	enum limit limit = limit_of(call->argument[0]);
+	void *old = (void *)call->argument[1];
+	if (limit == LIMITS)
+		return guest_generic(call, guest_table_find(call->number));
+	return old != NULL ? exchange(limit, NULL, old) : -EFAULT;
+}
+
+long limit_setrlimit(struct guest_call *call)
+{
+	enum limit limit = limit_of(call->argument[0]);
+	const void *wanted = (const void *)call->argument[1];
+	if (limit == LIMITS)
+		return guest_generic(call, guest_table_find(call->number));
+	return wanted != NULL ? exchange(limit, wanted, NULL) : -EFAULT;
+}
+
+long limit_prlimit64(struct guest_call *call)
+{
+	const long *a = call->argument;
+	enum limit limit = limit_of(a[1]);
+	if (limit == LIMITS || (a[0] != 0 && a[0] != syscall_1(SYS_getpid, 0)))
+		return guest_generic(call, guest_table_find(call->number));
+	return exchange(limit, (const void *)a[2], (void *)a[3]);
+}

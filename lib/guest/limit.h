@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * limit.h - limits that would stop us instead of the program: RLIMIT_AS, RLIMIT_DATA
+ *
+ * A whole program's space is one reservation, which the kernel counts whole, and what is mapped in
+ * it the kernel counts otherwise. So the program's limits of these are kept here, and never become
+ * the kernel's: getrlimit(2), setrlimit(2) and prlimit(2) of the process itself are answered, and
+ * who maps for it asks limit_allows(). What the program executes gets them handed on.
+ *
+ * Locking: none; each value is atomic. Signal context: all. Source: getrlimit(2); kernel/sys.c.
+ */
+#ifndef UPAGE_GUEST_LIMIT_H
+#define UPAGE_GUEST_LIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "call.h"
+
+enum limit { LIMIT_AREAS, LIMIT_DATA, LIMITS };
+
+/* Of the program whose space it is, and whose stack ends at @stack. */
+void limit_watch(upage_space *space, uintptr_t stack);
+
+/* The program begins with these, which need not be the kernel's any more. */
+void limit_begin(enum limit limit, uint64_t soft, uint64_t hard);
+
+void limit_get(enum limit limit, uint64_t *soft, uint64_t *hard);
+
+/* Before and after an execve by the kernel: it shall know the soft ones. */
+void limit_to_kernel(bool begins);
+
+/* Whether @length more bytes of the space may be mapped with @prot. At @start, in place of what is
+ * mapped there; 0: beside all else. The space's lock is free. */
+bool limit_allows(uintptr_t start, size_t length, int prot);
+
+#endif
