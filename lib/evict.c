@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "evict.h"
 
+#include <string.h>
+
 #include "host.h"
 #include "view.h"
 
 #define WAIT_LIMIT_NS UINT64_C(10000000000) /* for frames that others are about to free */
+
+/* Looking for a page that was not referenced may cost as much as reading one in: about this many
+ * looks. Then the next has to go. */
+#define SPARED_MAX 8
 
 /* One pass over the candidates, and what stood in its way. */
 struct search {
 	bool busy;     /* something was locked by another thread, who is about to finish */
 	bool no_slots; /* swap is full, and no resident page has a slot to spare */
 	int failure;   /* why a page could not be saved */
+	unsigned spared; /* candidates that had been referenced */
 };
 
 /* ---- Slots ------------------------------------------------------------------------------- */
@@ -50,7 +57,7 @@ static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct sea
 		uint32_t slot = frame->slot;
 		if (slot != 0) {
 			frame->slot = 0;
-			value |= PTE_DIRTY;
+			value = (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
 		}
 		pte_unlock(pte, value);
 		if (slot != 0) {
@@ -72,7 +79,19 @@ static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, str
 
 /* ---- Saving a page ----------------------------------------------------------------------- */
 
-int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot)
+/* Whether @slot has what is in @buffer, as far as that can be seen without waiting. */
+static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
+{
+	char *other = buffer_take_run(&pool->buffers, 1); /* who has one does not wait */
+	if (other == NULL)
+		return false;
+	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
+	            memcmp(buffer, other, page_size(pool)) == 0;
+	buffer_give(&pool->buffers, other);
+	return same;
+}
+
+int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uint32_t *slot)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
 	struct backing *backing = frame->backing;
@@ -88,6 +107,8 @@ int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot)
 	} else if (backing->store == NULL && buffer_is_zero(buffer, page_size(pool))) {
 		swap_free(pool->swap, *slot);
 		*slot = SWAP_NONE;
+	} else if ((*value & PTE_EXPECTED) && slot_has(pool, *slot, buffer)) {
+		*value &= ~(uint64_t)(PTE_DIRTY | PTE_EXPECTED);
 	} else {
 		result = swap_transfer(pool->swap, STORE_WRITE, *slot, buffer);
 		written = true;
@@ -99,9 +120,11 @@ int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot)
 }
 
 /* What the PTE of a page becomes that leaves its frame with its content in @slot. */
-static uint64_t pte_evicted(uint32_t slot)
+static uint64_t pte_evicted(uint64_t value, uint32_t slot)
 {
-	return slot != SWAP_NONE ? pte_make(slot, PTE_SWAPPED) : 0;
+	if (slot == SWAP_NONE)
+		return 0;
+	return pte_make(slot, PTE_SWAPPED | (value & PTE_DIRTY ? PTE_EXPECTED : 0));
 }
 
 /* Saves the page of frame @pfn, whose PTE is locked, as far as it has to be, and hides it. On
@@ -121,8 +144,10 @@ static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *
 	}
 	if (result == 0)
 		result = view_hide(pool, pte, frame->page, value);
+	if (new_slot)
+		*value &= ~(uint64_t)PTE_EXPECTED; /* there is nothing in it to compare with */
 	if (result == 0 && dirty)
-		result = evict_write_back(pool, pfn, slot);
+		result = evict_write_back(pool, pfn, value, slot);
 	if (result < 0 && new_slot)
 		swap_free(pool->swap, *slot);
 	return result;
@@ -152,7 +177,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 	replace_remove(&pool->replace, pfn);
 	atomic_fetch_sub(&pool->evicting, 1);
 	stats_count(pool->stats, COUNT_EVICTIONS);
-	pte_unlock(pte, pte_evicted(slot));
+	pte_unlock(pte, pte_evicted(value, slot));
 	return true;
 }
 
@@ -169,8 +194,8 @@ int evict_page(struct upage_pool *pool, pte_t *pte)
 
 /* ---- Choosing one ------------------------------------------------------------------------ */
 
-/* Revokes access to the frames whose reference the policy forgot. */
-static void hide_aged(struct upage_pool *pool, struct aged *aged)
+/* Forgets the references of the frames that the policy has aged. */
+static void age(struct upage_pool *pool, struct aged *aged)
 {
 	struct locked_page pages[REPLACE_AGED_MAX];
 	unsigned count = 0;
@@ -192,23 +217,33 @@ static void hide_aged(struct upage_pool *pool, struct aged *aged)
 		pages[place] = page;
 	}
 	aged->count = 0;
-	view_hide_each(pool, pages, count);
+	view_age_each(pool, pages, count);
 	for (unsigned i = 0; i < count; i++)
 		pte_unlock(pages[i].pte, pages[i].value);
 }
 
-/* Takes frame @pfn from its page, if nobody else works on that. */
+/* Takes frame @pfn from its page, if nobody else works on that, and it was not referenced. */
 static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
 {
 	pte_t *pte;
 	uint64_t value;
-	if (frame_trylock(pool, pfn, &pte, &value)) {
-		if (!turn_keeps(&pool->turn, pool->frames.frame[pfn].page))
-			return evict_locked(pool, pte, value, search);
-		pte_unlock(pte, value);
+	if (!frame_trylock(pool, pfn, &pte, &value)) {
+		search->busy = true;
+		return false;
 	}
-	search->busy = true;
-	return false;
+	if (turn_keeps(&pool->turn, pool->frames.frame[pfn].page)) {
+		search->busy = true;
+		pte_unlock(pte, value);
+		return false;
+	}
+	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL &&
+	    view_is_referenced(pool, pool->frames.frame[pfn].page, value)) {
+		search->spared++;
+		replace_touch(&pool->replace, pfn);
+		pte_unlock(pte, value);
+		return false;
+	}
+	return evict_locked(pool, pte, value, search);
 }
 
 /* Asks the policy until a candidate's frame could be taken, or each was offered. */
@@ -220,7 +255,7 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
 		bool revoked = aged.count > 0;
 		if (revoked)
-			hide_aged(pool, &aged);
+			age(pool, &aged);
 		if (pfn == REPLACE_NONE && revoked)
 			continue;
 		if (pfn == REPLACE_NONE)

@@ -6,6 +6,11 @@
  * is dirty goes to its store or a slot of swap; one that is clean, or anonymous and all zero,
  * goes nowhere. When swap is full, slots of resident pages, which hold only copies, are used.
  *
+ * Whether a page was referenced is asked when the policy offers it. A look costs about a tenth of
+ * a page's way out and in again; so after a number of candidates that had been referenced the
+ * next one goes, whatever it was: looking never costs more than it can save. This also ends the
+ * search while other threads reference everything.
+ *
  * Other pages' locks are only tried, so that faults cannot wait in a circle: a page that is
  * locked or pinned is passed over for the next candidate.
  *
@@ -28,7 +33,8 @@ int evict_any(struct upage_pool *pool, uint32_t *out);
 int evict_page(struct upage_pool *pool, pte_t *pte);
 
 /* Saves a dirty page, which nobody can write to now, to its store or its slot. On success
- * *slot is where it is: SWAP_NONE for a shared page, and for an anonymous one of zeros. */
-int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint32_t *slot);
+ * *slot is where it is: SWAP_NONE for a shared page, and for an anonymous one of zeros; and a page
+ * that turned out not to have been written to, though that was expected, is not dirty in @value. */
+int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uint32_t *slot);
 
 #endif

@@ -86,6 +86,72 @@ int host_protect(uintptr_t page, size_t length, int prot)
 	return (int)syscall_3(SYS_mprotect, page, length, prot);
 }
 
+/* ---- References ---------------------------------------------------------------------- */
+
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_BATCH 64 /* host pages, a word each */
+#define THIS_PROCESS (-10001) /* PIDFD_SELF_THREAD_GROUP, since Linux 6.14 */
+
+static _Atomic int pagemap = -1;
+static _Atomic bool pagemap_tried;
+
+/* Of this process's address space; -1: there is none, or another thread is just opening it. */
+static int pagemap_descriptor(void)
+{
+	if (atomic_load(&pagemap) < 0 && !atomic_exchange(&pagemap_tried, true)) {
+		long opened = syscall_4(SYS_openat, AT_FDCWD, "/proc/self/pagemap",
+		                        O_RDONLY | O_CLOEXEC, 0);
+		if (opened >= 0)
+			host_keep(&pagemap, (int)opened); /* or it is closed */
+	}
+	return atomic_load(&pagemap);
+}
+
+int host_age(const struct iovec *ranges, unsigned count)
+{
+	if (pagemap_descriptor() < 0)
+		return -ENOTSUP;
+	/* One call where the kernel can, so that it interrupts other processors once. */
+	size_t bytes = 0;
+	for (unsigned i = 0; i < count; i++)
+		bytes += ranges[i].iov_len;
+	if (syscall_6(SYS_process_madvise, THIS_PROCESS, (long)ranges, count, MADV_DONTNEED, 0, 0) ==
+	    (long)bytes)
+		return 0;
+	long result = 0;
+	for (unsigned i = 0; i < count && result == 0; i++)
+		result = syscall_3(SYS_madvise, ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED);
+	return (int)result;
+}
+
+bool host_is_referenced(uintptr_t page, size_t length)
+{
+	uint64_t words[PAGEMAP_BATCH], first = page / HOST_PAGE_SIZE, end = first + length / HOST_PAGE_SIZE;
+	while (first < end) {
+		size_t count = end - first < PAGEMAP_BATCH ? (size_t)(end - first) : PAGEMAP_BATCH;
+		if (host_read(pagemap_descriptor(), words, count * sizeof(words[0]),
+		              (off_t)(first * sizeof(words[0]))) < 0)
+			return false;
+		for (size_t i = 0; i < count; i++)
+			if (words[i] & PAGEMAP_PRESENT)
+				return true;
+		first += count;
+	}
+	return false;
+}
+
+void host_references_fork_child(bool share_files)
+{
+	bool open = atomic_load(&pagemap) >= 0;
+	if (share_files)
+		host_abandon(&pagemap); /* and none of our own, which the parent would not know of */
+	else
+		host_drop(&pagemap);
+	atomic_store(&pagemap_tried, share_files);
+	if (open)
+		pagemap_descriptor();
+}
+
 /* ---- Descriptors --------------------------------------------------------------------- */
 
 /* Held while the soft limit on descriptors is not the program's, with all signals blocked. */
@@ -176,6 +242,15 @@ int host_read(int descriptor, void *buffer, size_t length, off_t offset)
 {
 	ssize_t n = host_read_file(descriptor, buffer, length, offset);
 	return n < 0 ? (int)n : (size_t)n == length ? 0 : -EIO;
+}
+
+int host_read_cached(int descriptor, void *buffer, size_t length, off_t offset)
+{
+	struct iovec whole = { buffer, length };
+	long n = syscall_6(SYS_preadv2, descriptor, (long)&whole, 1, (long)offset, 0, RWF_NOWAIT);
+	if (n == -EOPNOTSUPP) /* not every file system can say */
+		return host_read(descriptor, buffer, length, offset);
+	return n == (long)length ? 0 : n < 0 ? (int)n : -EAGAIN;
 }
 
 int host_write(int descriptor, const void *buffer, size_t length, off_t offset)

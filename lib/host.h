@@ -5,7 +5,8 @@
  * A space is one reservation (PROT_NONE, anonymous, no swap reserved) in which pages are
  * shown by mapping their frames over it, and hidden by mapping the reservation over them
  * again. There is nothing between the two: a page whose access is revoked is hidden, so
- * that it costs no host mapping and no second revocation when it is evicted.
+ * that it costs no host mapping and no second revocation when it is evicted. References to
+ * pages that are shown are asked of the host, in /proc/self/pagemap.
  *
  * The host merges neighbours whose frames are neighbours too and whose protection agrees.
  * It allows vm.max_map_count mappings in a process, and past that mmap fails: the pager
@@ -13,7 +14,8 @@
  *
  * Addresses, offsets and lengths are multiples of the host page unless said otherwise.
  * Results are 0 or a negated errno value. Signal context: yes, errno is never touched.
- * Source: mmap(2), memfd_create(2); proc(5) for vm.max_map_count.
+ * Source: mmap(2), memfd_create(2), process_madvise(2); proc(5) for vm.max_map_count and
+ * /proc/pid/pagemap.
  */
 #ifndef UPAGE_HOST_H
 #define UPAGE_HOST_H
@@ -23,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "compiler.h"
 
@@ -49,6 +52,19 @@ int host_hide(uintptr_t page, size_t length);
 int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_protect(uintptr_t page, size_t length, int prot);
 
+/* References, as the host's page table has them. A page that was aged stays shown, but has no entry
+ * there until it is referenced, when the host makes one: that costs a tenth of a signal.
+ * Address and length of each range, which are shown. Return: 0, or the host's error: it may have
+ * aged none, and cannot be asked; nothing else changed. */
+int host_age(const struct iovec *ranges, unsigned count);
+
+/* Whether shown pages were referenced since they were shown or aged, and not long ago: the host
+ * may forget it when it needs memory itself. False where it cannot be told. */
+bool host_is_referenced(uintptr_t page, size_t length);
+
+/* In the child of a fork: what the host was asked by is the parent's. */
+void host_references_fork_child(bool share_files);
+
 /* Physical memory: a memfd of @bytes. Return: its descriptor, or a negated errno value. */
 int host_memory_create(uint64_t bytes);
 
@@ -56,7 +72,8 @@ int host_memory_create(uint64_t bytes);
 uint64_t host_file_limit(void);
 
 /* Whole transfers at an offset of a descriptor; less is -EIO. host_read_file() says how many
- * bytes there were before the end. */
+ * bytes there were before the end, host_read_cached() -EAGAIN for what is not in memory. */
+int host_read_cached(int descriptor, void *buffer, size_t length, off_t offset);
 int host_read(int descriptor, void *buffer, size_t length, off_t offset);
 ssize_t host_read_file(int descriptor, void *buffer, size_t length, off_t offset);
 int host_write(int descriptor, const void *buffer, size_t length, off_t offset);

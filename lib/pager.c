@@ -54,7 +54,8 @@ static int page_place(struct upage_pool *pool, const struct page *page, uint64_t
 		return result;
 	}
 	uint32_t slot = *value & PTE_SWAPPED ? (uint32_t)pte_number(*value) : SWAP_NONE;
-	*value = page_settle(pool, page, pfn, slot);
+	uint64_t expected = *value & PTE_EXPECTED;
+	*value = page_settle(pool, page, pfn, slot) | expected;
 	return 0;
 }
 
@@ -92,6 +93,18 @@ static int page_pin(struct upage_pool *pool, uint32_t pfn, enum pin pin)
 	return 0;
 }
 
+/* What a reference makes of a resident page. One that is expected to be written to is dirty from
+ * its first reading on: that saves the upgrade, which costs more than comparing it in the end. A
+ * pin is no reference of the program's, and says what it is for. */
+static uint64_t pte_referenced(const struct page *page, uint64_t value, int access, enum pin pin)
+{
+	value &= ~(uint64_t)PTE_PREFETCHED;
+	if (access & PROT_WRITE)
+		return (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
+	bool expected = (value & PTE_EXPECTED) && (page->prot & PROT_WRITE) && pin == PIN_NONE;
+	return expected ? value | PTE_DIRTY : value;
+}
+
 static enum counter kind_of_fault(const struct page *page, uint64_t value, int access)
 {
 	if (value & PTE_PRESENT) {
@@ -112,8 +125,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		result = page_bring_in(pool, page, &value, access);
 	if (result == 0 && counter != COUNT_NONE) {
 		/* The entry changes only with what the host shows: a failure leaves it. */
-		uint64_t after = access & PROT_WRITE ? value | PTE_DIRTY : value;
-		after &= ~(uint64_t)PTE_PREFETCHED;
+		uint64_t after = pte_referenced(page, value, access, pin);
 		uint64_t shown = after, give = page_access(page, after);
 		if ((after & PTE_ACCESS) != give)
 			result = view_show(pool, page, &shown, give);
@@ -335,7 +347,7 @@ int pager_sync(struct upage_pool *pool, const struct page *page)
 		if ((value & PTE_WRITE) && !pinned)
 			result = view_show(pool, page, &value, (value & PTE_ACCESS) & ~(uint64_t)PTE_WRITE);
 		if (result == 0)
-			result = evict_write_back(pool, pfn, &slot);
+			result = evict_write_back(pool, pfn, &value, &slot);
 		if (result == 0 && !pinned)
 			value &= ~(uint64_t)PTE_DIRTY;
 	}

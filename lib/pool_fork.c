@@ -183,6 +183,7 @@ static void begin_child(bool adopt, bool share_files)
 		pool->mappings_peak = pool->mappings;
 		report_fork_child(pool);
 	}
+	host_references_fork_child(share_files);
 	if (!share_files)
 		host_drop_abandoned();
 	report_fork_end();

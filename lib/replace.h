@@ -10,12 +10,15 @@
  * again, and says remove when it has really taken it. Asking moves on, so that twice as many
  * questions as there are frames offer every frame at least once.
  *
- * References are only visible as soft faults. A policy that samples them names the frames
- * whose access should be revoked, so that the next reference traps (`aged`).
+ * A reference is seen where it is looked for. A policy that cares (it has `touch`) names the frames
+ * whose reference it has forgotten (`aged`), and the host is made to forget it too. When such a
+ * frame is offered, and was referenced since, the pager says touch and asks for another. Where
+ * the host cannot tell, the page is hidden instead: its next reference traps, which says touch.
  *
  * Locking: replace_* take the policy's lock (rank 3). Signal context: yes, but replace_init.
  * Source: OSTEP ch. 22; Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an
- * Architecture Lacking Page-Referenced Bits", SOSP 1981 (reference bits by faults).
+ * Architecture Lacking Page-Referenced Bits", SOSP 1981 (reference bits by faults: the host's
+ * here, or ours).
  */
 #ifndef UPAGE_REPLACE_H
 #define UPAGE_REPLACE_H

@@ -2,16 +2,18 @@
 /*
  * replace_clock.c - CLOCK, or second chance: the default
  *
- * Frames are a circle in the order of their numbers, each with a reference bit that is set
- * when a page is placed and when a soft fault shows a reference. The hand clears the bits
- * it meets (and has access revoked) and offers the first frame whose bit is clear already.
+ * Frames are a circle in the order of their numbers, each with a reference bit that is set when
+ * a page is placed and when a reference shows. The hand clears the bits it meets (and has the
+ * host forget them) and offers the first frame whose bit is clear already. If that turns out to
+ * have been referenced since, its bit is set again, and the hand goes on.
  *
  *      state[p] == 0          no page in frame p
  *      state[p] == HELD       not referenced since the hand passed: a candidate
  *      state[p] == HELD|REF   referenced
  *
- * With the bit set on placement, fidelity by soft faults is exact: the hand sees just what
- * it would see in hardware reference bits.
+ * With the bit set on placement the hand sees just what it would see in hardware reference bits.
+ * What a look at them costs is bounded where candidates are taken (evict.c): when nearly all pages
+ * are in use, finding one that is not would cost more than it saves.
  * Source: Corbato, "A Paging Experiment with the Multics System", 1968; OSTEP ch. 22.
  */
 #include "replace.h"

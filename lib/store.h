@@ -21,7 +21,8 @@
 #include "lock.h"
 #include "upage.h"
 
-enum store_operation { STORE_READ, STORE_WRITE };
+/* READ_CACHED: what needs no wait for the medium, or -EAGAIN; of swap only. */
+enum store_operation { STORE_READ, STORE_WRITE, STORE_READ_CACHED };
 
 /* Results beside 0 and negated errno values. */
 #define STORE_PAST_END 1 /* a read wholly past the end of a file */

@@ -154,6 +154,9 @@ static void swap_file_submit(upage_store *store, struct store_request *request)
 	else if (request->operation == STORE_READ)
 		store_done(request, host_read(descriptor, request->buffer, request->length,
 		                              request->offset));
+	else if (request->operation == STORE_READ_CACHED)
+		store_done(request, host_read_cached(descriptor, request->buffer, request->length,
+		                                     request->offset));
 	else
 		store_done(request, host_write(descriptor, request->buffer, request->length,
 		                               request->offset));

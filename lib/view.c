@@ -92,22 +92,41 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 	return 0;
 }
 
-/* By one call for each stretch: with another thread running that is all the difference. */
-void view_hide_each(struct upage_pool *pool, struct locked_page *pages, size_t count)
+/* The stretches of pages that lie beside each other. Return: how many. */
+static unsigned stretches(const struct upage_pool *pool, const struct locked_page *pages,
+                          size_t count, struct iovec *ranges)
 {
-	for (size_t first = 0, end; first < count; first = end) {
-		for (end = first + 1; end < count; end++)
-			if (pages[end].address != pages[end - 1].address + page_size(pool))
-				break;
+	unsigned n = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || pages[i].address != pages[i - 1].address + page_size(pool))
+			ranges[n++] = (struct iovec){ (void *)pages[i].address, 0 };
+		ranges[n - 1].iov_len += page_size(pool);
+	}
+	return n;
+}
+
+void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t count)
+{
+	struct iovec ranges[REPLACE_AGED_MAX];
+	unsigned n = stretches(pool, pages, count, ranges);
+	if (n == 0 || host_age(ranges, n) == 0)
+		return;
+	for (unsigned r = 0; r < n; r++) {
+		size_t within = ranges[r].iov_len / page_size(pool);
 		view_make_room(pool);
-		if (host_hide(pages[first].address, (end - first) * page_size(pool)) < 0)
-			continue;
-		for (size_t i = first; i < end; i++) {
-			uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
-			record(pool, pages[i].pte, pages[i].value, after);
-			pages[i].value = after;
+		bool hidden = host_hide((uintptr_t)ranges[r].iov_base, ranges[r].iov_len) == 0;
+		for (; within > 0; within--, pages++) {
+			uint64_t after = pages->value & ~(uint64_t)PTE_ACCESS;
+			if (hidden)
+				record(pool, pages->pte, pages->value, after);
+			pages->value = hidden ? after : pages->value;
 		}
 	}
+}
+
+bool view_is_referenced(const struct upage_pool *pool, uintptr_t address, uint64_t value)
+{
+	return (value & PTE_ACCESS) && host_is_referenced(address, page_size(pool));
 }
 
 /* Whether a page is shown, and may be hidden: the kernel may be using what is pinned. */

@@ -11,6 +11,9 @@
  * they stay resident, and only their next reference traps. What the host refuses nevertheless
  * cuts the budget; it grows back.
  *
+ * A page that is shown can be aged: it stays so, but the host will tell whether it was referenced
+ * since. That costs a fraction of hiding it and of the fault that shows it again.
+ *
  * Invariant (upage_pool_verify):  mappings == 1 + sum over pages of view_seams_owned(). An upper
  * bound of the host's count: pages in different leaves of a page table count as never joined.
  *
@@ -28,7 +31,8 @@
 #define MAPPING_BUDGET_MIN 64
 
 /* Before anything that can make two more mappings: a page shown alone, a hole in a run. All that
- * is below does it, but who is about to lock many pages, which can then not be hidden, does it before. */
+ * is below does it; but who is about to lock many pages, which can then not be hidden, does it
+ * himself before. */
 void view_make_room(struct upage_pool *pool);
 
 /* Lets the host show a resident page, all of @access and no more. Return: 0, or the host's error:
@@ -43,14 +47,17 @@ int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 /* No reference to the page succeeds any more until it is shown. Return: as above. */
 int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
 
-/* @count pages, by their addresses: those beside each other by one call. Their values are kept as
- * the entries are; a page that the host refused to hide stays shown. */
+/* Up to REPLACE_AGED_MAX shown pages, by their addresses: from now on view_is_referenced() is the
+ * answer to whether they were referenced since. Where the host cannot tell, they are hidden, and
+ * the next reference is a soft fault. Their values are kept as the entries are. */
 struct locked_page {
 	pte_t *pte;
 	uintptr_t address;
 	uint64_t value;
 };
-void view_hide_each(struct upage_pool *pool, struct locked_page *pages, size_t count);
+void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t count);
+
+bool view_is_referenced(const struct upage_pool *pool, uintptr_t address, uint64_t value);
 
 /* @count locked pages beside each other, but pinned ones, which the kernel may be using: as few
  * calls as there are stretches without a pinned page. @values: kept as the entries are. */

@@ -112,9 +112,9 @@ START_TEST(a_shared_table_of_descriptors_serves_both)
 {
 	struct machine m = machine_make(MEMORY);
 	char *memory = machine_map(m, PAGES, RW);
-	size_t before = open_descriptors(), our = ours();
 	int pipes[2], status = 0;
-	fill(memory, PAGES, 1);
+	fill(memory, PAGES, 1); /* more than there are frames: all descriptors are there */
+	size_t before = open_descriptors(), our = ours();
 	ck_assert_int_eq(pipe(pipes), 0);
 	pid_t child = fork_by_calls(false, CLONE_FILES);
 	if (child == 0) {

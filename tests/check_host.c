@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -195,6 +196,52 @@ START_TEST(a_frame_may_hold_code)
 	ck_assert_int_eq(function(), 42);
 	ck_assert_ok(host_release(base, PAGE));
 	host_close(memory);
+}
+END_TEST
+
+/* Pages beside each other in one range, and one alone. */
+START_TEST(the_host_tells_which_pages_were_referenced_since_they_were_aged)
+{
+	enum { PAGES = 16 };
+	char *base = reserve(PAGES);
+	int memory = memory_of(PAGES);
+	for (unsigned i = 0; i < PAGES; i++) /* in no order that the host could join */
+		ck_assert_ok(host_show(memory, (uintptr_t)base + i * PAGE,
+		                       (off_t)((i * 5 + 3) % PAGES * PAGE), PAGE, RW));
+	const struct iovec some[] = { { base + 2 * PAGE, 3 * PAGE }, { base + 9 * PAGE, PAGE } };
+	for (int round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < PAGES; i++) {
+			base[i * PAGE] = (char)(i + 1);
+			ck_assert(host_is_referenced((uintptr_t)base + i * PAGE, PAGE));
+		}
+		ck_assert_ok(host_age(some, 2));
+		for (unsigned i = 0; i < PAGES; i++)
+			ck_assert_int_eq(host_is_referenced((uintptr_t)base + i * PAGE, PAGE),
+			                 !((i >= 2 && i < 5) || i == 9));
+		ck_assert(!host_is_referenced((uintptr_t)base + 2 * PAGE, 3 * PAGE));
+		ck_assert_int_eq(((volatile char *)base)[3 * PAGE], 4);
+		((volatile char *)base)[9 * PAGE] = 10;
+		ck_assert(host_is_referenced((uintptr_t)base + 2 * PAGE, 3 * PAGE));
+		for (unsigned i = 0; i < PAGES; i++)
+			ck_assert_int_eq(host_is_referenced((uintptr_t)base + i * PAGE, PAGE),
+			                 i != 2 && i != 4);
+	}
+	for (unsigned i = 0; i < PAGES; i++)
+		ck_assert_int_eq(base[i * PAGE], (char)(i + 1));
+	host_close(memory);
+}
+END_TEST
+
+START_TEST(where_the_host_cannot_be_asked_it_is_not)
+{
+	char *base = reserve(1);
+	int memory = memory_of(1);
+	const struct iovec page = { base, PAGE };
+	const struct rlimit none = { 0, 0 };
+	ck_assert_ok(host_show(memory, (uintptr_t)base, 0, PAGE, RW));
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(host_age(&page, 1), -ENOTSUP);
+	ck_assert(!host_is_referenced((uintptr_t)base, PAGE));
 }
 END_TEST
 
@@ -482,6 +529,8 @@ int main(void)
 	tcase_add_test(space, a_hidden_page_keeps_its_frames_content);
 	tcase_add_test(space, a_protection_is_what_it_was_asked_to_be);
 	tcase_add_test(space, a_frame_may_hold_code);
+	tcase_add_test(space, the_host_tells_which_pages_were_referenced_since_they_were_aged);
+	tcase_add_test(space, where_the_host_cannot_be_asked_it_is_not);
 	tcase_add_test(space, an_impossible_wish_is_an_error_and_not_errno);
 	tcase_add_test(space, no_call_touches_errno);
 	suite_add_tcase(suite, space);
