@@ -319,6 +319,7 @@ void guest_signal_sigsys(const siginfo_t *info, void *context)
 	keep_trap(thread, info);
 	gate_leave(context, &thread->caught);
 }
+
 _Noreturn void guest_signal_timer(void *context)
 {
 	static const _Atomic int nothing;
