@@ -56,8 +56,9 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	}
 	result = frame_table_init(&pool->frames, frames, page_shift);
 	if (result < 0) {
-		snprintf(config->message, sizeof(config->message), "memory=%zu: %s",
-		         config->memory, upage_strerror(result));
+		snprintf(config->message, sizeof(config->message), "memory=%zu: %s%s",
+		         config->memory, upage_strerror(result),
+		         result == -EFBIG ? " (RLIMIT_FSIZE, ulimit -f)" : "");
 		swap_destroy(pool->swap);
 		return result;
 	}

@@ -118,5 +118,47 @@ $upage run -m 16M --stats -- true 2>&1 | grep -q 'read ahead' || fail "pages com
 $upage run -m 16M --prefetch off --stats -- true 2>&1 | grep -q 'read ahead' && fail "--prefetch off"
 $upage run -m 1M --stats-json "$scratch/%p.json" -- sh -c 'true & wait' &&
 	grep -q '"page_size": 4096' "$scratch"/*.json || fail "--stats-json"
+
+# ---- Statistics of a tree, in one file: programs that were forked, executed, killed
+# tree TITLE WORD...: "program ended" of each object, the first one first, is TITLE
+tree()
+{
+	wanted=$1
+	shift
+	rm -f "$scratch/tree.json"
+	timeout 60 $upage run -m 1M --stats-json "$scratch/tree.json" "$@" >/dev/null 2>&1
+	told=$(grep -o -e '"program": "[^"]*"' -e '"ended": "[^"]*"' "$scratch/tree.json" |
+		cut -d'"' -f4 | paste -s -d' ')
+	test "$told" = "$wanted" || fail "statistics of $*: $told"
+}
+tree 'sh exec true exit' -- sh -c 'exec true'
+tree 'sh exec sh exec true exit' -- sh -c 'cd /; exec sh -c "exec true"'
+tree 'timeout exit timeout exec true exit' -- timeout 50 true
+tree 'find exit find exec sh killed' -- find / -maxdepth 0 -exec sh -c 'kill -9 $$' ';'
+tree 'sh exec' --no-follow -- sh -c 'no-such-program; exec true'
+tree 'timeout exit timeout exec' --no-follow -- timeout 50 true
+tables=$($upage run -m 1M --stats --no-follow -- sh -c 'exec 2>/dev/null; exec true' 2>&1 | grep -c '^upage')
+test "$tables" = 1 || fail "$tables tables before an execve that is not followed"
+tables=$($upage run -m 1M --stats -- sh -c 'exec 2>/dev/null; cd /; (true); exec true' 2>&1 | grep -c '^upage')
+test "$tables" = 1 || fail "$tables tables of a tree"
+mkdir "$scratch/each"
+$upage run -m 1M --stats-json "$scratch/each/%p" -- sh -c '(exit 3); cat /dev/null; exec true'
+test "$(ls "$scratch/each" | wc -l)" = 3 || fail "not one file for each process: $(ls "$scratch/each")"
+(cd "$scratch" && mkdir inner && "$OLDPWD/$upage" run --stats-json relative -- sh -c 'cd inner; exec true')
+test -s "$scratch/relative" || fail "a relative name of a file of statistics"
+expect 0 "stats-json=/dev/full: No space left" run --stats-json /dev/full true
+
+# ---- What is said of what is run and refused
+$upage run --verbose -- sh -c '/bin/true; exec /bin/sh -c "exit 3"' >"$scratch/out" 2>"$scratch/err"
+test $? = 3 && test ! -s "$scratch/out" || fail "--verbose"
+for text in 'sh: runs ' 'loaded by ' 'sh: executes ' 'true: runs '; do
+	grep -q "^upage: [0-9]* .*$text" "$scratch/err" || fail "--verbose does not say '$text'"
+done
+! grep -v '^upage: ' "$scratch/err" || fail "--verbose: lines without upage:"
+
+# ---- Limits from outside
+(ulimit -v 4000000; expect 125 "RLIMIT_AS (ulimit -v)" run true; exit $failed) || failed=1
+(ulimit -f 1000; expect 125 "RLIMIT_FSIZE, ulimit -f" run true; exit $failed) || failed=1
+
 test -z "$(ls "$scratch" | grep upage-swap)" || fail "a swap file was left"
 exit $failed

@@ -205,7 +205,9 @@ int loader_load(struct loader *loader)
 	whole_set_break(apart ? WHOLE_PROGRAM : program->bias + program->end);
 	if (result < 0)
 		snprintf(loader->message, sizeof(loader->message), "%.150s: %s", loader->name,
-		         strerrordesc_np(-result));
+		         result == -ENOMEM ? "memory and swap together cannot hold it (-m, --swap-size, "
+		                             "ulimit -f)"
+		                           : strerrordesc_np(-result));
 	return result;
 }
 

@@ -111,6 +111,8 @@ struct execution {
 	const char *path;
 	char **arguments;
 	long environment;
+	const char *file;        /* the path, or another to the same file for us     */
+	char own[PROGRAM_LINK];
 	const char *name;        /* what the kernel would call the program           */
 	struct program *program;
 	uint64_t stack_limit;    /* the program's, while another is set; RESUME_NONE */
@@ -133,9 +135,8 @@ static const char *name_of(struct guest_call *call, const struct execution *e)
 /* Return: 0, or the error that execve has. */
 static int find(struct guest_call *call, struct execution *e)
 {
-	char own[PROGRAM_LINK];
-	const char *path = self_is_program(e->path) ? own : e->path;
-	self_name(own);
+	self_name(e->own);
+	e->file = self_is_program(e->path) ? e->own : e->path;
 	e->name = name_of(call, e);
 	e->program = guest_buffer(call, sizeof(*e->program));
 	if (e->name == NULL || e->program == NULL)
@@ -145,7 +146,7 @@ static int find(struct guest_call *call, struct execution *e)
 		return -EBADF;
 	/* What a script's interpreter could not open by that name any more. */
 	bool closes = by_descriptor && syscall_2(SYS_fcntl, e->directory, F_GETFD) == FD_CLOEXEC;
-	return program_find(e->program, e->directory, path, e->flags, closes ? NULL : e->name);
+	return program_find(e->program, e->directory, e->file, e->flags, closes ? NULL : e->name);
 }
 
 /* "--resume=" and the numbers. */
@@ -252,26 +253,32 @@ static long succeed(struct guest_call *call, struct execution *e)
 
 /* ---- execve ------------------------------------------------------------------------------------ */
 
-/* @e NULL: by the kernel, with the program's words copied. */
-static long carry_out(struct guest_call *call, struct execution *e, const long words[6])
+/* Who carries an execve out: a successor; or the kernel, and after that nothing is known of this
+ * process any more; or the kernel has nothing to execute, as far as we can tell. */
+enum carrier { BY_SUCCESSOR, BY_KERNEL, BY_KERNEL_IN_VAIN };
+
+static long carry_out(struct guest_call *call, struct execution *e, enum carrier carrier,
+                      const long words[6])
 {
 	guest_trace_begin();
-	report_exec(true, e != NULL);
+	report_exec(true, carrier != BY_KERNEL);
 	guest_signal_exec_begin(call->thread, call->context);
-	if (e == NULL)
+	if (carrier != BY_SUCCESSOR)
 		limit_to_kernel(true);
-	long result = e != NULL ? succeed(call, e)
-	                        : guest_execute(call, call->number, words[0], words[1], words[2],
-	                                        words[3], words[4], words[5]);
-	if (e == NULL)
+	long result = carrier == BY_SUCCESSOR
+	                      ? succeed(call, e)
+	                      : guest_execute(call, call->number, words[0], words[1], words[2],
+	                                      words[3], words[4], words[5]);
+	if (carrier != BY_SUCCESSOR)
 		limit_to_kernel(false);
 	guest_signal_exec_failed(call->thread);
-	report_exec(false, e != NULL);
+	report_exec(false, carrier != BY_KERNEL);
 	return result;
 }
 
-static long exec_whole(struct guest_call *call, const long words[6], unsigned at)
+static long exec_copied(struct guest_call *call, long words[6], unsigned at)
 {
+	bool follows = atomic_load(&process_command) >= 0;
 	struct execution e = { .directory = at == 1 ? (int)words[0] : AT_FDCWD,
 		               .flags = at == 1 ? (int)words[4] : 0,
 		               .path = (const char *)words[at],
@@ -279,14 +286,15 @@ static long exec_whole(struct guest_call *call, const long words[6], unsigned at
 		               .environment = words[at + 2] };
 	/* Others are an error, or ask whether it could be executed. */
 	if (e.flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
-		return carry_out(call, NULL, words);
+		return carry_out(call, NULL, BY_KERNEL_IN_VAIN, words);
 	int found = find(call, &e);
+	words[at] = (long)(e.file != NULL ? e.file : e.path);
 	if (found < 0)
-		return found;
-	bool privileged = program_is_privileged(e.program);
+		return follows ? found : carry_out(call, NULL, BY_KERNEL_IN_VAIN, words);
+	bool privileged = follows && program_is_privileged(e.program);
 	if (privileged)
 		verbose_say("executes natively, because it has rights of its own: ", e.name, NULL);
-	long result = carry_out(call, privileged ? NULL : &e, words);
+	long result = carry_out(call, &e, privileged || !follows ? BY_KERNEL : BY_SUCCESSOR, words);
 	program_close(e.program);
 	return result;
 }
@@ -308,9 +316,7 @@ static long exec(struct guest_call *call, unsigned at)
 	}
 	bool copied = words[at] != call->argument[at] &&
 	              (call->argument[at + 1] == 0 || words[at + 1] != call->argument[at + 1]);
-	if (copied && atomic_load(&process_command) >= 0)
-		return exec_whole(call, words, at);
-	return carry_out(call, NULL, words);
+	return copied ? exec_copied(call, words, at) : carry_out(call, NULL, BY_KERNEL_IN_VAIN, words);
 }
 
 long guest_execve(struct guest_call *call)

@@ -53,7 +53,7 @@ void self_name(char *name)
 bool self_is_program(const char *path)
 {
 	const char *name = name_in_self(path);
-	return name != NULL && strcmp(name, "exe") == 0;
+	return name != NULL && strcmp(name, "exe") == 0 && atomic_load(&program_file) >= 0;
 }
 
 #define NAME_MOST 64 /* bytes of any of the names that are ours to answer */
