@@ -152,6 +152,24 @@ void host_references_fork_child(bool share_files)
 		pagemap_descriptor();
 }
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+int host_populate(uintptr_t page, size_t length, bool write)
+{
+	return (int)syscall_3(SYS_madvise, page, length,
+	                      write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
+uint64_t host_stack_limit(void)
+{
+	struct rlimit limit;
+	long result = syscall_4(SYS_prlimit64, 0, RLIMIT_STACK, NULL, &limit);
+	return result < 0 ? 0 : limit.rlim_cur;
+}
+
 /* ---- Descriptors --------------------------------------------------------------------- */
 
 /* Held while the soft limit on descriptors is not the program's, with all signals blocked. */

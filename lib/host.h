@@ -65,6 +65,12 @@ bool host_is_referenced(uintptr_t page, size_t length);
 /* In the child of a fork: what the host was asked by is the parent's. */
 void host_references_fork_child(bool share_files);
 
+/* Brings in what the host maps there itself. Return: 0, or why it cannot be referenced so. */
+int host_populate(uintptr_t page, size_t length, bool write);
+
+/* How large a stack may grow: RLIMIT_STACK. */
+uint64_t host_stack_limit(void);
+
 /* Physical memory: a memfd of @bytes. Return: its descriptor, or a negated errno value. */
 int host_memory_create(uint64_t bytes);
 

@@ -53,44 +53,43 @@ static int place(const upage_space *space, uintptr_t wanted, size_t length, bool
 	return *start != 0 ? 0 : UPAGE_ENOMEM;
 }
 
-/* @backing: of anonymous pages; with a store the mapping gets one of its own. */
-static int insert_locked(upage_space *space, uintptr_t wanted, size_t length, int prot,
-                         unsigned flags, struct backing *backing, upage_store *store,
-                         int64_t offset, uintptr_t *start)
+int map_add(upage_space *space, const struct mapping *mapping)
 {
-	int result = place(space, wanted, length, flags & UPAGE_MAP_FIXED, start);
-	if (result < 0)
-		return result;
+	uint64_t pages = space_pages(space, mapping->end - mapping->start);
 	if (space->mappings.count + 2 > MAPPINGS_MAX)
 		return UPAGE_ENOMEM;
-	if (store == NULL)
-		backing_reference(backing);
-	else
-		backing = backing_create(store, offset - (int64_t)*start, flags & UPAGE_MAP_SHARED);
-	if (backing == NULL)
+	if (mapping->committed && !pager_commit(space->pool, pages))
 		return UPAGE_ENOMEM;
-	size_t i = mapping_index(&space->mappings, *start);
-	mapping_insert(&space->mappings, i,
-	               (struct mapping){ .start = *start,
-	                                 .end = *start + length,
-	                                 .prot = prot,
-	                                 .advice = UPAGE_NORMAL,
-	                                 .committed = needs_room(prot, flags & UPAGE_MAP_SHARED),
-	                                 .backing = backing });
+	size_t i = mapping_index(&space->mappings, mapping->start);
+	backing_reference(mapping->backing);
+	mapping_insert(&space->mappings, i, *mapping);
 	mapping_join(&space->mappings, i, i);
 	return 0;
 }
 
+/* @backing: of anonymous pages; with a store the mapping gets one of its own. */
 static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int prot, unsigned flags,
                       struct backing *backing, upage_store *store, int64_t offset,
                       uintptr_t *start)
 {
-	bool commit = needs_room(prot, flags & UPAGE_MAP_SHARED);
-	if (commit && !pager_commit(space->pool, space_pages(space, length)))
+	bool shared = flags & UPAGE_MAP_SHARED;
+	int result = place(space, wanted, length, flags & UPAGE_MAP_FIXED, start);
+	if (result < 0)
+		return result;
+	if (store == NULL)
+		backing_reference(backing);
+	else
+		backing = backing_create(store, offset - (int64_t)*start, shared);
+	if (backing == NULL)
 		return UPAGE_ENOMEM;
-	int result = insert_locked(space, wanted, length, prot, flags, backing, store, offset, start);
-	if (commit && result < 0)
-		pager_uncommit(space->pool, space_pages(space, length));
+	const struct mapping mapping = { .start = *start,
+		                         .end = *start + length,
+		                         .prot = prot,
+		                         .advice = UPAGE_NORMAL,
+		                         .committed = needs_room(prot, shared),
+		                         .backing = backing };
+	result = map_add(space, &mapping);
+	backing_release(backing);
 	return result;
 }
 
@@ -150,44 +149,6 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
 	if (result == 0)
 		*address = (void *)start;
 	return result;
-}
-
-int map_replace(upage_space *space, uintptr_t start, size_t length, int prot, upage_store *store,
-                int64_t offset)
-{
-	uintptr_t placed;
-	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
-	int result = space->mappings.count + 4 > MAPPINGS_MAX ? UPAGE_ENOMEM : 0;
-	if (result == 0)
-		result = space_unmap_range(space, start, start + length);
-	if (result == 0)
-		result = map_locked(space, start, length, prot, UPAGE_MAP_FIXED, space->anonymous, store,
-		                    offset, &placed);
-	rwlock_write_release(&space->lock);
-	signals_set(saved);
-	return result;
-}
-
-int unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
-{
-	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
-	int result = space->mappings.count + 2 > MAPPINGS_MAX ? UPAGE_ENOMEM
-	                                                      : space_unmap_range(space, start, end);
-	rwlock_write_release(&space->lock);
-	signals_set(saved);
-	return result;
-}
-
-uintptr_t map_gap(upage_space *space, uintptr_t low, uintptr_t high, size_t length)
-{
-	rwlock_read(&space->lock);
-	uintptr_t gap = high > low && length <= high - low
-	                        ? mapping_gap(&space->mappings, low, high, length)
-	                        : 0;
-	rwlock_read_release(&space->lock);
-	return gap;
 }
 
 int unmap_backing(upage_space *space, const struct backing *backing)
@@ -355,27 +316,164 @@ static int drop_action(upage_space *space, uintptr_t start, uintptr_t end, int a
 }
 
 /* Brings in what has content in a store or in swap, as far as free frames go. */
-static int need_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+static int visit_need(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                      void *argument)
 {
-	(void)argument;
-	for (uintptr_t at = start; at < end; at += space_page_size(space)) {
-		const struct mapping *mapping = mapping_find(&space->mappings, at);
-		bool file = mapping->backing->store != NULL;
-		upage_vpn vpn = space_vpn(space, at);
-		pte_t *pte = file ? page_table_make(&space->table, vpn)
-		                  : page_table_walk(&space->table, vpn);
-		uint64_t value;
-		if (mapping->prot == PROT_NONE || pte == NULL || !pte_trylock(pte, &value))
-			continue;
-		const struct page page = { .pte = pte,
+	const struct mapping *mapping = argument;
+	for (size_t i = 0; i < count; i++) {
+		uintptr_t at = address + i * space_page_size(space);
+		const struct page page = { .pte = &ptes[i],
 			                   .address = at,
 			                   .prot = effective_prot(mapping->prot),
 			                   .backing = mapping->backing };
-		if (!pager_prefetch(space->pool, &page, value))
-			break;
+		uint64_t value = atomic_load(&ptes[i]);
+		bool empty = value == 0 && mapping->backing->store == NULL;
+		if (!empty && pte_trylock(&ptes[i], &value) &&
+		    !pager_prefetch(space->pool, &page, value))
+			return UPAGE_ENOMEM;
 	}
 	return 0;
 }
+
+void map_need(upage_space *space, struct mapping *mapping, uintptr_t start, uintptr_t end)
+{
+	if (mapping->prot == PROT_NONE || mapping->backing->foreign)
+		return;
+	/* What a file has may never have been touched: there are no entries for it yet. */
+	uint64_t most = atomic_load(&space->pool->frames.free);
+	if (mapping->backing->store != NULL)
+		for (uintptr_t at = start; at < end && most > 0; at += space_page_size(space), most--)
+			page_table_make(&space->table, space_vpn(space, at));
+	space_each_run(space, start, end, visit_need, mapping);
+}
+
+static int need_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	(void)argument;
+	for (size_t i = mapping_index(&space->mappings, start);
+	     i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
+		struct mapping *m = &space->mappings.mapping[i];
+		map_need(space, m, m->start > start ? m->start : start, m->end < end ? m->end : end);
+	}
+	return 0;
+}
+
+/* ---- For guest/ ---------------------------------------------------------------------------- */
+
+int map_visit(upage_space *space, uintptr_t start, uintptr_t end, bool past_holes,
+              map_visitor *visit, void *argument)
+{
+	struct mappings *all = &space->mappings;
+	int result = 0;
+	bool hole = false;
+	if (all->count + 2 > MAPPINGS_MAX)
+		return UPAGE_ENOMEM;
+	mapping_split(all, start);
+	mapping_split(all, end);
+	size_t first = mapping_index(all, start);
+	uintptr_t at = start;
+	for (size_t i = first; result == 0 && i < all->count && all->mapping[i].start < end; i++) {
+		hole = hole || all->mapping[i].start > at;
+		if (hole && !past_holes)
+			break;
+		at = all->mapping[i].end;
+		result = visit(space, &all->mapping[i], argument);
+	}
+	hole = hole || at < end;
+	size_t last = mapping_index(all, end);
+	if (first < all->count)
+		mapping_join(all, first, last < all->count ? last : all->count - 1);
+	return result == 0 && hole ? UPAGE_ENOTMAPPED : result;
+}
+
+bool map_needs_room(const struct mapping *mapping)
+{
+	return (mapping->prot & PROT_WRITE) && !mapping->backing->shared &&
+	       !mapping->backing->foreign && !(mapping->flags & MAPPING_NORESERVE);
+}
+
+int map_protect(upage_space *space, struct mapping *mapping, int prot)
+{
+	struct mapping after = *mapping;
+	uint64_t pages = space_pages(space, mapping->end - mapping->start);
+	after.prot = prot;
+	bool commit = !mapping->committed && map_needs_room(&after);
+	if (commit && !pager_commit(space->pool, pages))
+		return UPAGE_ENOMEM;
+	int allowed = effective_prot(prot);
+	int result = space_each_run(space, mapping->start, mapping->end, visit_restrict, &allowed);
+	if (result < 0 && commit)
+		pager_uncommit(space->pool, pages);
+	if (result == 0) {
+		mapping->prot = prot;
+		mapping->committed = mapping->committed || commit;
+	}
+	return result;
+}
+
+void map_page_out(upage_space *space, uintptr_t start, uintptr_t end)
+{
+	page_out_action(space, start, end, 0);
+}
+
+/* ---- Pages that change their addresses ------------------------------------------------------ */
+
+/* Pages on their way: what is at @from + x goes to @to + x. */
+struct moving {
+	uintptr_t from, to;
+	struct backing *backing;
+};
+
+static int visit_make_room(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                           void *argument)
+{
+	const struct moving *moving = argument;
+	for (size_t i = 0; i < count; i++) {
+		uintptr_t at = address + i * space_page_size(space) - moving->from + moving->to;
+		if (atomic_load(&ptes[i]) != 0 &&
+		    page_table_make(&space->table, space_vpn(space, at)) == NULL)
+			return UPAGE_ENOMEM;
+	}
+	return 0;
+}
+
+static int visit_hide(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                      void *argument)
+{
+	(void)argument;
+	return pager_hide(space->pool, ptes, count, address);
+}
+
+static int visit_move(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                      void *argument)
+{
+	const struct moving *moving = argument;
+	for (size_t i = 0; i < count; i++) {
+		uintptr_t at = address + i * space_page_size(space) - moving->from + moving->to;
+		if (atomic_load(&ptes[i]) != 0)
+			pager_move(space->pool, &ptes[i],
+			           page_table_walk(&space->table, space_vpn(space, at)), at,
+			           moving->backing);
+	}
+	return 0;
+}
+
+int map_move_pages(upage_space *space, uintptr_t from, uintptr_t to, size_t length,
+                   struct backing *backing)
+{
+	struct moving moving = { from, to, backing };
+	uintptr_t end = from + length;
+	int result = space_each_run(space, from, end, space_visit_pinned, NULL);
+	if (result == 0)
+		result = space_each_run(space, from, end, visit_make_room, &moving);
+	if (result == 0)
+		result = space_each_run(space, from, end, visit_hide, NULL);
+	if (result == 0)
+		space_each_run(space, from, end, visit_move, &moving);
+	return result;
+}
+
+/* ---- Advice, sync --------------------------------------------------------------------------- */
 
 PUBLIC int upage_advise(upage_space *space, void *address, size_t length, enum upage_advice advice)
 {
@@ -430,6 +528,7 @@ static int pin_one(upage_space *space, uintptr_t at, int prot, enum pin pin)
 	int failure = 0;
 	switch (space_lock_page(space, at, prot, &page, &value, &advice, &failure)) {
 	case FAULT_BOUNDS:
+	case FAULT_FOREIGN:
 		return UPAGE_ENOTMAPPED;
 	case FAULT_PROTECTION:
 		return UPAGE_EACCES;

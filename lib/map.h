@@ -21,16 +21,34 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
                       struct backing *backing);
 int unmap_backing(upage_space *space, const struct backing *backing);
 
-/* Maps private pages at [start, start + length), in place of whatever is mapped there now.
- * Return: as upage_map(); what was mapped may then be gone, as natively. */
-int map_replace(upage_space *space, uintptr_t start, size_t length, int prot, upage_store *store,
-                int64_t offset);
+/* ---- For guest/, which has the space's lock for writing here -------------------------------- */
 
-/* Unmaps what is mapped in [start, end), which may have gaps. */
-int unmap_range(upage_space *space, uintptr_t start, uintptr_t end);
+/* Adds [mapping->start, mapping->end), where nothing is mapped; a reference to its backing is taken.
+ * What it commits to is promised. Return: 0 or UPAGE_ENOMEM. */
+int map_add(upage_space *space, const struct mapping *mapping);
 
-/* A gap of @length bytes in [low, high), the lowest; 0: there is none. */
-uintptr_t map_gap(upage_space *space, uintptr_t low, uintptr_t high, size_t length);
+/* Calls @visit for each mapping of [start, end), cut to it, from the lowest up, until one fails or,
+ * unless @past_holes, one does not follow the other. @visit may change all but start and end.
+ * Return: the failure; UPAGE_ENOTMAPPED if there are holes. */
+typedef int map_visitor(upage_space *space, struct mapping *mapping, void *argument);
+int map_visit(upage_space *space, uintptr_t start, uintptr_t end, bool past_holes,
+              map_visitor *visit, void *argument);
+
+/* Whether its pages may come to need frames or slots that are to be promised. */
+bool map_needs_room(const struct mapping *mapping);
+
+/* For such visits, of a mapping that is paged. */
+int map_protect(upage_space *space, struct mapping *mapping, int prot);
+void map_need(upage_space *space, struct mapping *mapping, uintptr_t start, uintptr_t end);
+void map_page_out(upage_space *space, uintptr_t start, uintptr_t end);
+
+/* The pages of [from, from + length) go to [to, to + length), where none are, and are of @backing
+ * there. Return: 0, or UPAGE_EBUSY (one is pinned), UPAGE_ENOMEM or a host's error: all are where
+ * they were. */
+int map_move_pages(upage_space *space, uintptr_t from, uintptr_t to, size_t length,
+                   struct backing *backing);
+
+/* --------------------------------------------------------------------------------------------- */
 
 /* For a system call of the program: holds the page of @address in its frame while the kernel may
  * use it, as upage_pin() does. But the child of a fork has no such pins: none of its threads is

@@ -36,8 +36,18 @@ bool mapping_nearest(const struct mappings *all, uintptr_t address, uintptr_t *s
 static bool can_join(const struct mapping *left, const struct mapping *right)
 {
 	return left->end == right->start && left->prot == right->prot &&
-	       left->advice == right->advice && left->committed == right->committed &&
-	       left->backing == right->backing;
+	       left->advice == right->advice && left->flags == right->flags &&
+	       left->committed == right->committed && left->backing == right->backing;
+}
+
+bool mapping_is_one(const struct mapping *left, const struct mapping *right)
+{
+	const struct backing *a = left->backing, *b = right->backing;
+	bool alike = a == b || (a->store != NULL && a->store == b->store && a->delta == b->delta &&
+	                        a->shared == b->shared);
+	return left->end == right->start && left->prot == right->prot &&
+	       left->advice == right->advice && ((left->flags ^ right->flags) & ~MAPPING_GUARD) == 0 &&
+	       left->committed == right->committed && alike;
 }
 
 void mapping_cut(struct mappings *all, size_t first, size_t end)
@@ -98,9 +108,13 @@ bool mapping_covers(const struct mappings *all, uintptr_t start, uintptr_t end)
 uintptr_t mapping_gap(const struct mappings *all, uintptr_t start, uintptr_t limit, size_t length)
 {
 	for (size_t i = mapping_index(all, start); i < all->count; i++) {
-		if (all->mapping[i].start > start && all->mapping[i].start - start >= length)
-			return start;
-		start = all->mapping[i].end;
+		const struct mapping *m = &all->mapping[i];
+		uintptr_t below = m->flags & MAPPING_GROWS ? m->start - MAPPING_GROWTH_GAP : m->start;
+		if (start >= limit)
+			break;
+		if (below > start && below < m->end && below - start >= length)
+			return start <= limit && limit - start >= length ? start : 0;
+		start = m->end;
 	}
 	return start <= limit && limit - start >= length ? start : 0;
 }

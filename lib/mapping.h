@@ -18,10 +18,27 @@
 
 #define MAPPINGS_MAX (1u << 20)
 
+/* What else distinguishes the mappings of a whole program, as a kernel's do: flags of a mapping. */
+#define MAPPING_GROWS 0x001u     /* down, where what lies below is referenced */
+#define MAPPING_DONTFORK 0x002u  /* not in the child of a fork */
+#define MAPPING_WIPEFORK 0x004u  /* empty there */
+#define MAPPING_LOCKED 0x008u    /* as mlock(2) was told; nothing is held */
+#define MAPPING_ONFAULT 0x010u
+#define MAPPING_NORESERVE 0x020u
+#define MAPPING_DONTDUMP 0x040u
+#define MAPPING_HUGE 0x080u
+#define MAPPING_NOHUGE 0x100u
+#define MAPPING_MERGEABLE 0x200u
+#define MAPPING_GUARD 0x400u     /* may not be referenced, until it is taken back */
+
+/* What stays free below a mapping that grows, where the program does not say where: 1 MiB. */
+#define MAPPING_GROWTH_GAP ((uintptr_t)256 << 12)
+
 struct mapping {
 	uintptr_t start, end;     /* [start, end) */
 	int prot;                 /* as asked for */
 	enum upage_advice advice; /* normal, sequential or random */
+	unsigned flags;           /* MAPPING_* */
 	bool committed;           /* room for it was promised: it is, or was, private and writable */
 	struct backing *backing;
 };
@@ -41,11 +58,15 @@ struct mapping *mapping_find(const struct mappings *all, uintptr_t address);
 bool mapping_nearest(const struct mappings *all, uintptr_t address, uintptr_t *start,
                      uintptr_t *end);
 
+/* Whether a kernel would have the two, of which the right one follows the left one, as one: they may
+ * be of one file by several backings, and guards are marks on pages. */
+bool mapping_is_one(const struct mapping *left, const struct mapping *right);
+
 /* Whether every address of [start, end) has a mapping; or none has. */
 bool mapping_covers(const struct mappings *all, uintptr_t start, uintptr_t end);
 bool mapping_is_free(const struct mappings *all, uintptr_t start, uintptr_t end);
 
-/* The lowest gap of @length bytes in [start, limit); 0: none. */
+/* The lowest gap of @length bytes in [start, limit), not where a mapping may grow; 0: none. */
 uintptr_t mapping_gap(const struct mappings *all, uintptr_t start, uintptr_t limit, size_t length);
 
 void mapping_insert(struct mappings *all, size_t i, struct mapping mapping);

@@ -307,6 +307,22 @@ void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
 			discard_one(pool, &ptes[i], pte_lock(&ptes[i]));
 }
 
+void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t address,
+                struct backing *backing)
+{
+	uint64_t value = pte_lock(from);
+	INVARIANT(!(value & PTE_ACCESS) && atomic_load(to) == 0);
+	pte_set_locked(to, value); /* known to nobody yet */
+	if (value & PTE_PRESENT) {
+		struct frame *frame = &pool->frames.frame[pte_number(value)];
+		frame->page = address;
+		frame->backing = backing;
+		atomic_store(&frame->pte, to);
+	}
+	pte_unlock(from, 0);
+	pte_unlock(to, value);
+}
+
 /* One page: more access than @prot allows goes. A pinned page keeps what is allowed, since
  * the kernel may be using it. */
 static int restrict_one(struct upage_pool *pool, pte_t *pte, uintptr_t address, int prot)

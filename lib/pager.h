@@ -68,6 +68,11 @@ int pager_page_out(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t
  * and no fault could come since. Cannot fail. */
 void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count);
 
+/* The page of @from becomes that of @to, which is empty, at @address and of @backing. It is hidden,
+ * unpinned, and no fault can come: the space's lock is held for writing. */
+void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t address,
+                struct backing *backing);
+
 /* They may from now on be accessed as @prot says: what has more is revoked. */
 int pager_restrict(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, int prot);
 

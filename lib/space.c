@@ -64,8 +64,11 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 		const struct mapping *mapping = mapping_find(&space->mappings, address);
 		enum fault_outcome outcome = FAULT_SERVED;
 		bool locked = false;
-		if (mapping == NULL) {
+		if (mapping == NULL || mapping->flags & MAPPING_GUARD) {
 			outcome = FAULT_BOUNDS;
+		} else if (mapping->backing->foreign) {
+			*failure = access & ~effective_prot(mapping->prot) ? UPAGE_EACCES : 0;
+			outcome = FAULT_FOREIGN;
 		} else if (access & ~effective_prot(mapping->prot)) {
 			outcome = FAULT_PROTECTION;
 		} else {
@@ -102,7 +105,8 @@ static void read_ahead(upage_space *space, uintptr_t address)
 		rwlock_read(&space->lock);
 		const struct mapping *mapping = mapping_find(&space->mappings, next);
 		bool locked = false;
-		if (mapping != NULL && mapping->advice == UPAGE_SEQUENTIAL && mapping->prot != PROT_NONE) {
+		if (mapping != NULL && mapping->advice == UPAGE_SEQUENTIAL &&
+		    mapping->prot != PROT_NONE && !mapping->backing->foreign) {
 			page = (struct page){
 				.pte = page_table_make(&space->table, space_vpn(space, next)),
 				.address = next & ~(space_page_size(space) - 1),
@@ -117,6 +121,36 @@ static void read_ahead(upage_space *space, uintptr_t address)
 	}
 }
 
+/* What lies between the pages of mappings that keep their distance, where it may be referenced. */
+static uintptr_t lowest_start(const struct mappings *all, size_t i)
+{
+	const struct mapping *before = i > 0 ? &all->mapping[i - 1] : NULL;
+	if (before == NULL)
+		return 0;
+	bool apart = before->prot != PROT_NONE && !(before->flags & MAPPING_GROWS);
+	return before->end + (apart ? MAPPING_GROWTH_GAP : 0);
+}
+
+bool space_grow(upage_space *space, uintptr_t address)
+{
+	bool grown = false;
+	rwlock_write(&space->lock);
+	size_t i = mapping_index(&space->mappings, address);
+	struct mapping *m = i < space->mappings.count ? &space->mappings.mapping[i] : NULL;
+	uintptr_t start = address & ~(space_page_size(space) - 1);
+	if (m != NULL && m->start <= address) {
+		grown = true; /* another thread was faster */
+	} else if (m != NULL && m->flags & MAPPING_GROWS && start >= space->base &&
+	           m->end - start <= host_stack_limit() && start >= lowest_start(&space->mappings, i) &&
+	           (!m->committed || pager_commit(space->pool, space_pages(space, m->start - start)))) {
+		m->start = start;
+		mapping_join(&space->mappings, i, i);
+		grown = true;
+	}
+	rwlock_write_release(&space->lock);
+	return grown;
+}
+
 enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure)
 {
 	struct stats *stats = space->pool->stats;
@@ -129,6 +163,12 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	}
 	enum fault_outcome outcome =
 	        space_lock_page(space, address, access, &page, &value, &advice, failure);
+	if (outcome == FAULT_BOUNDS && space_grow(space, address))
+		outcome = space_lock_page(space, address, access, &page, &value, &advice, failure);
+	/* It may have come to be there since. */
+	if (outcome == FAULT_FOREIGN && *failure == 0 &&
+	    host_populate(address & ~(HOST_PAGE_SIZE - 1), HOST_PAGE_SIZE, access & PROT_WRITE) == 0)
+		return FAULT_SERVED;
 	if (outcome == FAULT_SERVED) {
 		enum counter kind;
 		*failure = pager_resolve(space->pool, &page, value, access, PIN_NONE, &kind);
@@ -141,8 +181,8 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	}
 	if (outcome != FAULT_SERVED)
 		stats_count(stats, outcome == FAULT_BOUNDS       ? COUNT_BOUNDS
-		                   : outcome == FAULT_PROTECTION ? COUNT_PROTECTION
-		                                                 : COUNT_FAILED);
+		                   : outcome == FAULT_FAILED ? COUNT_FAILED
+		                                             : COUNT_PROTECTION);
 	return outcome;
 }
 
@@ -353,11 +393,14 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 	if (result < 0)
 		return result;
 	space->anonymous = backing_create(NULL, 0, false);
-	result = space->anonymous != NULL ? host_reserve(config->address, length + slack, &base)
-	                                  : UPAGE_ENOMEM;
+	space->foreign = backing_create(NULL, 0, false);
+	bool made = space->anonymous != NULL && space->foreign != NULL;
+	result = made ? host_reserve(config->address, length + slack, &base) : UPAGE_ENOMEM;
 	if (result < 0) {
 		if (space->anonymous != NULL)
 			backing_release(space->anonymous);
+		if (space->foreign != NULL)
+			backing_release(space->foreign);
 		page_table_destroy(&space->table);
 		return result;
 	}
@@ -366,6 +409,7 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 		host_release(base, start - (uintptr_t)base);
 	if ((uintptr_t)base + slack > start)
 		host_release((void *)(start + length), (uintptr_t)base + slack - start);
+	space->foreign->foreign = true;
 	space->pool = pool;
 	space->lock = (struct rwlock){ 0 }; /* a parent's thread may have held it at a fork */
 	space->mappings.count = 0;
@@ -404,9 +448,27 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 	return result;
 }
 
+/* What the host maps in [start, end) gives way to the reservation. */
+static int end_foreign(upage_space *space, uintptr_t start, uintptr_t end)
+{
+	int result = 0;
+	for (size_t i = mapping_index(&space->mappings, start);
+	     result == 0 && i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
+		const struct mapping *m = &space->mappings.mapping[i];
+		uintptr_t from = m->start > start ? m->start : start, to = m->end < end ? m->end : end;
+		if (m->backing->foreign)
+			result = host_hide(from, to - from);
+	}
+	return result;
+}
+
 int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 {
-	int result = space_empty_range(space, start, end);
+	int result = space_each_run(space, start, end, space_visit_pinned, NULL);
+	if (result == 0)
+		result = end_foreign(space, start, end);
+	if (result == 0)
+		result = space_empty_range(space, start, end);
 	if (result < 0)
 		return result;
 	mapping_split(&space->mappings, start);
@@ -438,6 +500,7 @@ static int space_end(upage_space *space)
 	if (!space_is_lost(space)) { /* else they are not in order, and go with the process */
 		page_table_destroy(&space->table);
 		backing_release(space->anonymous);
+		backing_release(space->foreign);
 	}
 	atomic_fetch_sub(&space->pool->spaces, 1);
 	atomic_store(&space->base, 0);
@@ -516,6 +579,23 @@ void space_fork_begin(void)
 	}
 }
 
+/* Hides all that is shown, and nothing that the host maps itself: its mappings stand still, here
+ * or where we come from. */
+static int hide_all(upage_space *space)
+{
+	uintptr_t start = space->base, end = space->base + space->length;
+	int result = 0;
+	for (size_t i = 0; i < space->mappings.count && result == 0; i++) {
+		const struct mapping *m = &space->mappings.mapping[i];
+		if (!m->backing->foreign)
+			continue;
+		if (m->start > start)
+			result = host_hide(start, m->start - start);
+		start = m->end;
+	}
+	return result == 0 && end > start ? host_hide(start, end - start) : result;
+}
+
 /* Who works on a page got its entry while he had the space's lock, which he has given back: once
  * each entry was seen unlocked, nobody works on any. */
 int space_fork_hide(void)
@@ -533,7 +613,7 @@ int space_fork_hide(void)
 		if (atomic_load(&space->pool->pinned) > 0)
 			result = each_run_of_all(space, visit_cover);
 		else
-			result = host_hide(space->base, space->length);
+			result = hide_all(space);
 	}
 	return result;
 }
@@ -578,8 +658,7 @@ void space_fork_child(bool adopted)
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
 		/* With the parent's memory open to us there is no going on. */
-		if (space->base != 0 && space_is_lost(space) &&
-		    host_hide(space->base, space->length) < 0)
+		if (space->base != 0 && space_is_lost(space) && hide_all(space) < 0)
 			host_die();
 	}
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {

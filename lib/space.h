@@ -24,6 +24,7 @@ struct upage_space {
 	struct rwlock lock;
 	struct mappings mappings;
 	struct backing *anonymous; /* of all anonymous mappings */
+	struct backing *foreign;   /* of all that the host maps itself, in place of the reservation */
 	_Atomic unsigned heaps;   /* that live here */
 	uint64_t process;         /* that it belongs to, by host_fork_word() */
 	bool frozen;              /* around a fork: its lock is held for it  */
@@ -41,6 +42,7 @@ enum fault_outcome {
 	FAULT_BOUNDS,     /* in no mapping: the program's own */
 	FAULT_PROTECTION, /* against the mapping's protection: the program's own */
 	FAULT_PAST_END,   /* past the end of a mapped file: the program's own, SIGBUS */
+	FAULT_FOREIGN,    /* in memory that the host maps: the program's own, as the host said */
 	FAULT_FAILED,     /* could not be served */
 };
 
@@ -53,6 +55,10 @@ enum fault_outcome {
  * Context: signal context, every signal blocked, no lock held.
  */
 enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure);
+
+/* Lets the mapping above @address, which is in none, grow down to it if that is one that grows, as
+ * far as the limit of stacks allows. Return: whether it did. No lock is held. */
+bool space_grow(upage_space *space, uintptr_t address);
 
 /* The mapping nearest to an address, for reports. Return: whether there is any. */
 bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uintptr_t *end);

@@ -98,6 +98,7 @@ static const char *outcome_name(enum fault_outcome outcome)
 {
 	switch (outcome) {
 	case FAULT_PROTECTION:
+	case FAULT_FOREIGN:
 		return "the mapping's protection forbids it";
 	case FAULT_PAST_END:
 		return "past the end of the mapped file";
@@ -262,6 +263,8 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 	case FAULT_PROTECTION:
 		/* The host sees one reservation without access; the program has mappings. */
 		info->si_code = trap->outcome == FAULT_BOUNDS ? SEGV_MAPERR : SEGV_ACCERR;
+		return TRAP_SIGSEGV;
+	case FAULT_FOREIGN:
 		return TRAP_SIGSEGV;
 	case FAULT_FAILED:
 		report("bus error", trap, context);

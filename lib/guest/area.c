@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * area.c - mprotect(2) and the like on paged memory, which the kernel knows nothing of
+ * area.c - mprotect(2) and the like on paged memory, which the kernel knows nothing of: of linked
+ * programs here, of whole ones in whole.c, range.c and remap.c
  *
  * The kernel's page is the unit for the program; where ours are larger, a part of a page keeps
  * its access when some is taken away, and is given what is given.
@@ -115,6 +116,8 @@ static long protect(struct guest_call *call, int prot)
 
 long guest_mprotect(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_mprotect(call);
 	return protect(call, (int)call->argument[2]);
 }
 
@@ -123,7 +126,7 @@ long guest_pkey_mprotect(struct guest_call *call)
 	bool paged = guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]);
 	if (paged && call->argument[3] != -1)
 		return -EINVAL; /* a key would be the frame's, for whoever has it next */
-	return protect(call, (int)call->argument[2]);
+	return whole_space != NULL ? whole_mprotect(call) : protect(call, (int)call->argument[2]);
 }
 
 long guest_brk(struct guest_call *call)
@@ -171,6 +174,8 @@ static long populate(const struct area *area, bool write)
 
 long guest_madvise(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_madvise(call);
 	struct area area;
 	long result;
 	if (!take(call, &area, &result))
@@ -228,6 +233,8 @@ static long mincore_elsewhere(struct guest_call *call)
 
 long guest_mincore(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_mincore(call);
 	if (!guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]))
 		return mincore_elsewhere(call);
 	struct area area;
@@ -261,21 +268,29 @@ static long lock(struct guest_call *call)
 
 long guest_mlock(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_mlock(call);
 	return lock(call);
 }
 
 long guest_mlock2(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_mlock(call);
 	return lock(call);
 }
 
 long guest_munlock(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_munlock(call);
 	return lock(call);
 }
 
 long guest_msync(struct guest_call *call)
 {
+	if (whole_space != NULL)
+		return whole_msync(call);
 	struct area area;
 	long result;
 	const long flags = call->argument[2], all = MS_ASYNC | MS_INVALIDATE | MS_SYNC;
@@ -285,6 +300,32 @@ long guest_msync(struct guest_call *call)
 		return -EINVAL;
 	return guest_errno(upage_sync(area.space, (void *)area.outer_start,
 	                           area.outer_end - area.outer_start));
+}
+
+/* Paged memory is not in memory: refused as to a program that may lock less than it has. The
+ * kernel would count, or lock, all that is reserved for it, and each frame that is shown. */
+long guest_mlockall(struct guest_call *call)
+{
+	int flags = (int)call->argument[0];
+	bool valid = flags != 0 && flags != MCL_ONFAULT &&
+	             (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) == 0;
+	if (whole_space != NULL)
+		return whole_mlockall(call);
+	return valid ? -ENOMEM : -EINVAL;
+}
+
+long guest_munlockall(struct guest_call *call)
+{
+	return whole_space != NULL ? whole_munlockall(call) : guest_hand_on(call);
+}
+
+long guest_remap_file_pages(struct guest_call *call)
+{
+	if (whole_space != NULL)
+		return whole_remap_file_pages(call);
+	if (guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]))
+		return -EINVAL;
+	return guest_hand_on(call);
 }
 
 /* Of another process, or of ours: advice on paged memory is not carried out, as is allowed. */

@@ -61,7 +61,7 @@ static bool touch(const struct word *word)
 static void pin(struct word *word)
 {
 	upage_space *space = space_find((uintptr_t)word->address);
-	word->pinned = word->access == HELD && space != NULL &&
+	word->pinned = word->access == HELD && space != NULL && !guest_is_foreign(word->address) &&
 	               (uintptr_t)word->address % sizeof(*word->address) == 0 &&
 	               map_hold(space, word->address, PROT_READ | PROT_WRITE) == 0;
 }
@@ -112,7 +112,8 @@ static int take_time(struct guest_call *call, long *value)
 
 static bool is_paged_word(const struct word *word)
 {
-	return word->access != NONE && guest_is_paged(word->address, sizeof(uint32_t));
+	return word->access != NONE && guest_is_paged(word->address, sizeof(uint32_t)) &&
+	       !guest_is_foreign(word->address);
 }
 
 /* ---- futex(2) -------------------------------------------------------------------------- */
@@ -184,7 +185,7 @@ static long execute_one(struct guest_call *call, enum access access, bool timed)
 	if (retry < 0)
 		return retry;
 	size_t count = note_words(words, value[0], (uint64_t)value[3], access);
-	if (!guest_is_paged((const void *)value[0], count * sizeof(uint32_t)))
+	if (!is_paged_word(&words[0]))
 		return guest_execute(call, call->number, value[0], value[1], value[2], value[3],
 		                     value[4], value[5]);
 	value[3] |= FUTEX_PRIVATE_FLAG;
@@ -216,7 +217,7 @@ static long execute_many(struct guest_call *call, long value[6], size_t number, 
 			struct futex_waitv *w = &ours[i];
 			size_t more = note_words(&words[count], (long)w->uaddr, w->flags,
 			                         i < read ? READ : NAMED);
-			if (guest_is_paged(words[count].address, more * sizeof(uint32_t))) {
+			if (is_paged_word(&words[count])) {
 				w->flags |= FUTEX_PRIVATE_FLAG;
 				paged = true;
 			}

@@ -20,7 +20,7 @@ guest_handler guest_sendto, guest_recvfrom, guest_sendmsg, guest_recvmsg, guest_
 
 /* control.c: what a request word decides: ioctl(2), fcntl(2), prctl(2), ... */
 guest_handler guest_ioctl, guest_fcntl, guest_prctl, guest_getsockopt, guest_setsockopt,
-        guest_keyctl, guest_semctl, guest_shmat, guest_shmctl, guest_msgctl, guest_msgsnd,
+        guest_keyctl, guest_semctl, guest_shmat, guest_shmdt, guest_shmctl, guest_msgctl, guest_msgsnd,
         guest_msgrcv, guest_quotactl;
 
 /* wait.c: poll(2), select(2), epoll_wait(2), nanosleep(2) and their families; futex.c: futex(2) */
@@ -46,7 +46,7 @@ guest_handler guest_execve, guest_execveat, guest_exit_group;
 /* area.c: mmap(2), mprotect(2), madvise(2) and their families on paged memory */
 guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap, guest_madvise, guest_mincore,
         guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect, guest_mlock2,
-        guest_process_madvise;
+        guest_process_madvise, guest_mlockall, guest_munlockall, guest_remap_file_pages;
 
 /* descriptor.c: close(2), dup2(2) and their families, which must not meet ours, and getdents(2),
  * which must not name them; for all others by the table, of a descriptor in argument 0 */

@@ -15,6 +15,7 @@
 #include "request.h"
 #include "syscall.h"
 #include "vector.h"
+#include "whole.h"
 
 #ifndef SEM_STAT_ANY
 #define SEM_STAT_ANY 20
@@ -90,11 +91,18 @@ long guest_shmat(struct guest_call *call)
 {
 	const struct shmid_ds none = { .shm_segsz = 1 };
 	struct shmid_ds status;
+	if (whole_space != NULL)
+		return whole_shmat(call);
 	if (syscall_3(SYS_shmctl, call->argument[0], IPC_STAT, &status) < 0)
 		status = none;
 	if (guest_is_paged((const void *)call->argument[1], status.shm_segsz))
 		return -EINVAL;
 	return guest_hand_on(call);
+}
+
+long guest_shmdt(struct guest_call *call)
+{
+	return whole_space != NULL ? whole_shmdt(call) : guest_hand_on(call);
 }
 
 long guest_shmctl(struct guest_call *call)

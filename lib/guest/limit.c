@@ -15,12 +15,10 @@ static struct {
 } kept[LIMITS] = { { RLIM_INFINITY, RLIM_INFINITY }, { RLIM_INFINITY, RLIM_INFINITY } };
 static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_DATA };
 static upage_space *watched;
-static uintptr_t stack_end;
 
-void limit_watch(upage_space *space, uintptr_t stack)
+void limit_watch(upage_space *space)
 {
 	watched = space;
-	stack_end = stack;
 }
 
 void limit_begin(enum limit limit, uint64_t soft, uint64_t hard)
@@ -66,8 +64,6 @@ bool limit_allows(uintptr_t start, size_t length, int prot)
 	for (size_t i = 0; i < watched->mappings.count; i++) {
 		const struct mapping *mapping = &watched->mappings.mapping[i];
 		uint64_t bytes = bytes_beside(mapping, start, start != 0 ? start + length : 0);
-		if (mapping->end == stack_end)
-			continue; /* all that it may become, which natively comes as it grows */
 		all += bytes;
 		writable += mapping->prot & PROT_WRITE ? bytes : 0;
 	}

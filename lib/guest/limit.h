@@ -19,8 +19,8 @@
 
 enum limit { LIMIT_AREAS, LIMIT_DATA, LIMITS };
 
-/* Of the program whose space it is, and whose stack ends at @stack. */
-void limit_watch(upage_space *space, uintptr_t stack);
+/* Of the program whose space it is. */
+void limit_watch(upage_space *space);
 
 /* The program begins with these, which need not be the kernel's any more. */
 void limit_begin(enum limit limit, uint64_t soft, uint64_t hard);

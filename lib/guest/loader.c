@@ -18,8 +18,7 @@
 #include "host.h"
 #include "whole.h"
 
-#define STACK_LEAST ((size_t)1 << 20)
-#define STACK_MOST ((size_t)1 << 30)
+#define STACK_FIRST ((size_t)132 << 10) /* what a new program's stack has before it grows */
 
 /* ---- Segments ------------------------------------------------------------------------------------ */
 
@@ -96,22 +95,13 @@ static bool executable_stack(const struct image *image)
 	return true; /* as of old */
 }
 
-/* As large as its limit lets it become. */
 static int stack_map(const struct image *program)
 {
-	struct rlimit limit;
-	size_t bytes = STACK_MOST;
-	if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur < STACK_MOST)
-		bytes = host_page_up(limit.rlim_cur);
-	if (bytes < STACK_LEAST)
-		bytes = STACK_LEAST;
+	uint64_t limit = host_stack_limit();
+	size_t bytes = limit < STACK_FIRST ? host_page_up(limit + 1) : STACK_FIRST;
 	int prot = PROT_READ | PROT_WRITE | (executable_stack(program) ? PROT_EXEC : 0);
-	long result;
-	do {
-		result = whole_map(WHOLE_STACK - bytes, bytes, prot,
-		                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		bytes = host_page_up(bytes / 2);
-	} while (result == -ENOMEM && bytes >= STACK_LEAST); /* memory and swap are not that large */
+	long result = whole_map(WHOLE_STACK - bytes, bytes, prot,
+	                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
 	return result < 0 ? (int)result : 0;
 }
 
@@ -184,6 +174,7 @@ static int stack_fill(struct loader *loader)
 	loader->stack = push(&stack, words, at * sizeof(*words));
 	loader->auxiliary = words + auxiliary;
 	loader->auxiliary_words = at - auxiliary;
+	whole_set_stack(loader->stack, words + auxiliary, (at - auxiliary) * sizeof(*words));
 	return stack.failed ? -E2BIG : 0;
 }
 
@@ -202,6 +193,7 @@ int loader_load(struct loader *loader)
 	const struct image *first = has_interpreter ? interpreter : program;
 	loader->entry = first->bias + first->header.e_entry;
 	bool apart = !has_interpreter && program->header.e_type == ET_DYN;
+	whole_set_program(program->descriptor);
 	whole_set_break(apart ? WHOLE_PROGRAM : program->bias + program->end);
 	if (result < 0)
 		snprintf(loader->message, sizeof(loader->message), "%.150s: %s", loader->name,

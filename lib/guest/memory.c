@@ -20,6 +20,18 @@ bool guest_is_paged(const void *address, size_t length)
 	return space->base < end;
 }
 
+bool guest_is_foreign(const void *address)
+{
+	upage_space *space = space_find((uintptr_t)address);
+	if (space == NULL)
+		return true;
+	rwlock_read(&space->lock);
+	const struct mapping *mapping = mapping_find(&space->mappings, (uintptr_t)address);
+	bool foreign = mapping != NULL && mapping->backing->foreign;
+	rwlock_read_release(&space->lock);
+	return foreign;
+}
+
 size_t guest_copy_in(void *ours, const void *theirs, size_t length)
 {
 	return guest_copy(ours, theirs, length);
@@ -51,15 +63,19 @@ long guest_copy_string(char *ours, const char *theirs, size_t size)
 }
 
 /* How far the mappings of @space allow @prot, from @at on. */
-static uintptr_t accessible_to(upage_space *space, uintptr_t at, int prot)
+static uintptr_t accessible_to(upage_space *space, uintptr_t at, int prot, bool may_grow)
 {
 	rwlock_read(&space->lock);
 	const struct mapping *mapping;
 	while ((mapping = mapping_find(&space->mappings, at)) != NULL &&
-	       (effective_prot(mapping->prot) & prot) == prot)
+	       !(mapping->flags & MAPPING_GUARD) && (effective_prot(mapping->prot) & prot) == prot)
 		at = mapping->end;
+	bool hole = mapping == NULL;
 	rwlock_read_release(&space->lock);
-	return at;
+	/* The kernel's own references let a stack grow, too. */
+	return hole && prot != PROT_NONE && may_grow && space_grow(space, at)
+	               ? accessible_to(space, at, prot, false)
+	               : at;
 }
 
 size_t guest_accessible(const void *address, size_t length, int prot)
@@ -73,7 +89,7 @@ size_t guest_accessible(const void *address, size_t length, int prot)
 			return length;
 		if (at < space->base)
 			at = space->base;
-		uintptr_t reached = accessible_to(space, at, prot);
+		uintptr_t reached = accessible_to(space, at, prot, true);
 		if (reached < end && reached < space->base + space->length)
 			return reached - start;
 		at = reached;

@@ -18,6 +18,10 @@
 /* Whether a byte of [address, address + length) is in a space: the kernel may not have it. */
 bool guest_is_paged(const void *address, size_t length);
 
+/* Whether the kernel itself maps the memory at @address, in a space or elsewhere: it is known to the
+ * kernel, and to other processes, by its address (futexes). */
+bool guest_is_foreign(const void *address);
+
 /* Copies between the program's memory, paged or not, and ours. Return: bytes NOT copied, 0 if
  * all were; what could be copied was, from the lowest address up. */
 size_t guest_copy_in(void *ours, const void *theirs, size_t length);

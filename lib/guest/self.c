@@ -9,6 +9,7 @@
 
 #include "host.h"
 #include "print.h"
+#include "procfs.h"
 #include "program.h"
 #include "syscall.h"
 #include "table.h"
@@ -18,21 +19,36 @@
 #define MFD_EXEC 0x0010U
 #endif
 
-/* The part of @path behind "/proc/self/", under any name that this process has there; or NULL. */
+static long number_of(const char **path)
+{
+	long number = 0;
+	while (**path >= '0' && **path <= '9' && number < 1 << 24)
+		number = number * 10 + (*(*path)++ - '0');
+	return number;
+}
+
+/* The part of @path behind "/proc/self/", under any name that this process or a thread of it has
+ * there; or NULL. */
 static const char *name_in_self(const char *path)
 {
 	if (strncmp(path, "/proc/", 6) != 0)
 		return NULL;
 	path += 6;
-	if (strncmp(path, "self/", 5) == 0)
-		return path + 5;
-	if (strncmp(path, "thread-self/", 12) == 0)
-		return path + 12;
-	long number = 0;
-	while (*path >= '0' && *path <= '9' && number < 1 << 24)
-		number = number * 10 + (*path++ - '0');
-	bool ours = number != 0 && (number == syscall_1(SYS_getpid, 0) || number == syscall_1(SYS_gettid, 0));
-	return ours && *path == '/' ? path + 1 : NULL;
+	if (strncmp(path, "self/", 5) == 0) {
+		path += 5;
+	} else if (strncmp(path, "thread-self/", 12) == 0) {
+		path += 12;
+	} else {
+		long number = number_of(&path);
+		if (*path++ != '/' ||
+		    (number != syscall_1(SYS_getpid, 0) && number != syscall_1(SYS_gettid, 0)))
+			return NULL;
+	}
+	if (strncmp(path, "task/", 5) != 0)
+		return path;
+	const char *name = path + 5;
+	bool thread = number_of(&name) == syscall_1(SYS_gettid, 0);
+	return thread && *name == '/' ? name + 1 : path;
 }
 
 /* ---- The program's file ---------------------------------------------------------------------- */
@@ -75,22 +91,23 @@ void self_redirect(struct guest_call *call, const struct guest_entry *entry)
 	}
 }
 
-/* ---- /proc/self/maps -------------------------------------------------------------------------- */
+/* ---- What it says of the program ------------------------------------------------------------- */
 
-/* The list as a file: as in /proc, what is read is of the time when it was begun. */
-static long open_maps(struct guest_call *call, int flags)
+/* A view as a file: as in /proc, what is read is of the time when it was begun. */
+static long open_view(struct guest_call *call, procfs_writer *writer, const char *name, int flags)
 {
-	char *text = guest_buffer(call, 4096);
-	if (text == NULL)
+	char *text = guest_buffer(call, 4096), *scratch = guest_buffer(call, PROCFS_SCRATCH);
+	if (text == NULL || scratch == NULL)
 		return -ENOMEM;
 	if ((flags & O_ACCMODE) != O_RDONLY)
 		return -EACCES;
-	long file = syscall_2(SYS_memfd_create, "maps", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+	long file = syscall_2(SYS_memfd_create, name, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
 	if (file < 0)
 		return file;
 	struct stream stream = { .text = text, .size = 4096, .descriptor = (int)file };
-	whole_list(&stream);
-	int result = stream_end(&stream);
+	int result = writer(&stream, scratch);
+	if (result == 0)
+		result = stream_end(&stream);
 	if (result < 0) {
 		syscall_1(SYS_close, file);
 		return result;
@@ -109,8 +126,8 @@ bool self_answer(struct guest_call *call, long *result)
 	if (guest_copy_string(path, (const char *)a[at], sizeof(path)) < 0)
 		return false;
 	const char *name = name_in_self(path);
-	if (name == NULL || strcmp(name, "maps") != 0)
-		return false;
-	*result = open_maps(call, (int)a[at + 1]);
-	return true;
+	procfs_writer *writer = name != NULL ? procfs_find(name) : NULL;
+	if (writer != NULL)
+		*result = open_view(call, writer, name, (int)a[at + 1]);
+	return writer != NULL;
 }

@@ -418,7 +418,7 @@ long guest_getxattrat(struct guest_call *call)
 	return carry_attribute(call, false);
 }
 
-/* ---- Memory policy, descriptors of segments, locks ------------------------------------- */
+/* ---- Memory policy, descriptors of segments -------------------------------------------- */
 
 /* The kernel looks at the page of an address: it is brought in, and again if it went meanwhile.
  * A bound, because another argument may be what is bad. */
@@ -453,16 +453,6 @@ long guest_modify_ldt(struct guest_call *call)
 		       : counted(GUEST_INOUT, GUEST_COUNT_LONG | GUEST_CLAMP, 2, 65536),
 	};
 	return guest_carry(call, call->argument, argument);
-}
-
-/* Paged memory is not in memory: refused as to a program that may lock less than it has. The
- * kernel would count, or lock, all that is reserved for it, and each frame that is shown. */
-long guest_mlockall(struct guest_call *call)
-{
-	int flags = (int)call->argument[0];
-	bool valid = flags != 0 && flags != MCL_ONFAULT &&
-	             (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) == 0;
-	return valid ? -ENOMEM : -EINVAL;
 }
 
 /* ---- Others ---------------------------------------------------------------------------- */

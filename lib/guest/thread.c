@@ -165,6 +165,7 @@ static void fork_child(struct guest_call *call, const struct birth *birth)
 		self->own_actions.lock = (struct lock){ 0 };
 	region_forget_others(self);
 	pool_fork_child(birth->flags & CLONE_FILES);
+	whole_fork_child();
 	self->clear_child_tid = birth->flags & CLONE_CHILD_CLEARTID ? birth->child_tid : NULL;
 	self->robust_list = NULL;
 	self->borrows = false;
@@ -294,7 +295,7 @@ long guest_vfork(struct guest_call *call)
 static void wake(int *word, int count)
 {
 	/* The kernel knows a word of paged memory by its address, all others as they may be shared. */
-	int operation = guest_is_paged(word, sizeof(*word)) ? FUTEX_WAKE_PRIVATE : FUTEX_WAKE;
+	int operation = guest_is_foreign(word) ? FUTEX_WAKE : FUTEX_WAKE_PRIVATE;
 	syscall_3(SYS_futex, word, operation, count);
 }
 

@@ -2,8 +2,12 @@
 #include "whole.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "handlers.h"
 #include "host.h"
@@ -16,6 +20,7 @@ upage_space *whole_space;
 
 static struct lock whole_lock;
 static uintptr_t break_start, break_now, break_end; /* break_end: of its pages */
+unsigned whole_default_flags;
 
 void whole_fork_begin(void)
 {
@@ -27,17 +32,27 @@ void whole_fork_end(void)
 	lock_release(&whole_lock);
 }
 
+void whole_lock_names(void)
+{
+	lock_acquire(&whole_lock);
+}
+
+void whole_unlock_names(void)
+{
+	lock_release(&whole_lock);
+}
+
 int whole_create(upage_pool *pool)
 {
 	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
 	int result = upage_space_create(&whole_space, pool, &config);
-	limit_watch(whole_space, WHOLE_STACK);
+	limit_watch(whole_space);
 	return result;
 }
 
-static bool is_inside(uintptr_t address, size_t length)
+bool whole_has(uintptr_t address, size_t length)
 {
 	return address >= WHOLE_START && address < WHOLE_END && length <= WHOLE_END - address;
 }
@@ -92,12 +107,74 @@ static int file_of(int descriptor, upage_store **out)
 	return (int)result;
 }
 
+/* ---- Where a mapping goes -------------------------------------------------------------------- */
+
+#define FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#define MAP_HUGE_MASK 0x3f
+#endif
+
+uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int flags)
+{
+	const struct mappings *all = &whole_space->mappings;
+	const uintptr_t low = (uintptr_t)1 << 32, end = WHOLE_END - low;
+	size_t room = length + alignment - HOST_PAGE_SIZE;
+	uintptr_t place;
+	hint = round_down(hint, alignment);
+	if (room < length)
+		return 0;
+	if (flags & MAP_32BIT)
+		place = mapping_gap(all, (uintptr_t)1 << 30, (uintptr_t)1 << 31, room);
+	else if (hint != 0 && whole_has(hint, length) &&
+	         mapping_gap(all, hint, hint + length, length) == hint)
+		return hint;
+	else
+		place = mapping_gap(all, WHOLE_MAPPINGS, end, room);
+	if (place == 0)
+		place = mapping_gap(all, low, WHOLE_MAPPINGS, room);
+	return place != 0 ? round_up(place, alignment) : 0;
+}
+
+/* The kernel's complaints of an address that is fixed. */
+static long check_fixed(uintptr_t address, size_t length, size_t alignment, int flags)
+{
+	if (!(flags & FIXED))
+		return 0;
+	if (address >= WHOLE_END || length > WHOLE_END - address)
+		return -ENOMEM;
+	if (address % alignment != 0)
+		return -EINVAL;
+	return address < WHOLE_START ? -EPERM : 0;
+}
+
+/* The space's lock is held from here to the insertion. */
+static long choose(uintptr_t address, size_t length, size_t alignment, int flags, uintptr_t *place)
+{
+	if (flags & FIXED) {
+		bool replaces = (flags & FIXED) == MAP_FIXED;
+		*place = address;
+		return replaces || mapping_is_free(&whole_space->mappings, address, address + length)
+		               ? 0
+		               : -EEXIST;
+	}
+	*place = whole_find_place(address, length, alignment, flags);
+	return *place != 0 ? 0 : -ENOMEM;
+}
+
 /* ---- mmap ------------------------------------------------------------------------------------ */
+
+static unsigned flags_of(int flags)
+{
+	return whole_default_flags | (flags & MAP_GROWSDOWN ? MAPPING_GROWS : 0) |
+	       (flags & MAP_LOCKED ? MAPPING_LOCKED : 0) |
+	       (flags & MAP_NORESERVE ? MAPPING_NORESERVE : 0);
+}
 
 /* Asks the kernel what it thinks of a mapping of this file, in its words. */
 static long probe(size_t length, int prot, int flags, int descriptor, int64_t offset)
 {
-	long result = syscall_6(SYS_mmap, 0, (long)length, prot, flags & (MAP_TYPE | MAP_ANONYMOUS),
+	long result = syscall_6(SYS_mmap, 0, (long)length, prot, flags & (MAP_TYPE | MAP_GROWSDOWN),
 	                        descriptor, (long)offset);
 	if (result < 0 && result > -4096)
 		return result;
@@ -105,84 +182,149 @@ static long probe(size_t length, int prot, int flags, int descriptor, int64_t of
 	return 0;
 }
 
-/* Where a mapping without MAP_FIXED goes. */
-static uintptr_t find_place(uintptr_t hint, size_t length, int flags)
+/* Puts memory that the kernel maps at @made in its place. On failure it is still at @made. */
+static long settle(uintptr_t made, uintptr_t place, size_t length, int prot, unsigned flags)
 {
-	hint = host_page_down(hint);
-	if (flags & MAP_32BIT)
-		return map_gap(whole_space, (uintptr_t)1 << 30, (uintptr_t)1 << 31, length);
-	if (hint != 0 && is_inside(hint, length) &&
-	    map_gap(whole_space, hint, hint + length, length) == hint)
-		return hint;
-	uintptr_t place = map_gap(whole_space, WHOLE_MAPPINGS, WHOLE_END - ((uintptr_t)1 << 32), length);
-	return place != 0 ? place : map_gap(whole_space, (uintptr_t)1 << 32, WHOLE_MAPPINGS, length);
+	const struct mapping mapping = { .start = place, .end = place + length, .prot = prot,
+		                         .flags = flags, .backing = whole_space->foreign };
+	long result = guest_errno(space_unmap_range(whole_space, place, place + length));
+	if (result == 0)
+		result = guest_errno(map_add(whole_space, &mapping));
+	if (result < 0)
+		return result;
+	result = syscall_6(SYS_mremap, (long)made, (long)length, (long)length,
+	                   MREMAP_MAYMOVE | MREMAP_FIXED, (long)place, 0);
+	if (result < 0 && result > -4096) {
+		space_unmap_range(whole_space, place, place + length);
+		return result;
+	}
+	return (long)place;
 }
 
-/* Shared with others: the kernel's business, outside of the space. */
-static long map_shared(uintptr_t address, size_t length, int prot, int flags, int descriptor,
-                       int64_t offset)
+/* Shared with others, or a device: the kernel's business. It makes it where it likes, so that its
+ * complaints come before anything is lost. */
+static long map_foreign(uintptr_t address, size_t length, size_t alignment, int prot, int flags,
+                        int descriptor, int64_t offset)
 {
-	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) && address < WHOLE_END)
-		return -ENOMEM;
-	if (address < WHOLE_END)
-		address = 0;
-	return syscall_6(SYS_mmap, (long)address, (long)length, prot, flags, descriptor, (long)offset);
+	const int apart = FIXED | MAP_32BIT | MAP_LOCKED;
+	length = round_up(length, alignment);
+	long result = check_fixed(address, length, alignment, flags);
+	if (result < 0)
+		return result;
+	long made = syscall_6(SYS_mmap, 0, (long)length, prot, flags & ~apart, descriptor, (long)offset);
+	if (made < 0 && made > -4096)
+		return made;
+	uintptr_t place;
+	rwlock_write(&whole_space->lock);
+	result = choose(address, length, alignment, flags, &place);
+	if (result == 0)
+		result = settle((uintptr_t)made, place, length, prot & WHOLE_PROT, flags_of(flags));
+	rwlock_write_release(&whole_space->lock);
+	if (result < 0)
+		syscall_2(SYS_munmap, made, length);
+	return result;
 }
 
-static bool is_regular(int descriptor)
+/* @store: NULL for anonymous memory. */
+static long map_paged(uintptr_t address, size_t length, int prot, int flags, upage_store *store,
+                      int64_t offset)
+{
+	uintptr_t place;
+	rwlock_write(&whole_space->lock);
+	long result = choose(address, length, HOST_PAGE_SIZE, flags, &place);
+	if (result == 0 && flags & FIXED)
+		result = guest_errno(space_unmap_range(whole_space, place, place + length));
+	if (result == 0) {
+		struct mapping mapping = { .start = place, .end = place + length,
+			                   .prot = prot & WHOLE_PROT, .advice = UPAGE_NORMAL,
+			                   .flags = flags_of(flags), .backing = whole_space->anonymous };
+		if (store != NULL)
+			mapping.backing = backing_create(store, offset - (int64_t)place, false);
+		mapping.committed = mapping.backing != NULL && map_needs_room(&mapping);
+		result = mapping.backing != NULL ? guest_errno(map_add(whole_space, &mapping)) : -ENOMEM;
+		if (store != NULL && mapping.backing != NULL)
+			backing_release(mapping.backing);
+	}
+	rwlock_write_release(&whole_space->lock);
+	return result < 0 ? result : (long)place;
+}
+
+enum file_kind { FILE_PAGED, FILE_ZERO, FILE_FOREIGN };
+
+#define HUGETLBFS 0x958458f6
+#define ZERO_DEVICE makedev(1, 5)
+
+static enum file_kind kind_of_file(int descriptor, size_t *alignment)
 {
 	struct stat status;
-	return syscall_2(SYS_fstat, descriptor, &status) == 0 && S_ISREG(status.st_mode);
+	struct statfs system;
+	if (syscall_2(SYS_fstat, descriptor, &status) < 0)
+		return FILE_FOREIGN;
+	if (S_ISCHR(status.st_mode) && status.st_rdev == ZERO_DEVICE)
+		return FILE_ZERO;
+	bool huge = syscall_2(SYS_fstatfs, descriptor, &system) == 0 && system.f_type == HUGETLBFS;
+	if (huge)
+		*alignment = (size_t)status.st_blksize;
+	return S_ISREG(status.st_mode) && !huge ? FILE_PAGED : FILE_FOREIGN;
 }
 
-static long map_private(uintptr_t address, size_t length, int prot, int flags, int descriptor,
-                        int64_t offset)
+/* Private pages of a file. */
+static long map_file(uintptr_t address, size_t length, int prot, int flags, int descriptor,
+                     int64_t offset)
 {
-	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	size_t alignment = HOST_PAGE_SIZE;
 	upage_store *store = NULL;
-	long result;
-	if (fixed && (address % HOST_PAGE_SIZE != 0))
-		return -EINVAL;
-	if (fixed && !is_inside(address, length))
-		return -ENOMEM;
-	lock_acquire(&whole_lock);
-	result = descriptor >= 0 ? file_of(descriptor, &store) : 0;
-	uintptr_t place = fixed ? address : find_place(address, length, flags);
-	if (result == 0 && place == 0)
-		result = -ENOMEM;
-	if (result == 0 && flags & MAP_FIXED_NOREPLACE && !(flags & MAP_FIXED) &&
-	    map_gap(whole_space, place, place + length, length) == 0)
-		result = -EEXIST;
+	enum file_kind kind = kind_of_file(descriptor, &alignment);
+	if (kind == FILE_FOREIGN)
+		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
+	long result = probe(length, prot, flags, descriptor, offset);
+	if (result < 0)
+		return result;
+	if (kind == FILE_ZERO)
+		return map_paged(address, length, prot, flags, NULL, 0);
+	lock_acquire(&whole_lock); /* a store that nothing is mapped from may be closed */
+	result = file_of(descriptor, &store);
 	if (result == 0)
-		result = map_replace(whole_space, place, length, prot, store, offset);
+		result = map_paged(address, length, prot, flags, store, offset);
 	lock_release(&whole_lock);
-	return result < 0 ? guest_errno((int)result) : (long)place;
+	return result;
 }
 
 long whole_map(uintptr_t address, size_t length, int prot, int flags, int descriptor,
                int64_t offset)
 {
-	int type = flags & MAP_TYPE;
-	bool anonymous = flags & MAP_ANONYMOUS;
+	bool anonymous = flags & MAP_ANONYMOUS, shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+	size_t alignment = HOST_PAGE_SIZE;
 	if (offset % (int64_t)HOST_PAGE_SIZE != 0)
 		return -EINVAL;
+	if (!anonymous && syscall_2(SYS_fcntl, descriptor, F_GETFD) < 0)
+		return -EBADF;
 	if (length == 0)
 		return -EINVAL;
 	length = host_page_up(length);
-	if (length == 0 || length > WHOLE_END)
+	if (length == 0)
 		return -ENOMEM;
-	if (type != MAP_PRIVATE || (flags & MAP_HUGETLB))
-		return map_shared(address, length, prot, flags, descriptor, offset);
-	if (!anonymous) {
-		long result = probe(length, prot, flags, descriptor, offset);
-		if (result < 0)
-			return result;
-		if (!is_regular(descriptor)) /* a device: its memory is none of ours */
-			return map_shared(address, length, prot, flags, descriptor, offset);
+	if (!anonymous && (uint64_t)offset + length < length)
+		return -EOVERFLOW;
+	if (length > WHOLE_END)
+		return -ENOMEM;
+	rwlock_read(&whole_space->lock);
+	long result = whole_check_locks(length, flags_of(flags));
+	rwlock_read_release(&whole_space->lock);
+	if (result == 0)
+		result = check_fixed(address, length, alignment, flags);
+	if (result < 0)
+		return result;
+	if (flags & MAP_HUGETLB) {
+		unsigned shift = (unsigned)flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+		alignment = (size_t)1 << (shift != 0 ? shift : 21);
 	}
-	prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
-	return map_private(address, length, prot, flags, anonymous ? -1 : descriptor,
-	                   anonymous ? 0 : offset);
+	if (shared && !anonymous)
+		kind_of_file(descriptor, &alignment);
+	if (shared || flags & MAP_HUGETLB)
+		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
+	return anonymous ? map_paged(address, length, prot, flags, NULL, 0)
+	                 : map_file(address, length, prot, flags, descriptor, offset);
 }
 
 long whole_mmap(struct guest_call *call)
@@ -193,122 +335,82 @@ long whole_mmap(struct guest_call *call)
 	return whole_map((uintptr_t)a[0], (size_t)a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
 }
 
-/* ---- munmap, mremap, brk ---------------------------------------------------------------------- */
+/* ---- shmat, shmdt ----------------------------------------------------------------------------- */
+
+long whole_shmat(struct guest_call *call)
+{
+	uintptr_t address = (uintptr_t)call->argument[1], place = 0;
+	int flags = (int)call->argument[2];
+	struct shmid_ds status;
+	if (address != 0 && flags & SHM_RND)
+		address = host_page_down(address);
+	if (address % HOST_PAGE_SIZE != 0 || (address == 0 && flags & SHM_REMAP))
+		return -EINVAL;
+	long made = syscall_3(SYS_shmat, call->argument[0], 0, flags & ~(SHM_RND | SHM_REMAP));
+	if (made < 0 && made > -4096)
+		return made;
+	long result = syscall_3(SYS_shmctl, call->argument[0], IPC_STAT, &status);
+	size_t length = host_page_up(status.shm_segsz);
+	if (result == 0 && address != 0 && !whole_has(address, length))
+		result = -EINVAL;
+	if (result == 0) {
+		int prot = PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) |
+		           (flags & SHM_EXEC ? PROT_EXEC : 0);
+		int how = address == 0 ? 0 : flags & SHM_REMAP ? MAP_FIXED : FIXED;
+		rwlock_write(&whole_space->lock);
+		result = choose(address, length, HOST_PAGE_SIZE, how, &place);
+		if (result == 0)
+			result = settle((uintptr_t)made, place, length, prot, whole_default_flags);
+		rwlock_write_release(&whole_space->lock);
+	}
+	if (result < 0)
+		syscall_1(SYS_shmdt, made);
+	return result == -EEXIST ? -EINVAL : result;
+}
+
+/* What the kernel has unmapped from @address on is the reservation's again. */
+long whole_shmdt(struct guest_call *call)
+{
+	uintptr_t address = (uintptr_t)call->argument[0], end = address;
+	unsigned char resident;
+	if (!whole_has(address, HOST_PAGE_SIZE))
+		return -EINVAL;
+	rwlock_write(&whole_space->lock);
+	long result = syscall_1(SYS_shmdt, address);
+	if (result == 0)
+		while (syscall_3(SYS_mincore, end, HOST_PAGE_SIZE, &resident) == -ENOMEM)
+			end += HOST_PAGE_SIZE;
+	if (end > address)
+		space_unmap_range(whole_space, address, end);
+	rwlock_write_release(&whole_space->lock);
+	return result;
+}
+
+/* ---- munmap, brk ------------------------------------------------------------------------------ */
 
 long whole_unmap(uintptr_t address, size_t length)
 {
-	if (address % HOST_PAGE_SIZE != 0 || length == 0)
+	size_t rounded = host_page_up(length);
+	uintptr_t end;
+	if (address % HOST_PAGE_SIZE != 0 || rounded == 0 ||
+	    __builtin_add_overflow(address, rounded, &end) || end > WHOLE_LIMIT)
 		return -EINVAL;
-	length = host_page_up(length);
-	if (!is_inside(address, length))
-		return address >= WHOLE_END ? syscall_2(SYS_munmap, address, length) : -EINVAL;
-	return guest_errno(unmap_range(whole_space, address, address + length));
+	/* Nothing of the program's lies outside. */
+	address = address > WHOLE_START ? address : WHOLE_START;
+	end = end < WHOLE_END ? end : WHOLE_END;
+	if (address >= end)
+		return 0;
+	rwlock_write(&whole_space->lock);
+	int result = whole_space->mappings.count + 2 > MAPPINGS_MAX
+	                     ? UPAGE_ENOMEM
+	                     : space_unmap_range(whole_space, address, end);
+	rwlock_write_release(&whole_space->lock);
+	return guest_errno(result);
 }
 
 long whole_munmap(struct guest_call *call)
 {
 	return whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
-}
-
-/* The mapping that has all of [start, start + length). */
-static bool mapping_of(uintptr_t start, size_t length, struct mapping *out)
-{
-	rwlock_read(&whole_space->lock);
-	const struct mapping *mapping = mapping_find(&whole_space->mappings, start);
-	bool found = mapping != NULL && length <= mapping->end - start;
-	if (found)
-		*out = *mapping;
-	rwlock_read_release(&whole_space->lock);
-	return found;
-}
-
-static int map_like(const struct mapping *mapping, uintptr_t start, size_t length, uintptr_t as)
-{
-	upage_store *store = mapping->backing->store;
-	int64_t offset = store != NULL ? (int64_t)as + mapping->backing->delta : 0;
-	return map_replace(whole_space, start, length, mapping->prot, store, offset);
-}
-
-/* Pages that were ever touched: the others are the same at any address. */
-static bool was_touched(uintptr_t page)
-{
-	const pte_t *pte = page_table_walk(&whole_space->table, space_vpn(whole_space, page));
-	return pte != NULL && atomic_load(pte) != 0;
-}
-
-static long move(struct guest_call *call, const struct mapping *mapping, uintptr_t from,
-                 size_t old_length, uintptr_t to, size_t new_length, bool keep)
-{
-	char *buffer = guest_buffer(call, HOST_PAGE_SIZE);
-	struct mapping open = *mapping;
-	size_t common = old_length < new_length ? old_length : new_length;
-	if (buffer == NULL)
-		return -ENOMEM;
-	open.prot = PROT_READ | PROT_WRITE;
-	int result = map_like(&open, to, new_length, from);
-	for (size_t at = 0; result == 0 && at < common; at += HOST_PAGE_SIZE) {
-		if (!was_touched(from + at))
-			continue;
-		if (mapping->prot == PROT_NONE)
-			upage_protect(whole_space, (void *)(from + at), HOST_PAGE_SIZE, PROT_READ);
-		if (guest_copy_in(buffer, (void *)(from + at), HOST_PAGE_SIZE) == 0)
-			guest_copy_out((void *)(to + at), buffer, HOST_PAGE_SIZE);
-	}
-	if (result == 0 && mapping->prot != open.prot)
-		result = upage_protect(whole_space, (void *)to, new_length, mapping->prot);
-	if (result == 0)
-		result = keep ? map_like(mapping, from, old_length, from)
-		              : unmap_range(whole_space, from, from + old_length);
-	return result < 0 ? guest_errno(result) : (long)to;
-}
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
-long whole_mremap(struct guest_call *call)
-{
-	uintptr_t from = (uintptr_t)call->argument[0], to = (uintptr_t)call->argument[4];
-	size_t old_length = host_page_up((size_t)call->argument[1]);
-	size_t new_length = host_page_up((size_t)call->argument[2]);
-	int flags = (int)call->argument[3];
-	struct mapping mapping;
-	if (from >= WHOLE_END)
-		return syscall_6(SYS_mremap, (long)from, call->argument[1], call->argument[2],
-		                 flags & ~MREMAP_FIXED, 0, 0);
-	if (from % HOST_PAGE_SIZE != 0 || new_length == 0 || old_length == 0 ||
-	    flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) ||
-	    (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE)) ||
-	    (flags & MREMAP_DONTUNMAP && old_length != new_length))
-		return -EINVAL;
-	if (!mapping_of(from, old_length, &mapping))
-		return -EFAULT;
-	bool keep = flags & MREMAP_DONTUNMAP;
-	if (flags & MREMAP_FIXED) {
-		if (to % HOST_PAGE_SIZE != 0 || !is_inside(to, new_length) ||
-		    (to < from + old_length && from < to + new_length))
-			return -EINVAL;
-		return move(call, &mapping, from, old_length, to, new_length, keep);
-	}
-	if (new_length <= old_length && !keep) {
-		long result = new_length < old_length
-		                      ? whole_unmap(from + new_length, old_length - new_length)
-		                      : 0;
-		return result < 0 ? result : (long)from;
-	}
-	size_t more = new_length - old_length;
-	if (!limit_allows(0, more, mapping.prot))
-		return -ENOMEM;
-	uintptr_t end = from + old_length;
-	if (!keep && mapping.end == end && is_inside(from, new_length) &&
-	    map_gap(whole_space, end, end + more, more) == end) {
-		int result = map_like(&mapping, end, more, end);
-		return result < 0 ? guest_errno(result) : (long)from;
-	}
-	if (!(flags & MREMAP_MAYMOVE))
-		return -ENOMEM;
-	to = find_place(0, new_length, 0);
-	return to == 0 ? -ENOMEM : move(call, &mapping, from, old_length, to, new_length, keep);
 }
 
 void whole_set_break(uintptr_t start)
@@ -317,25 +419,35 @@ void whole_set_break(uintptr_t start)
 	break_end = host_page_up(start);
 }
 
+/* Moves the end of the data segment's pages. */
+static bool move_break(uintptr_t end)
+{
+	struct mapping more = { .start = break_end, .end = end, .prot = PROT_READ | PROT_WRITE,
+		                .advice = UPAGE_NORMAL, .flags = whole_default_flags,
+		                .committed = true, .backing = whole_space->anonymous };
+	if (end < break_end)
+		return space_unmap_range(whole_space, end, break_end) == 0;
+	if (end == break_end)
+		return true;
+	return mapping_gap(&whole_space->mappings, break_end, end, end - break_end) == break_end &&
+	       whole_check_locks(end - break_end, more.flags) == 0 &&
+	       map_add(whole_space, &more) == 0;
+}
+
 long whole_brk(struct guest_call *call)
 {
 	uintptr_t wanted = (uintptr_t)call->argument[0];
 	lock_acquire(&whole_lock);
 	if (wanted >= break_start && wanted < WHOLE_END) {
 		uintptr_t end = host_page_up(wanted);
-		int result = 0;
-		if (end > break_end && !limit_allows(0, end - break_end, PROT_READ | PROT_WRITE))
-			result = UPAGE_ENOMEM;
-		else if (end > break_end)
-			result = map_gap(whole_space, break_end, end, end - break_end) == break_end
-			                 ? map_replace(whole_space, break_end, end - break_end,
-			                               PROT_READ | PROT_WRITE, NULL, 0)
-			                 : UPAGE_ENOMEM;
-		else if (end < break_end)
-			result = unmap_range(whole_space, end, break_end);
-		if (result == 0) {
-			break_now = wanted;
-			break_end = end;
+		size_t more = end > break_end ? end - break_end : 0;
+		if (more == 0 || limit_allows(0, more, PROT_READ | PROT_WRITE)) {
+			rwlock_write(&whole_space->lock);
+			if (move_break(end)) {
+				break_now = wanted;
+				break_end = end;
+			}
+			rwlock_write_release(&whole_space->lock);
 		}
 	}
 	long now = (long)break_now;
@@ -343,64 +455,88 @@ long whole_brk(struct guest_call *call)
 	return now;
 }
 
-/* ---- /proc/self/maps ------------------------------------------------------------------------- */
+/* ---- Forks ------------------------------------------------------------------------------------ */
 
-static void list_hex(struct stream *stream, uint64_t n, unsigned least)
+/* What madvise(2) said of the children of forks. Locks are not inherited. */
+void whole_fork_child(void)
 {
-	char digits[17];
-	unsigned at = sizeof(digits);
-	digits[--at] = '\0';
-	while (n != 0 || sizeof(digits) - 1 - at < least) {
-		digits[--at] = "0123456789abcdef"[n & 15];
-		n >>= 4;
+	if (whole_space == NULL)
+		return;
+	struct mappings *all = &whole_space->mappings;
+	whole_default_flags = 0;
+	rwlock_write(&whole_space->lock);
+	for (size_t i = 0; i < all->count; i++) {
+		struct mapping *m = &all->mapping[i];
+		m->flags &= ~(MAPPING_LOCKED | MAPPING_ONFAULT);
+		if (m->flags & MAPPING_DONTFORK) {
+			space_unmap_range(whole_space, m->start, m->end);
+			i--;
+		} else if (m->flags & MAPPING_WIPEFORK) {
+			space_empty_range(whole_space, m->start, m->end);
+		}
 	}
-	stream_text(stream, digits + at);
+	if (all->count > 0)
+		mapping_join(all, 0, all->count - 1);
+	rwlock_write_release(&whole_space->lock);
 }
 
-static const char *name_of(const struct mapping *mapping)
+/* ---- Names ------------------------------------------------------------------------------------- */
+
+const char *whole_name(const struct mapping *mapping)
 {
 	for (unsigned i = 0; mapping->backing->store != NULL && i < FILES_MAX; i++)
 		if (files[i] == mapping->backing->store)
 			return names[i];
-	if (mapping->end == WHOLE_STACK)
+	if (mapping->backing->store != NULL || mapping->backing->foreign)
+		return NULL;
+	if (mapping->start < WHOLE_STACK && mapping->end >= WHOLE_STACK)
 		return "[stack]";
-	if (mapping->start < break_end && mapping->end > host_page_down(break_start) &&
-	    mapping->backing->store == NULL)
+	if (mapping->start < break_end && mapping->end > host_page_down(break_start))
 		return "[heap]";
 	return NULL;
 }
 
-static void list_mapping(struct stream *stream, const struct mapping *m)
+/* ---- What was there at the start -------------------------------------------------------------- */
+
+static uint64_t program_device, program_inode;
+static uintptr_t first_stack;
+static uint64_t auxiliary[128];
+static size_t auxiliary_bytes;
+
+void whole_set_program(int descriptor)
 {
-	const upage_store *store = m->backing->store;
-	uint64_t device = store != NULL ? store->device : 0;
-	const char *name = name_of(m);
-	list_hex(stream, m->start, 8);
-	stream_text(stream, "-");
-	list_hex(stream, m->end, 8);
-	const char access[] = { ' ', m->prot & PROT_READ ? 'r' : '-', m->prot & PROT_WRITE ? 'w' : '-',
-		                m->prot & PROT_EXEC ? 'x' : '-', 'p', ' ', '\0' };
-	stream_text(stream, access);
-	list_hex(stream, store != NULL ? (uint64_t)((int64_t)m->start + m->backing->delta) : 0, 8);
-	stream_text(stream, " ");
-	list_hex(stream, (device >> 8 & 0xfff) | (device >> 32 & ~0xfffull), 2);
-	stream_text(stream, ":");
-	list_hex(stream, (device & 0xff) | (device >> 12 & 0xfff00), 2);
-	stream_text(stream, " ");
-	stream_decimal(stream, store != NULL ? store->inode : 0);
-	if (name != NULL) {
-		stream_text(stream, "                          ");
-		stream_text(stream, name);
+	struct stat status;
+	if (syscall_2(SYS_fstat, descriptor, &status) == 0) {
+		program_device = status.st_dev;
+		program_inode = status.st_ino;
 	}
-	stream_text(stream, "\n");
 }
 
-void whole_list(struct stream *stream)
+bool whole_is_program(const struct mapping *mapping)
 {
-	lock_acquire(&whole_lock);
-	rwlock_read(&whole_space->lock);
-	for (size_t i = 0; i < whole_space->mappings.count; i++)
-		list_mapping(stream, &whole_space->mappings.mapping[i]);
-	rwlock_read_release(&whole_space->lock);
-	lock_release(&whole_lock);
+	const upage_store *store = mapping->backing->store;
+	return store != NULL && store->device == program_device && store->inode == program_inode;
+}
+
+void whole_set_stack(uintptr_t stack, const void *words, size_t bytes)
+{
+	first_stack = stack;
+	auxiliary_bytes = bytes < sizeof(auxiliary) ? bytes : sizeof(auxiliary);
+	memcpy(auxiliary, words, auxiliary_bytes);
+}
+
+uintptr_t whole_stack(void)
+{
+	return first_stack;
+}
+
+uintptr_t whole_break(void)
+{
+	return break_start;
+}
+
+const void *whole_auxiliary(size_t *bytes)
+{
+	*bytes = auxiliary_bytes;
+	return auxiliary;
 }

@@ -2,11 +2,13 @@
 /*
  * whole.h - the memory of a whole program: all that it maps lies in one space
  *
- * The space covers the low part of the address space. Private and anonymous memory is paged there;
- * what is shared with others (MAP_SHARED, shmat, devices) is the kernel's, unpaged, above it, and
- * its calls are handed on.
+ * The space covers the low part of the address space. Private and anonymous memory is paged there.
+ * What is shared with others (MAP_SHARED, shmat, devices) is *foreign*: the kernel maps it, in place
+ * of a part of the reservation; the space's mappings only say that it is there, and each call on it
+ * is made on the kernel's mapping too.
  *
- * Locking: the space's; `lock` (rank 0) for the end of the data segment and the open files.
+ * Locking: the space's, for the whole of each call that changes mappings; before it, `lock` (rank 0)
+ * for the end of the data segment and the open files.
  * Signal context: all but whole_create.
  * Source: mmap(2), brk(2), mremap(2).
  */
@@ -21,6 +23,8 @@
 #define WHOLE_PROGRAM ((uintptr_t)0x155555554000) /* of programs that can be anywhere */
 #define WHOLE_MAPPINGS ((uintptr_t)0x180000000000) /* of mmap, upwards                 */
 #define WHOLE_STACK (WHOLE_END - 0x1000)         /* its end          */
+#define WHOLE_LIMIT (((uintptr_t)1 << 47) - 4096) /* of any program's addresses */
+#define WHOLE_PROT (PROT_READ | PROT_WRITE | PROT_EXEC)
 
 /* The space of the whole program; NULL: a linked one. */
 extern upage_space *whole_space;
@@ -33,16 +37,47 @@ void whole_set_break(uintptr_t start);
 /* Around a fork. */
 void whole_fork_begin(void);
 void whole_fork_end(void);
+void whole_fork_child(void);
 
 /* The kernel's results, as of the calls without `guest_`. */
 long whole_map(uintptr_t address, size_t length, int prot, int flags, int descriptor,
                int64_t offset);
 long whole_unmap(uintptr_t address, size_t length);
 
-/* Its mappings, in the form of /proc/self/maps. */
-struct stream;
-void whole_list(struct stream *stream);
+/* Whether all of a range lies where the program's memory is. */
+bool whole_has(uintptr_t address, size_t length);
 
-guest_handler whole_mmap, whole_munmap, whole_mremap, whole_brk;
+/* MAPPING_* of what will be mapped: mlockall(2). */
+extern unsigned whole_default_flags;
+
+/* Whether as much may be locked, if @flags say that it is: 0, or what mmap(2) returns. The space's
+ * lock is held. */
+long whole_check_locks(size_t length, unsigned flags);
+
+/* Where a mapping without MAP_FIXED goes; 0: nowhere. The space's lock is held. */
+uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int flags);
+
+/* What a mapping is called in /proc/self/maps; NULL: nothing. Both locks are held. */
+struct mapping;
+const char *whole_name(const struct mapping *mapping);
+
+void whole_lock_names(void);
+void whole_unlock_names(void);
+
+/* Which file is the program, and what is mapped from it. */
+void whole_set_program(int descriptor);
+bool whole_is_program(const struct mapping *mapping);
+
+/* What the kernel would say of the first stack, the data segment, and the auxiliary vector. */
+void whole_set_stack(uintptr_t stack, const void *auxiliary, size_t bytes);
+uintptr_t whole_stack(void);
+uintptr_t whole_break(void);
+const void *whole_auxiliary(size_t *bytes);
+
+guest_handler whole_mmap, whole_munmap, whole_brk, whole_shmat, whole_shmdt;
+
+/* range.c, remap.c */
+guest_handler whole_mprotect, whole_madvise, whole_mincore, whole_mlock, whole_munlock, whole_msync,
+        whole_mlockall, whole_munlockall, whole_mremap, whole_remap_file_pages;
 
 #endif
