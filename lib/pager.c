@@ -307,6 +307,20 @@ void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
 			discard_one(pool, &ptes[i], pte_lock(&ptes[i]));
 }
 
+bool pager_is_copy(struct upage_pool *pool, pte_t *pte)
+{
+	if (!(atomic_load(pte) & (PTE_PRESENT | PTE_LOCKED)))
+		return false;
+	uint64_t value = pte_lock(pte);
+	bool copy = (value & PTE_PRESENT) && !(value & PTE_DIRTY);
+	if (copy) {
+		const struct frame *frame = &pool->frames.frame[pte_number(value)];
+		copy = frame->slot == 0 && frame->pins == 0;
+	}
+	pte_unlock(pte, value);
+	return copy;
+}
+
 void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t address,
                 struct backing *backing)
 {

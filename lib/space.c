@@ -64,13 +64,15 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 		const struct mapping *mapping = mapping_find(&space->mappings, address);
 		enum fault_outcome outcome = FAULT_SERVED;
 		bool locked = false;
-		if (mapping == NULL || mapping->flags & MAPPING_GUARD) {
+		if (mapping == NULL) {
 			outcome = FAULT_BOUNDS;
 		} else if (mapping->backing->foreign) {
 			*failure = access & ~effective_prot(mapping->prot) ? UPAGE_EACCES : 0;
 			outcome = FAULT_FOREIGN;
 		} else if (access & ~effective_prot(mapping->prot)) {
 			outcome = FAULT_PROTECTION;
+		} else if (mapping->flags & MAPPING_GUARD) {
+			outcome = FAULT_BOUNDS;
 		} else {
 			page->pte = page_table_make(&space->table, space_vpn(space, address));
 			page->address = address & ~(space_page_size(space) - 1);

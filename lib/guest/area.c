@@ -124,7 +124,7 @@ long guest_mprotect(struct guest_call *call)
 long guest_pkey_mprotect(struct guest_call *call)
 {
 	bool paged = guest_is_paged((const void *)call->argument[0], (size_t)call->argument[1]);
-	if (paged && call->argument[3] != -1)
+	if (paged && (int)call->argument[3] != -1)
 		return -EINVAL; /* a key would be the frame's, for whoever has it next */
 	return whole_space != NULL ? whole_mprotect(call) : protect(call, (int)call->argument[2]);
 }

@@ -118,10 +118,12 @@ static long dispatch(struct guest_call *call)
 	if (whole_space != NULL)
 		self_redirect(call, entry);
 	if (entry->handler != NULL)
-		return entry->handler(call);
-	if (whole_space != NULL && self_answer(call, &result))
-		return result;
-	return guest_generic(call, entry);
+		result = entry->handler(call);
+	else if (whole_space == NULL || !self_answer(call, &result))
+		result = guest_generic(call, entry);
+	if (whole_space != NULL)
+		whole_call_done(call, result);
+	return result;
 }
 
 void guest_sigsys(int number, siginfo_t *info, void *context)

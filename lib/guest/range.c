@@ -245,7 +245,8 @@ static int visit_advise(upage_space *space, struct mapping *part, void *argument
 	if (part->backing->foreign) {
 		/* The kernel does not know what is locked. */
 		bool drops = advice == MADV_DONTNEED || advice == MADV_REMOVE || advice == MADV_FREE ||
-		             advice == MADV_PAGEOUT || advice == MADV_COLD;
+		             advice == MADV_PAGEOUT || advice == MADV_COLD ||
+		             advice == MADV_GUARD_INSTALL;
 		if (drops && part->flags & MAPPING_LOCKED)
 			return -EINVAL;
 		long result = of_kernel(SYS_madvise, part, advice);
@@ -350,25 +351,35 @@ long whole_check_locks(size_t length, unsigned flags)
 	return locked <= limit && length <= limit - locked ? 0 : -EAGAIN;
 }
 
-struct locking {
-	unsigned flags;
-	bool barred; /* some of it may not be referenced */
-};
-
 static int visit_lock(upage_space *space, struct mapping *part, void *argument)
 {
-	struct locking *locking = argument;
 	(void)space;
-	set(part, MAPPING_LOCKED | MAPPING_ONFAULT, locking->flags);
-	locking->barred = locking->barred || part->prot == PROT_NONE || part->flags & MAPPING_GUARD;
+	set(part, MAPPING_LOCKED | MAPPING_ONFAULT, *(const unsigned *)argument);
 	return 0;
+}
+
+/* Locking, and MAP_POPULATE, bring all of it in. What can be seen of that is where a file ends, and
+ * that private pages of a file which may be written are copies from then on. */
+bool whole_populate(uintptr_t start, uintptr_t end)
+{
+	struct mapping part;
+	bool can = true;
+	for (; can && start < end && next_part(start, end, &part); start = part.end) {
+		char byte;
+		if (part.backing->foreign)
+			can = host_populate(part.start, part.end - part.start, false) == 0;
+		else if (part.backing->store != NULL && part.prot & PROT_WRITE)
+			can = populate_paged(&part, true) == 0;
+		else
+			can = guest_copy_in(&byte, (const void *)(part.end - 1), 1) == 0;
+	}
+	return can;
 }
 
 static long lock(struct guest_call *call, unsigned flags)
 {
 	uintptr_t start = (uintptr_t)call->argument[0], end;
 	size_t length = (size_t)call->argument[1] + start % HOST_PAGE_SIZE;
-	struct locking locking = { .flags = flags };
 	uint64_t limit = lock_limit();
 	if (flags != 0 && limit == 0)
 		return -EPERM;
@@ -387,9 +398,8 @@ static long lock(struct guest_call *call, unsigned flags)
 		return -EINVAL;
 	if (end == start)
 		return 0;
-	long result = visit(start, end, false, visit_lock, &locking);
-	/* Locking brings it in, too. */
-	return result == 0 && locking.barred && flags == MAPPING_LOCKED ? -ENOMEM : result;
+	long result = visit(start, end, false, visit_lock, &flags);
+	return result == 0 && flags == MAPPING_LOCKED && !whole_populate(start, end) ? -ENOMEM : result;
 }
 
 long whole_mlock(struct guest_call *call)
@@ -418,7 +428,6 @@ long whole_mlockall(struct guest_call *call)
 {
 	int how = (int)call->argument[0];
 	unsigned flags = MAPPING_LOCKED | (how & MCL_ONFAULT ? MAPPING_ONFAULT : 0);
-	struct locking locking = { .flags = flags };
 	uint64_t limit = lock_limit();
 	if (how == 0 || how == MCL_ONFAULT || how & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
 		return -EINVAL;
@@ -429,7 +438,7 @@ long whole_mlockall(struct guest_call *call)
 	if (!too_much) {
 		whole_default_flags = how & MCL_FUTURE ? flags : 0;
 		if (how & MCL_CURRENT)
-			map_visit(whole_space, WHOLE_START, WHOLE_END, true, visit_lock, &locking);
+			map_visit(whole_space, WHOLE_START, WHOLE_END, true, visit_lock, &flags);
 	}
 	rwlock_write_release(&whole_space->lock);
 	return too_much ? -ENOMEM : 0;
@@ -437,11 +446,11 @@ long whole_mlockall(struct guest_call *call)
 
 long whole_munlockall(struct guest_call *call)
 {
-	struct locking locking = { .flags = 0 };
+	unsigned flags = 0;
 	(void)call;
 	rwlock_write(&whole_space->lock);
 	whole_default_flags = 0;
-	map_visit(whole_space, WHOLE_START, WHOLE_END, true, visit_lock, &locking);
+	map_visit(whole_space, WHOLE_START, WHOLE_END, true, visit_lock, &flags);
 	rwlock_write_release(&whole_space->lock);
 	return 0;
 }

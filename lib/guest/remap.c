@@ -50,11 +50,12 @@ static long kernel_remap(const struct remap *r, int flags)
 	                 (long)r->to, 0);
 }
 
-/* A mapping like @like at [start, end), of @backing there. */
+/* A mapping like @like at [start, end), of @backing there. What is @new has no guards. */
 static long add_like(const struct mapping *like, uintptr_t start, uintptr_t end,
-                     struct backing *backing)
+                     struct backing *backing, bool new)
 {
 	struct mapping mapping = *like;
+	mapping.flags &= new ? ~MAPPING_GUARD : ~0u;
 	mapping.start = start;
 	mapping.end = end;
 	mapping.backing = backing;
@@ -78,7 +79,7 @@ static long grow(const struct remap *r, const struct mapping *last)
 {
 	const struct mapping like = *last;
 	size_t more = r->new_length - r->old_length;
-	long result = add_like(&like, like.end, like.end + more, like.backing);
+	long result = add_like(&like, like.end, like.end + more, like.backing, true);
 	if (result < 0 || !like.backing->foreign)
 		return result < 0 ? result : (long)r->from;
 	result = grow_foreign(r, like.end, more);
@@ -89,17 +90,34 @@ static long grow(const struct remap *r, const struct mapping *last)
 
 /* ---- Elsewhere ----------------------------------------------------------------------------------- */
 
+/* What stays where all pages have gone (MREMAP_DONTUNMAP) is neither locked nor guarded. */
+static int visit_left(upage_space *space, struct mapping *mapping, void *argument)
+{
+	(void)space, (void)argument;
+	mapping->flags &= ~(MAPPING_LOCKED | MAPPING_ONFAULT | MAPPING_GUARD);
+	return 0;
+}
+
+static void leave(const struct remap *r)
+{
+	uintptr_t end = r->from + r->old_length;
+	if (r->flags & MREMAP_DONTUNMAP)
+		map_visit(whole_space, r->from, end, true, visit_left, NULL);
+	else if (r->old_length > 0)
+		space_unmap_range(whole_space, r->from, end);
+}
+
 static long move_foreign(const struct remap *r, const struct mapping *mapping)
 {
 	const struct mapping like = *mapping;
-	long result = add_like(&like, r->to, r->to + r->new_length, like.backing);
+	long result = add_like(&like, r->to, r->to + r->new_length, like.backing, true);
 	if (result < 0)
 		return result;
 	result = kernel_remap(r, (r->flags & MREMAP_DONTUNMAP) | MREMAP_MAYMOVE | MREMAP_FIXED);
 	if (is_failure(result))
 		space_unmap_range(whole_space, r->to, r->to + r->new_length);
-	else if (r->old_length > 0 && !(r->flags & MREMAP_DONTUNMAP))
-		space_unmap_range(whole_space, r->from, r->from + r->old_length);
+	else
+		leave(r);
 	return result;
 }
 
@@ -116,7 +134,9 @@ static long move_part(const struct mapping *mapping, uintptr_t from, uintptr_t t
 		backing_reference(backing);
 	if (backing == NULL)
 		return -ENOMEM;
-	long result = add_like(&like, to, to + new_length, backing);
+	long result = add_like(&like, to, to + length, backing, false);
+	if (result == 0 && new_length > length)
+		result = add_like(&like, to + length, to + new_length, backing, true);
 	if (result == 0)
 		result = guest_errno(map_move_pages(whole_space, from, to, length, backing));
 	if (result < 0)
@@ -141,8 +161,7 @@ static long move(const struct remap *r, const struct mapping *mapping)
 			return result;
 		at = to;
 	}
-	if (!(r->flags & MREMAP_DONTUNMAP))
-		space_unmap_range(whole_space, r->from, r->from + r->old_length);
+	leave(r);
 	return (long)r->to;
 }
 
@@ -201,19 +220,20 @@ static long place(const struct remap *r, const struct mapping *mapping)
 /* Several mappings that keep their distances and lengths. */
 static long place_each(const struct remap *r)
 {
-	uintptr_t end = r->from + r->old_length, at = r->from;
-	const struct mapping *mapping = mapping_find(&whole_space->mappings, at);
-	while (mapping != NULL) {
+	const struct mappings *all = &whole_space->mappings;
+	uintptr_t end = r->from + r->old_length;
+	for (uintptr_t at = r->from; at < end;) {
+		size_t i = mapping_index(all, at);
+		if (i == all->count || all->mapping[i].start >= end)
+			break;
+		const struct mapping *mapping = &all->mapping[i];
+		at = mapping->start > at ? mapping->start : at;
 		uintptr_t to = end_of(mapping) < end ? end_of(mapping) : end;
 		const struct remap one = { at, at - r->from + r->to, to - at, to - at, r->flags };
 		long result = place(&one, mapping);
 		if (is_failure(result))
 			return result;
-		size_t next = mapping_index(&whole_space->mappings, to);
-		mapping = next < whole_space->mappings.count ? &whole_space->mappings.mapping[next] : NULL;
-		if (mapping != NULL && mapping->start >= end)
-			mapping = NULL;
-		at = mapping != NULL && mapping->start > to ? mapping->start : to;
+		at = to;
 	}
 	return (long)r->to;
 }

@@ -63,6 +63,7 @@ bool whole_has(uintptr_t address, size_t length)
 #define FILES_MAX 1024
 static upage_store *files[FILES_MAX];
 static char *names[FILES_MAX]; /* of NAME_BYTES each */
+static unsigned files_end;     /* all after it are NULL */
 #define NAME_BYTES 4096
 
 static void remember_name(unsigned i, int descriptor)
@@ -79,6 +80,14 @@ static void remember_name(unsigned i, int descriptor)
 	names[i][length > 0 ? length : 0] = '\0';
 }
 
+upage_store *whole_store(uint64_t device, uint64_t inode)
+{
+	for (unsigned i = 0; i < files_end; i++)
+		if (files[i] != NULL && files[i]->device == device && files[i]->inode == inode)
+			return files[i];
+	return NULL;
+}
+
 /* The store of a file. Closes those that nothing is mapped from any more. */
 static int file_of(int descriptor, upage_store **out)
 {
@@ -86,23 +95,23 @@ static int file_of(int descriptor, upage_store **out)
 	long result = syscall_2(SYS_fstat, descriptor, &status);
 	if (result < 0)
 		return (int)result;
-	unsigned free = FILES_MAX;
-	for (unsigned i = 0; i < FILES_MAX; i++) {
-		upage_store *store = files[i];
-		if (store != NULL && store->device == status.st_dev && store->inode == status.st_ino) {
-			*out = store;
-			return 0;
-		}
-		if (store != NULL && upage_store_close(store) == 0)
-			files[i] = store = NULL;
-		if (store == NULL)
+	*out = whole_store(status.st_dev, status.st_ino);
+	if (*out != NULL)
+		return 0;
+	unsigned free = files_end;
+	for (unsigned i = 0; i < files_end; i++) {
+		if (files[i] != NULL && upage_store_close(files[i]) == 0)
+			files[i] = NULL;
+		if (files[i] == NULL)
 			free = i;
 	}
 	if (free == FILES_MAX)
 		return -ENFILE;
 	result = store_open_descriptor(&files[free], descriptor);
-	if (result == 0)
+	if (result == 0) {
 		remember_name(free, descriptor);
+		files_end = free == files_end ? free + 1 : files_end;
+	}
 	*out = files[free];
 	return (int)result;
 }
@@ -287,6 +296,8 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 	if (result == 0)
 		result = map_paged(address, length, prot, flags, store, offset);
 	lock_release(&whole_lock);
+	if (result > 0 && (flags & MAP_POPULATE || flags_of(flags) & MAPPING_LOCKED))
+		whole_populate((uintptr_t)result, (uintptr_t)result + length);
 	return result;
 }
 
@@ -484,7 +495,7 @@ void whole_fork_child(void)
 
 const char *whole_name(const struct mapping *mapping)
 {
-	for (unsigned i = 0; mapping->backing->store != NULL && i < FILES_MAX; i++)
+	for (unsigned i = 0; mapping->backing->store != NULL && i < files_end; i++)
 		if (files[i] == mapping->backing->store)
 			return names[i];
 	if (mapping->backing->store != NULL || mapping->backing->foreign)

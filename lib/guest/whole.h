@@ -54,12 +54,21 @@ extern unsigned whole_default_flags;
  * lock is held. */
 long whole_check_locks(size_t length, unsigned flags);
 
+/* As MAP_POPULATE. Return: whether all of it can be there. No lock is held. */
+bool whole_populate(uintptr_t start, uintptr_t end);
+
 /* Where a mapping without MAP_FIXED goes; 0: nowhere. The space's lock is held. */
 uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int flags);
 
 /* What a mapping is called in /proc/self/maps; NULL: nothing. Both locks are held. */
 struct mapping;
 const char *whole_name(const struct mapping *mapping);
+
+/* The store of a mapped file; NULL: none is mapped. `lock` is held. */
+upage_store *whole_store(uint64_t device, uint64_t inode);
+
+/* A call of the program's has been made: what it changed in mapped files is seen. */
+void whole_call_done(struct guest_call *call, long result);
 
 void whole_lock_names(void);
 void whole_unlock_names(void);
