@@ -100,8 +100,8 @@ static int file_create(upage_store **out, int descriptor, bool writable)
 
 int store_open_descriptor(upage_store **out, int descriptor)
 {
-	long copy = syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0);
-	return copy < 0 ? (int)copy : file_create(out, (int)copy, false);
+	int copy = host_descriptor(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0);
+	return copy < 0 ? copy : file_create(out, copy, false);
 }
 
 PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)

@@ -438,7 +438,9 @@ static upage_pool *make_memory(struct command *command)
 /* What the program executes is to come back here. */
 static void follow(struct command *command)
 {
-	int self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	int self = resumed(command, RESUME_COMMAND);
+	if (self < 0)
+		self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (self < 0 || host_keep(&process_command, self) < 0)
 		fail(EXIT_UPAGE, "/proc/self/exe cannot be opened, which --no-follow does without: %s",
 		     strerror(errno));

@@ -189,10 +189,12 @@ static void hand_over(struct execution *e, uint64_t number[RESUMES], bool begins
 	int log = atomic_load(&verbose_file), flag = begins ? 0 : FD_CLOEXEC;
 	report_hand_over(&legacy, begins);
 	syscall_3(SYS_fcntl, e->program->image.descriptor, F_SETFD, flag);
+	syscall_3(SYS_fcntl, atomic_load(&process_command), F_SETFD, flag);
 	if (log >= 0)
 		syscall_3(SYS_fcntl, log, F_SETFD, flag);
 	limit_stack(e, begins);
 	number[RESUME_PROGRAM] = number_of(e->program->image.descriptor);
+	number[RESUME_COMMAND] = number_of(atomic_load(&process_command));
 	number[RESUME_AREA] = number_of(legacy.area);
 	number[RESUME_TERMINAL] = number_of(legacy.terminal);
 	number[RESUME_FIRST] = legacy.first;

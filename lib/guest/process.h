@@ -18,6 +18,7 @@
 
 enum process_resume {
 	RESUME_PROGRAM,  /* its ELF file, open                             */
+	RESUME_COMMAND,  /* that of this command: there may be no /proc    */
 	RESUME_AREA,     /* of statistics                                  */
 	RESUME_TERMINAL, /* of the first process                           */
 	RESUME_FIRST,    /* 1: it is that one                              */
