@@ -100,7 +100,7 @@ static bool copy_all(struct strings *to, long *path, long *arguments, long *envi
 	return true;
 }
 
-/* ---- execve of a whole program --------------------------------------------------------------- */
+/* ---- The successor ------------------------------------------------------------------------------ */
 
 _Atomic int process_command = -1;
 const char *const *process_words;
@@ -135,8 +135,11 @@ static const char *name_of(struct guest_call *call, const struct execution *e)
 /* Return: 0, or the error that execve has. */
 static int find(struct guest_call *call, struct execution *e)
 {
-	self_name(e->own);
-	e->file = self_is_program(e->path) ? e->own : e->path;
+	e->file = e->path;
+	if (self_is_program(e->path)) {
+		self_name(e->own);
+		e->file = e->own;
+	}
 	e->name = name_of(call, e);
 	e->program = guest_buffer(call, sizeof(*e->program));
 	if (e->name == NULL || e->program == NULL)
