@@ -135,7 +135,8 @@ cmp -s "$dir/native.out" "$dir/paged.out" || failed="${failed}the results differ
 cmp -s "$dir/native.err" "$dir/paged.err" || failed="${failed}the errors differ; "
 [ "$status" = "$native_status" ] || failed="${failed}status $status instead of $native_status; "
 [ -s "$dir/json" ] || { echo "FAILED: no statistics; $(head -n 1 "$dir/paged.err")"; exit 1; }
-[ "$shmem" -le $memory ] || failed="${failed}more frames were resident than memory has; "
+# RssShmem has the shared pages of the statistics, too, and the kernel's count may lag a little.
+[ "$shmem" -le $((memory + 256)) ] || failed="${failed}more frames were resident than memory has; "
 [ "$(number evictions)" -gt 0 ] || failed="${failed}nothing was evicted; "
 
 echo "  memory     $(mib $memory): footprint / $fraction; $(number frames) frames of 4096 bytes"
