@@ -17,7 +17,8 @@
 #   needs     commands without which it is skipped
 #   command   for `sh -c`, in an empty directory that holds the input
 #   core      yes: in --core, too
-#   limit     seconds that a run may take (60); five times as many with --full
+#   limit     seconds that a run may take (60); five times as many with --full; on a busy machine
+#             thirty times what the native run took
 # and defines, where it wants to, the functions (in a subshell, in the directory of the run)
 #   input     makes files; $full is yes or no
 #   normal    a filter for stdout and stderr: takes out what differs between two native runs
@@ -166,6 +167,7 @@ check()
 	[ -s "$dir/native.out" ] || [ -s "$dir/native.err" ] || [ -s "$dir/native.results" ] ||
 		[ "$(cat "$dir/native.status")" != 0 ] ||
 		{ row "$name" native - - - "native: nothing to compare"; return 1; }
+	[ $((ms * 30 / 1000)) -le "$limit" ] || limit=$((ms * 30 / 1000))
 
 	paged ample $((4 << 30)) ample || return 0
 	footprint=$(($(largest frames_peak) * $(largest page_size)))
