@@ -61,6 +61,8 @@ static inline long guest_hand_on(struct guest_call *call)
 	return guest_execute(call, call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+#define SYSCALL_BYTES 2 /* of the instruction */
+
 /* What the library's functions return, in the kernel's words. */
 static inline long guest_errno(int result)
 {

@@ -17,7 +17,6 @@
 struct stats **dispatch_stats;
 
 #define SYS_USER_DISPATCH 2
-#define SYSCALL_BYTES 2 /* of the instruction */
 
 /* ---- What handlers use --------------------------------------------------------------------- */
 
@@ -138,6 +137,7 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
 		r[REG_RAX] = gate_syscall(r[REG_RAX], r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                          r[REG_R8], r[REG_R9]);
+		r[REG_RCX] = 0;
 		gate_leave(context, &thread->caught);
 	}
 	struct guest_call call = { .thread = thread,
@@ -162,7 +162,7 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		late_give_way(&call);
 	} else if (call.number != SYS_rt_sigreturn) { /* else all are those of the frame */
 		r[REG_RAX] = result;
-		r[REG_RCX] = r[REG_RIP];
+		r[REG_RCX] = 0; /* spoiled by the instruction: guest_signal_sigsys() says how */
 		r[REG_R11] = r[REG_EFL];
 	}
 	gate_leave(context, &thread->caught);

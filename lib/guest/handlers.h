@@ -53,6 +53,10 @@ guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap,
 guest_handler guest_close, guest_close_range, guest_dup2, guest_dup3, guest_getdents,
         guest_getdents64, guest_of_descriptor;
 
+/* The process is about to end: who waits for a mutex of one of its threads, in memory that it shares
+ * with others, is told, as the kernel would; thread.c. It cannot be done for a SIGKILL. */
+void guest_abandon_mutexes(struct guest_thread *self);
+
 /* The temporary signal mask of ppoll(2), pselect(2), epoll_pwait(2), for the call to come; signal_mask.c.
  * @mask: the program's. Return: what the kernel may be given instead; valid until the call ends. */
 const uint64_t *guest_temporary_mask(struct guest_call *call, uint64_t mask);

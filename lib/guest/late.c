@@ -49,9 +49,9 @@ static void timer_set(const struct guest_call *call, long nanoseconds)
 }
 
 /* signal(7): what handlers with SA_RESTART end, too. */
-static bool is_never_restarted(long number)
+static bool is_never_restarted(const long words[7])
 {
-	switch (number) {
+	switch (words[0]) {
 	case SYS_pause:
 	case SYS_rt_sigtimedwait:
 	case SYS_poll:
@@ -64,6 +64,8 @@ static bool is_never_restarted(long number)
 	case SYS_msgsnd:
 	case SYS_msgrcv:
 		return true;
+	case SYS_futex:
+		return words[4] != 0; /* it has a limit of time */
 	default:
 		return false;
 	}
@@ -87,7 +89,7 @@ long late_execute(struct guest_call *call, const long words[7])
 	case SIGNAL_ENDS:
 		return result;
 	case SIGNAL_RESTARTS:
-		return is_never_restarted(call->number) ? result : GUEST_RESTART;
+		return is_never_restarted(words) ? result : GUEST_RESTART;
 	case SIGNAL_DEFAULT:
 		return GUEST_RESTART;
 	case SIGNAL_IGNORED:

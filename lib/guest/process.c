@@ -342,6 +342,7 @@ long guest_exit_group(struct guest_call *call)
 	/* A vfork child is no end of the process whose memory it borrows. */
 	if (!call->thread->borrows)
 		report_exit();
+	guest_abandon_mutexes(call->thread);
 	syscall_1(SYS_exit_group, call->argument[0]);
 	return 0;
 }

@@ -69,6 +69,14 @@ bool region_others(void)
 	return others;
 }
 
+struct guest_thread *region_first(void)
+{
+	lock_acquire(&regions_lock);
+	struct guest_thread *first = regions;
+	lock_release(&regions_lock);
+	return first;
+}
+
 bool region_leave(void)
 {
 	struct guest_thread *self = region_self();
@@ -102,7 +110,7 @@ void region_forget_others(struct guest_thread *self)
 
 int region_arm(struct guest_thread *thread)
 {
-	syscall_1(SYS_set_tid_address, &thread->alive);
+	atomic_store(&thread->alive, (uint32_t)syscall_1(SYS_set_tid_address, &thread->alive));
 	return (int)syscall_6(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON,
 	                      (long)gate_start, gate_end - gate_start, 0, 0);
 }

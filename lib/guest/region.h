@@ -62,7 +62,7 @@ struct guest_actions {
 
 struct guest_thread {
 	_Atomic int caught;
-	_Atomic uint32_t alive;        /* its thread id, or 1; the kernel clears it     */
+	_Atomic uint32_t alive;        /* its thread id, 1 at first; the kernel clears it */
 	struct guest_thread *next;     /* of all regions                                */
 	struct guest_actions *actions;
 	struct guest_actions own_actions; /* of a vfork child                           */
@@ -158,6 +158,9 @@ bool region_leave(void);
 
 /* Whether the memory of this process has other threads than the caller's. */
 bool region_others(void);
+
+/* All regions, in use or not, by `next`: they stay. */
+struct guest_thread *region_first(void);
 
 /* Around a fork; and in its child, which has the caller's thread alone. */
 void region_fork_begin(void);

@@ -129,6 +129,7 @@ static void default_action(void *context, int number, const siginfo_t *info)
 {
 	const struct host_action plain = { .handler = (void *)SIG_DFL };
 	report_signal(number);
+	guest_abandon_mutexes(region_self());
 	signals_set_action(number, &plain);
 	*guest_signal_mask(context) &= ~SIGNAL_BIT(number);
 	/* Held until the frame's mask lets it through, so that a core shows where it happened. */
@@ -224,8 +225,10 @@ void guest_signal_leave(void *context)
 	static const _Atomic int nothing;
 	struct guest_thread *thread = region_self();
 	greg_t *r = guest_registers(context);
+	/* All but what keep_trap() has closed, too. */
+	const signal_mask all = ~SIGNAL_TRAPS;
 	if (!(atomic_load(&thread->caught) & CAUGHT_SIGNAL))
-		guest_signal_hold();
+		syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, sizeof(all));
 	if (!region_has(thread, (uintptr_t)r[REG_RSP])) {
 		deliver(thread, context);
 		gate_leave(context, &thread->caught);
@@ -245,9 +248,13 @@ static void keep(struct guest_thread *thread, const siginfo_t *info)
 }
 
 /* The same for a SIGSEGV or SIGSYS, which is never blocked for real. */
-static void keep_trap(struct guest_thread *thread, const siginfo_t *info)
+static void keep_trap(struct guest_thread *thread, const siginfo_t *info, void *context)
 {
 	signal_mask bit = SIGNAL_BIT(info->si_signo);
+	/* Handlers of ours would pile up, where they are sent faster than they leave. What is left
+	 * to do here neither traps nor touches paged memory. */
+	if (region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]))
+		syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, NULL, sizeof(bit));
 	if (!(atomic_load(&thread->trap_pending) & bit)) {
 		thread->trap_waiting[info->si_signo == SIGSEGV ? 0 : 1] = *info;
 		atomic_fetch_or(&thread->trap_pending, bit);
@@ -305,7 +312,7 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 	else if (ours && !sent)
 		own_fault(info, context);
 	else if (sent && number == SIGSEGV)
-		keep_trap(thread, info);
+		keep_trap(thread, info, context);
 	else if (ours)
 		keep(thread, info);
 	else
@@ -316,7 +323,15 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 void guest_signal_sigsys(const siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
-	keep_trap(thread, info);
+	greg_t *r = guest_registers(context);
+	char code[SYSCALL_BYTES];
+	/* The kernel drops that of a system call if another is on its way to the thread, and leaves
+	 * it behind the instruction. We never leave it there with this in the register. */
+	if (r[REG_RCX] == r[REG_RIP] && !region_has(thread, (uintptr_t)r[REG_RSP]) &&
+	    guest_copy_in(code, (const void *)(r[REG_RIP] - SYSCALL_BYTES), sizeof(code)) == 0 &&
+	    memcmp(code, "\x0f\x05", sizeof(code)) == 0)
+		r[REG_RIP] -= SYSCALL_BYTES;
+	keep_trap(thread, info, context);
 	gate_leave(context, &thread->caught);
 }
 

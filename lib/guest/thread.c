@@ -328,8 +328,8 @@ static void robust_list_walk(struct guest_thread *thread)
 		long offset;
 		uintptr_t pending;
 	} head;
-	uint32_t tid = (uint32_t)host_thread_id();
-	if (thread->robust_list == NULL ||
+	uint32_t tid = atomic_load(&thread->alive);
+	if (thread->robust_list == NULL || tid == 0 ||
 	    guest_copy_in(&head, thread->robust_list, sizeof(head)) != 0)
 		return;
 	/* The lowest bit says that the mutex inherits priority: the kernel knows its owner. */
@@ -346,6 +346,17 @@ static void robust_list_walk(struct guest_thread *thread)
 	}
 	if (head.pending != 0)
 		mutex_abandon((uint32_t *)((head.pending & ~(uintptr_t)1) + (uintptr_t)head.offset), tid);
+}
+
+void guest_abandon_mutexes(struct guest_thread *self)
+{
+	if (self->borrows) {
+		robust_list_walk(self);
+		return;
+	}
+	for (struct guest_thread *thread = region_first(); thread != NULL; thread = thread->next)
+		if (!thread->borrows)
+			robust_list_walk(thread);
 }
 
 static void farewell(struct guest_thread *thread)

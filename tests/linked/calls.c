@@ -5,6 +5,7 @@
  *     calls                 runs all cases
  *     calls --list          names them, those that need interception with a "+" before
  *     calls --case NAME     runs one
+ *     calls --without NAME,NAME...    all others
  *
  * CALLS_LIMIT=SECONDS   after which a case is taken for hung (60)
  * CALLS_FLOOD=1         forces memory out by writing to a lot of other memory as well: for the
@@ -292,8 +293,21 @@ int in_child(void (*function)(void))
 
 /* ---- Running --------------------------------------------------------------------------- */
 
+static const char *excluded = "";
+
+static bool is_excluded(const char *name)
+{
+	size_t length = strlen(name);
+	for (const char *at = excluded; (at = strstr(at, name)) != NULL; at++)
+		if ((at == excluded || at[-1] == ',') && (at[length] == ',' || at[length] == '\0'))
+			return true;
+	return false;
+}
+
 static void run_case(const struct call_case *one)
 {
+	if (is_excluded(one->name))
+		return;
 	test_name = one->name;
 	alarm(limit_seconds);
 	one->run();
@@ -396,6 +410,8 @@ int main(int argc, char **argv)
 		}
 		run_case(one);
 	} else {
+		if (argc == 3 && strcmp(argv[1], "--without") == 0)
+			excluded = argv[2];
 		for_each_case(run_case);
 	}
 	leave_directory();

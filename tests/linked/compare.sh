@@ -44,6 +44,24 @@ run_native()
 	! grep WRONG "$scratch/native" || { echo "$script: $1 is wrong by itself"; exit 99; }
 }
 
+# compare STATUS PROGRAM LEAST: what the paged run said and left behind
+compare()
+{
+	test "$1" -eq 0 || fail "$2 ended with $1 after: $(tail -1 "$scratch/paged")"
+	cmp -s "$scratch/native" "$scratch/paged" || {
+		fail "the transcripts of $2 differ (<: native, >: paged):"
+		diff "$scratch/native" "$scratch/paged" | head -60
+	}
+	cmp -s "$scratch/native.err" "$scratch/paged.err" || {
+		fail "$2 had this to say:"
+		head -10 "$scratch/paged.err"
+	}
+	left=$(ls -A "$scratch/files")
+	test -z "$left" || fail "$2 left files behind: $left"
+	evictions=$(counted evictions)
+	test "${evictions:-0}" -ge "$3" || fail "$2: ${evictions:-no} evictions, not $3"
+}
+
 # run_paged OPTIONS LEAST PROGRAM [ARGUMENT]...: must say what the native one did, on stdout and
 # on stderr, leave no file behind, and have LEAST evictions
 run_paged()
@@ -53,18 +71,17 @@ run_paged()
 	rm -f "$scratch/stats.json"
 	UPAGE_OPTIONS=$options,stats-json=$scratch/stats.json \
 		timeout -k 5 270 "./$@" > "$scratch/paged" 2> "$scratch/paged.err"
-	status=$?
-	test $status -eq 0 || fail "$1 ended with $status after: $(tail -1 "$scratch/paged")"
-	cmp -s "$scratch/native" "$scratch/paged" || {
-		fail "the transcripts of $1 differ (<: native, >: paged):"
-		diff "$scratch/native" "$scratch/paged" | head -60
-	}
-	cmp -s "$scratch/native.err" "$scratch/paged.err" || {
-		fail "$1 had this to say:"
-		head -10 "$scratch/paged.err"
-	}
-	left=$(ls -A "$scratch/files")
-	test -z "$left" || fail "$1 left files behind: $left"
-	evictions=$(counted evictions)
-	test "${evictions:-0}" -ge "$least" || fail "$1: ${evictions:-no} evictions, not $least"
+	compare $? "$1" "$least"
+}
+
+# run_whole MEMORY LEAST PROGRAM [ARGUMENT]...: the same of a native program, in `upage run`
+run_whole()
+{
+	memory=$1 least=$2
+	shift 2
+	test -x ../../tools/upage || return
+	rm -f "$scratch/stats.json"
+	timeout -k 5 270 ../../tools/upage run -m "$memory" --stats-json "$scratch/stats.json" -- \
+		"./$@" > "$scratch/paged" 2> "$scratch/paged.err"
+	compare $? "upage run $1" "$least"
 }
