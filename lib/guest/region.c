@@ -14,6 +14,8 @@
 #define PR_SYS_DISPATCH_ON 1
 #endif
 
+#define REGIONS_KEPT 32
+
 static struct lock regions_lock;
 static struct guest_thread *regions; /* all, in use or not */
 
@@ -34,12 +36,31 @@ static struct guest_thread *region_map(void)
 	return region_thread(base);
 }
 
+/* A region whose thread is gone, which the kernel has said last of all. Of those that come after
+ * it so many are kept; the rest is given back, for each takes two of the host's mappings. */
+static struct guest_thread *region_reuse(void)
+{
+	struct guest_thread *found = NULL;
+	unsigned kept = 0;
+	for (struct guest_thread **at = &regions; *at != NULL;) {
+		struct guest_thread *thread = *at;
+		bool used = atomic_load(&thread->alive) != 0 || atomic_load(&thread->held);
+		if (!used && found == NULL) {
+			found = thread;
+		} else if (!used && ++kept > REGIONS_KEPT) {
+			*at = thread->next;
+			host_metadata_release((void *)region_base(thread), REGION_SIZE);
+			continue;
+		}
+		at = &thread->next;
+	}
+	return found;
+}
+
 struct guest_thread *region_make(void)
 {
 	lock_acquire(&regions_lock);
-	struct guest_thread *thread = regions;
-	while (thread != NULL && (atomic_load(&thread->alive) != 0 || atomic_load(&thread->held)))
-		thread = thread->next;
+	struct guest_thread *thread = region_reuse();
 	if (thread == NULL) {
 		thread = region_map();
 		if (thread != NULL) {
@@ -69,12 +90,17 @@ bool region_others(void)
 	return others;
 }
 
-struct guest_thread *region_first(void)
+unsigned region_robust(unsigned from, struct robust *out, unsigned most)
 {
+	unsigned count = 0, place = 0;
 	lock_acquire(&regions_lock);
-	struct guest_thread *first = regions;
+	for (struct guest_thread *thread = regions; thread != NULL && count < most; thread = thread->next) {
+		uint32_t owner = atomic_load(&thread->alive);
+		if (owner != 0 && !thread->borrows && thread->robust_list != NULL && place++ >= from)
+			out[count++] = (struct robust){ thread->robust_list, owner };
+	}
 	lock_release(&regions_lock);
-	return first;
+	return count;
 }
 
 bool region_leave(void)

@@ -10,8 +10,8 @@
  *      base                                                       base + REGION_SIZE
  *      | guard | stack  <--                | scratch | thread-local storage | struct |
  *
- * A region is used again once the kernel has cleared `alive`, as it does when a thread has ended
- * or has left this memory by execve.
+ * A region is used again, or given back, once the kernel has cleared `alive`, as it does when a
+ * thread has ended or has left this memory by execve.
  *
  * Locking: the list of regions by a lock (rank 3). A struct belongs to its thread.
  * Signal context: all. Source: clone(2), set_tid_address(2), get_robust_list(2).
@@ -159,8 +159,12 @@ bool region_leave(void);
 /* Whether the memory of this process has other threads than the caller's. */
 bool region_others(void);
 
-/* All regions, in use or not, by `next`: they stay. */
-struct guest_thread *region_first(void);
+/* The robust lists of this process's threads, from the @from-th on. Return: how many, @most at most. */
+struct robust {
+	void *list;
+	uint32_t owner;
+};
+unsigned region_robust(unsigned from, struct robust *out, unsigned most);
 
 /* Around a fork; and in its child, which has the caller's thread alone. */
 void region_fork_begin(void);

@@ -321,20 +321,18 @@ static void mutex_abandon(uint32_t *word, uint32_t tid)
 #define ROBUST_LIST_HEAD_BYTES 24
 #define ROBUST_LIMIT 2048 /* the kernel's own: the list may be a circle */
 
-static void robust_list_walk(struct guest_thread *thread)
+static void robust_list_walk(void *list, uint32_t tid)
 {
 	struct {
 		uintptr_t next;
 		long offset;
 		uintptr_t pending;
 	} head;
-	uint32_t tid = atomic_load(&thread->alive);
-	if (thread->robust_list == NULL || tid == 0 ||
-	    guest_copy_in(&head, thread->robust_list, sizeof(head)) != 0)
+	if (list == NULL || guest_copy_in(&head, list, sizeof(head)) != 0)
 		return;
 	/* The lowest bit says that the mutex inherits priority: the kernel knows its owner. */
 	uintptr_t entry = head.next;
-	for (int i = 0; i < ROBUST_LIMIT && (entry & ~(uintptr_t)1) != (uintptr_t)thread->robust_list;
+	for (int i = 0; i < ROBUST_LIMIT && (entry & ~(uintptr_t)1) != (uintptr_t)list;
 	     i++) {
 		uintptr_t next;
 		bool last = guest_copy_in(&next, (const void *)(entry & ~(uintptr_t)1), sizeof(next)) != 0;
@@ -350,18 +348,19 @@ static void robust_list_walk(struct guest_thread *thread)
 
 void guest_abandon_mutexes(struct guest_thread *self)
 {
-	if (self->borrows) {
-		robust_list_walk(self);
-		return;
+	struct robust lists[32];
+	const unsigned most = sizeof(lists) / sizeof(lists[0]);
+	/* A vfork child has none: those are its parent's. */
+	for (unsigned from = 0, count = most; !self->borrows && count == most; from += count) {
+		count = region_robust(from, lists, most);
+		for (unsigned i = 0; i < count; i++)
+			robust_list_walk(lists[i].list, lists[i].owner);
 	}
-	for (struct guest_thread *thread = region_first(); thread != NULL; thread = thread->next)
-		if (!thread->borrows)
-			robust_list_walk(thread);
 }
 
 static void farewell(struct guest_thread *thread)
 {
-	robust_list_walk(thread);
+	robust_list_walk(thread->robust_list, (uint32_t)host_thread_id());
 	/* Whoever waits for this thread may unmap its stack, where the kernel would still look. */
 	syscall_2(SYS_set_robust_list, NULL, ROBUST_LIST_HEAD_BYTES);
 	if (thread->rseq[0] != 0)

@@ -398,11 +398,17 @@ static atomic_int handled;
 static atomic_bool entered, ended;
 static pid_t caller_id;
 
+static atomic_uint masks;
+
 static void note(int signal, siginfo_t *info, void *context)
 {
+	sigset_t mask;
 	(void)signal;
 	(void)info;
 	(void)context;
+	/* That of the call, if it has one, is in force until the handler returns. */
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	masks = (unsigned)sigismember(&mask, SIGUSR1) * 10 + (unsigned)sigismember(&mask, SIGUSR2);
 	handled++;
 }
 
@@ -464,8 +470,9 @@ static void interrupted_calls(void)
 			sigdelset(&before, SIGUSR2);
 			signal(SIGUSR2, SIG_IGN);
 			pthread_sigmask(SIG_SETMASK, &before, NULL);
-			say("%s%s: %ld%s, handled %d", calls[i].name, restart ? ", SA_RESTART" : "",
-			    result, result >= 0 ? "" : error == EINTR ? " EINTR" : " another error", handled);
+			say("%s%s: %ld%s, handled %d, masks %u", calls[i].name,
+			    restart ? ", SA_RESTART" : "", result,
+			    result >= 0 ? "" : error == EINTR ? " EINTR" : " another error", handled, masks);
 			calls[i].restore();
 		}
 	}

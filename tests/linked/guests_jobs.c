@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -220,10 +222,39 @@ static void owners_that_die(void)
 	munmap(mutex, PAGE);
 }
 
+/* ---- Children that share descriptors ---------------------------------------------------------------------- */
+
+/* Of its own memory, and without an end that the C library knows of. */
+static void shared_descriptors(void)
+{
+	unsigned wrong = 0;
+	char *memory = malloc(100 * PAGE);
+	MUST_BE(memory != NULL);
+	int before = count_descriptors();
+	for (int round = 0; round < 3; round++) {
+		int status = 0;
+		memset(memory, round, 100 * PAGE);
+		pid_t child = (pid_t)MUST(syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+		if (child == 0) {
+			for (size_t i = 0; i < 100; i++)
+				wrong += memory[i * PAGE + 5] != round;
+			memset(memory, 77, 100 * PAGE);
+			_exit((int)wrong);
+		}
+		MUST(waitpid(child, &status, 0));
+		wrong += status != 0;
+		for (size_t i = 0; i < 100; i++)
+			wrong += memory[i * PAGE + 5] != round;
+	}
+	say("wrong %u, descriptors %s", wrong, count_descriptors() == before ? "the same" : "others");
+	free(memory);
+}
+
 const struct test job_tests[] = {
 	{ "terminal_keys", terminal_keys },
 	{ "children", children },
 	{ "groups", groups },
 	{ "owners_that_die", owners_that_die },
+	{ "shared_descriptors", shared_descriptors },
 	{ 0 },
 };

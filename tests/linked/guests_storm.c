@@ -58,7 +58,7 @@ static void transfers(void)
 	handle(SIGUSR1, note, SA_RESTART);
 	taken = 0;
 	timer_t timer = timer_begin(SIGUSR1, 100);
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 10 || taken == 0; round++) {
 		char *other = memory + LARGE;
 		wrong += pwrite(fileno(stream), memory, LARGE, 0) != (ssize_t)LARGE;
 		wrong += pread(fileno(stream), other, LARGE, 0) != (ssize_t)LARGE;
@@ -81,12 +81,13 @@ static void transfers(void)
 	free(memory);
 }
 
-/* A list that takes longer to copy than the next signal takes to come: poll is interrupted all the same. */
+/* A list that takes longer to copy than the next signal takes to come: poll is interrupted all the
+ * same, and does not sleep on. */
 static void lists(void)
 {
 	const size_t count = 7000;
 	struct pollfd *list = calloc(count, sizeof(*list));
-	int ends[2], ready = 0, interrupted = 0;
+	int ends[2], ready = 0, interrupted = 0, slept = 0;
 	MUST_BE(list != NULL);
 	MUST(pipe(ends));
 	handle(SIGUSR1, note, SA_RESTART);
@@ -94,16 +95,19 @@ static void lists(void)
 	for (int round = 0; round < 20; round++) {
 		for (size_t i = 0; i < count; i++)
 			list[i].fd = -1;
+		while (interrupted % 3 < 2) {
+			int result = poll(list, (nfds_t)count, 2000);
+			interrupted += result < 0 && errno == EINTR;
+			slept += result == 0;
+		}
+		interrupted++;
+		/* At once, since what is ready counts more than a signal. */
 		list[count - 1] = (struct pollfd){ .fd = ends[1], .events = POLLOUT };
-		int result;
-		while ((result = poll(list, 1000, 1000)) < 0 && errno == EINTR && ++interrupted % 3)
-			;
-		/* Natively ready at once, since what is ready counts more than a signal. */
-		ready += poll(list + count - 1000, 1000, 10000) == 1;
+		ready += poll(list, (nfds_t)count, 10000) == 1;
 	}
 	timer_delete(timer);
 	signal(SIGUSR1, SIG_IGN);
-	say("ready %d, interrupted %s", ready, interrupted > 0 ? "some" : "none");
+	say("ready %d, interrupted %d, slept %d", ready, interrupted, slept);
 	close(ends[0]);
 	close(ends[1]);
 	free(list);
@@ -127,17 +131,19 @@ static void *send_sigsys(void *argument)
 /* None of the calls is lost for a SIGSYS that somebody sends just then. */
 static void sent_sigsys(void)
 {
-	pthread_t thread;
+	pthread_t threads[3];
 	long wrong = 0, parent = getppid();
 	handle(SIGSYS, note, 0);
 	taken = 0;
 	stop = false;
 	target = (pid_t)syscall(SYS_gettid);
-	MUST_BE(pthread_create(&thread, NULL, send_sigsys, NULL) == 0);
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 3; i++)
+		MUST_BE(pthread_create(&threads[i], NULL, send_sigsys, NULL) == 0);
+	for (int i = 0; i < 5000 || taken < 100; i++)
 		wrong += syscall(SYS_getppid) != parent;
 	stop = true;
-	pthread_join(thread, NULL);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
 	signal(SIGSYS, SIG_DFL);
 	say("wrong %ld, signals %s", wrong, taken > 0 ? "came" : "never came");
 }
