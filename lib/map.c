@@ -321,9 +321,8 @@ static int visit_need(upage_space *space, pte_t *ptes, size_t count, uintptr_t a
 {
 	const struct mapping *mapping = argument;
 	for (size_t i = 0; i < count; i++) {
-		uintptr_t at = address + i * space_page_size(space);
 		const struct page page = { .pte = &ptes[i],
-			                   .address = at,
+			                   .address = address + i * space_page_size(space),
 			                   .prot = effective_prot(mapping->prot),
 			                   .backing = mapping->backing };
 		uint64_t value = atomic_load(&ptes[i]);

@@ -15,10 +15,12 @@ static struct {
 } kept[LIMITS] = { { RLIM_INFINITY, RLIM_INFINITY }, { RLIM_INFINITY, RLIM_INFINITY } };
 static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_DATA };
 static upage_space *watched;
+static uintptr_t stack_end;
 
-void limit_watch(upage_space *space)
+void limit_watch(upage_space *space, uintptr_t stack)
 {
 	watched = space;
+	stack_end = stack;
 }
 
 void limit_begin(enum limit limit, uint64_t soft, uint64_t hard)
@@ -54,21 +56,29 @@ static uint64_t bytes_beside(const struct mapping *mapping, uintptr_t start, uin
 	return mapping->end - mapping->start - (from < to ? to - from : 0);
 }
 
-bool limit_allows(uintptr_t start, size_t length, int prot)
+bool limit_allows_locked(uintptr_t start, size_t length, int prot)
 {
 	uint64_t areas = atomic_load(&kept[LIMIT_AREAS].soft), data = atomic_load(&kept[LIMIT_DATA].soft);
 	if (areas == RLIM_INFINITY && data == RLIM_INFINITY)
 		return true;
 	uint64_t all = length, writable = prot & PROT_WRITE ? length : 0;
-	rwlock_read(&watched->lock);
 	for (size_t i = 0; i < watched->mappings.count; i++) {
 		const struct mapping *mapping = &watched->mappings.mapping[i];
 		uint64_t bytes = bytes_beside(mapping, start, start != 0 ? start + length : 0);
+		if (mapping->end == stack_end)
+			continue; /* it grows by itself */
 		all += bytes;
 		writable += mapping->prot & PROT_WRITE ? bytes : 0;
 	}
-	rwlock_read_release(&watched->lock);
 	return all <= areas && (prot & PROT_WRITE ? writable <= data : true);
+}
+
+bool limit_allows(uintptr_t start, size_t length, int prot)
+{
+	rwlock_read(&watched->lock);
+	bool allowed = limit_allows_locked(start, length, prot);
+	rwlock_read_release(&watched->lock);
+	return allowed;
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */

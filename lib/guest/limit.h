@@ -19,8 +19,8 @@
 
 enum limit { LIMIT_AREAS, LIMIT_DATA, LIMITS };
 
-/* Of the program whose space it is. */
-void limit_watch(upage_space *space);
+/* Of the program whose space it is, and whose stack ends at @stack. */
+void limit_watch(upage_space *space, uintptr_t stack);
 
 /* The program begins with these, which need not be the kernel's any more. */
 void limit_begin(enum limit limit, uint64_t soft, uint64_t hard);
@@ -33,5 +33,8 @@ void limit_to_kernel(bool begins);
 /* Whether @length more bytes of the space may be mapped with @prot. At @start, in place of what is
  * mapped there; 0: beside all else. The space's lock is free. */
 bool limit_allows(uintptr_t start, size_t length, int prot);
+
+/* The same of who holds that lock. */
+bool limit_allows_locked(uintptr_t start, size_t length, int prot);
 
 #endif

@@ -95,6 +95,7 @@ static bool executable_stack(const struct image *image)
 	return true; /* as of old */
 }
 
+/* As large as its limit lets it become. */
 static int stack_map(const struct image *program)
 {
 	uint64_t limit = host_stack_limit();
@@ -193,7 +194,6 @@ int loader_load(struct loader *loader)
 	const struct image *first = has_interpreter ? interpreter : program;
 	loader->entry = first->bias + first->header.e_entry;
 	bool apart = !has_interpreter && program->header.e_type == ET_DYN;
-	whole_set_program(program->descriptor);
 	whole_set_break(apart ? WHOLE_PROGRAM : program->bias + program->end);
 	if (result < 0)
 		snprintf(loader->message, sizeof(loader->message), "%.150s: %s", loader->name,

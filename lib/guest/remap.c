@@ -190,9 +190,11 @@ static long check_length(const struct remap *r, const struct mapping *mapping)
 		return -EINVAL;
 	if (r->old_length > end_of(mapping) - r->from)
 		return -EFAULT;
-	return r->new_length > r->old_length
-	               ? whole_check_locks(r->new_length - r->old_length, mapping->flags)
-	               : 0;
+	if (r->new_length <= r->old_length)
+		return 0;
+	size_t more = r->new_length - r->old_length;
+	return limit_allows_locked(0, more, mapping->prot) ? whole_check_locks(more, mapping->flags)
+	                                                   : -ENOMEM;
 }
 
 /* One mapping of the kernel's to a given place, in which something may be. */
@@ -279,10 +281,6 @@ long whole_mremap(struct guest_call *call)
 		return result;
 	if (!whole_has(r.from, r.old_length > 0 ? r.old_length : 1))
 		return -EFAULT;
-	/* As of memory that may be written, which nearly all is that grows. */
-	if (r.new_length > r.old_length &&
-	    !limit_allows(0, r.new_length - r.old_length, PROT_READ | PROT_WRITE))
-		return -ENOMEM;
 	rwlock_write(&whole_space->lock);
 	result = remap(&r);
 	rwlock_write_release(&whole_space->lock);

@@ -9,7 +9,7 @@
 
 #include "host.h"
 #include "print.h"
-#include "procfs.h"
+#include "proc.h"
 #include "program.h"
 #include "syscall.h"
 #include "table.h"
@@ -91,12 +91,12 @@ void self_redirect(struct guest_call *call, const struct guest_entry *entry)
 	}
 }
 
-/* ---- What it says of the program ------------------------------------------------------------- */
+/* ---- What it is told of its memory ------------------------------------------------------------ */
 
-/* A view as a file: as in /proc, what is read is of the time when it was begun. */
-static long open_view(struct guest_call *call, procfs_writer *writer, const char *name, int flags)
+/* One as a file: as in /proc, what is read is of the time when it was begun. */
+static long open_proc(struct guest_call *call, proc_writer *writer, const char *name, int flags)
 {
-	char *text = guest_buffer(call, 4096), *scratch = guest_buffer(call, PROCFS_SCRATCH);
+	char *text = guest_buffer(call, 4096), *scratch = guest_buffer(call, PROC_SCRATCH);
 	if (text == NULL || scratch == NULL)
 		return -ENOMEM;
 	if ((flags & O_ACCMODE) != O_RDONLY)
@@ -126,8 +126,10 @@ bool self_answer(struct guest_call *call, long *result)
 	if (guest_copy_string(path, (const char *)a[at], sizeof(path)) < 0)
 		return false;
 	const char *name = name_in_self(path);
-	procfs_writer *writer = name != NULL ? procfs_find(name) : NULL;
+	if (name == NULL)
+		return false;
+	proc_writer *writer = proc_find(name);
 	if (writer != NULL)
-		*result = open_view(call, writer, name, (int)a[at + 1]);
+		*result = open_proc(call, writer, name, (int)a[at + 1]);
 	return writer != NULL;
 }

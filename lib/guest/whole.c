@@ -48,7 +48,7 @@ int whole_create(upage_pool *pool)
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
 	int result = upage_space_create(&whole_space, pool, &config);
-	limit_watch(whole_space);
+	limit_watch(whole_space, WHOLE_STACK);
 	return result;
 }
 
@@ -441,6 +441,7 @@ static bool move_break(uintptr_t end)
 	if (end == break_end)
 		return true;
 	return mapping_gap(&whole_space->mappings, break_end, end, end - break_end) == break_end &&
+	       limit_allows_locked(0, end - break_end, more.prot) &&
 	       whole_check_locks(end - break_end, more.flags) == 0 &&
 	       map_add(whole_space, &more) == 0;
 }
@@ -450,15 +451,12 @@ long whole_brk(struct guest_call *call)
 	uintptr_t wanted = (uintptr_t)call->argument[0];
 	lock_acquire(&whole_lock);
 	if (wanted >= break_start && wanted < WHOLE_END) {
-		uintptr_t end = host_page_up(wanted);
-		size_t more = end > break_end ? end - break_end : 0;
-		if (more == 0 || limit_allows(0, more, PROT_READ | PROT_WRITE)) {
-			rwlock_write(&whole_space->lock);
-			if (move_break(end)) {
-				break_now = wanted;
-				break_end = end;
-			}
-			rwlock_write_release(&whole_space->lock);
+		rwlock_write(&whole_space->lock);
+		bool moved = move_break(host_page_up(wanted));
+		rwlock_write_release(&whole_space->lock);
+		if (moved) {
+			break_now = wanted;
+			break_end = host_page_up(wanted);
 		}
 	}
 	long now = (long)break_now;
@@ -509,25 +507,9 @@ const char *whole_name(const struct mapping *mapping)
 
 /* ---- What was there at the start -------------------------------------------------------------- */
 
-static uint64_t program_device, program_inode;
 static uintptr_t first_stack;
 static uint64_t auxiliary[128];
 static size_t auxiliary_bytes;
-
-void whole_set_program(int descriptor)
-{
-	struct stat status;
-	if (syscall_2(SYS_fstat, descriptor, &status) == 0) {
-		program_device = status.st_dev;
-		program_inode = status.st_ino;
-	}
-}
-
-bool whole_is_program(const struct mapping *mapping)
-{
-	const upage_store *store = mapping->backing->store;
-	return store != NULL && store->device == program_device && store->inode == program_inode;
-}
 
 void whole_set_stack(uintptr_t stack, const void *words, size_t bytes)
 {

@@ -73,10 +73,6 @@ void whole_call_done(struct guest_call *call, long result);
 void whole_lock_names(void);
 void whole_unlock_names(void);
 
-/* Which file is the program, and what is mapped from it. */
-void whole_set_program(int descriptor);
-bool whole_is_program(const struct mapping *mapping);
-
 /* What the kernel would say of the first stack, the data segment, and the auxiliary vector. */
 void whole_set_stack(uintptr_t stack, const void *auxiliary, size_t bytes);
 uintptr_t whole_stack(void);

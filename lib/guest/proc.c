@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "procfs.h"
+#include "proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@ struct reader {
 	bool again;          /* the line is to be read once more */
 };
 
-#define HALF (PROCFS_SCRATCH / 2)
+#define HALF (PROC_SCRATCH / 2)
 
 static int reader_open(struct reader *reader, const char *path, char *scratch)
 {
@@ -299,12 +299,12 @@ static int write_maps(struct stream *stream, char *scratch, bool details)
 	return 0;
 }
 
-static int procfs_maps(struct stream *stream, char *scratch)
+static int proc_maps(struct stream *stream, char *scratch)
 {
 	return write_maps(stream, scratch, false);
 }
 
-static int procfs_smaps(struct stream *stream, char *scratch)
+static int proc_smaps(struct stream *stream, char *scratch)
 {
 	return write_maps(stream, scratch, true);
 }
@@ -334,13 +334,12 @@ static void sum_up(struct sums *sums)
 			sums->stack += bytes;
 		else if (private && m->prot & PROT_WRITE)
 			sums->data += bytes;
-		else if (m->prot & PROT_EXEC && whole_is_program(m))
+		else if (m->prot & PROT_EXEC && m->start < WHOLE_MAPPINGS)
 			sums->text += bytes;
 		else if (m->prot & PROT_EXEC)
 			sums->libraries += bytes;
 	}
 	rwlock_read_release(&whole_space->lock);
-
 	sums->locked = sums->paged.locked + sums->files.locked;
 	struct sizes *p = &sums->paged;
 	const struct sizes *f = &sums->files;
@@ -352,7 +351,7 @@ static void sum_up(struct sums *sums)
 	p->locked += f->locked;
 }
 
-static int procfs_smaps_rollup(struct stream *stream, char *scratch)
+static int proc_smaps_rollup(struct stream *stream, char *scratch)
 {
 	struct sums sums;
 	(void)scratch;
@@ -450,7 +449,7 @@ static int read_foreign(char *scratch, const struct sums *sums, uint64_t *foreig
 	return result;
 }
 
-static int procfs_status(struct stream *stream, char *scratch)
+static int proc_status(struct stream *stream, char *scratch)
 {
 	struct sums sums;
 	struct reader reader;
@@ -468,7 +467,7 @@ static int procfs_status(struct stream *stream, char *scratch)
 	return 0;
 }
 
-static int procfs_statm(struct stream *stream, char *scratch)
+static int proc_statm(struct stream *stream, char *scratch)
 {
 	const uint64_t page = space_page_size(whole_space);
 	struct sums sums;
@@ -489,7 +488,7 @@ static int procfs_statm(struct stream *stream, char *scratch)
 }
 
 /* One line of words; the second, in brackets, may have anything in it. */
-static int procfs_stat(struct stream *stream, char *scratch)
+static int proc_stat(struct stream *stream, char *scratch)
 {
 	enum { SIZE = 23, RESIDENT = 24, STACK = 28, BREAK = 47 };
 	struct sums sums;
@@ -531,7 +530,7 @@ static int procfs_stat(struct stream *stream, char *scratch)
 	return 0;
 }
 
-static int procfs_auxv(struct stream *stream, char *scratch)
+static int proc_auxv(struct stream *stream, char *scratch)
 {
 	size_t bytes;
 	const void *words = whole_auxiliary(&bytes);
@@ -540,18 +539,18 @@ static int procfs_auxv(struct stream *stream, char *scratch)
 	return 0;
 }
 
-procfs_writer *procfs_find(const char *name)
+proc_writer *proc_find(const char *name)
 {
 	static const struct {
 		const char *name;
-		procfs_writer *writer;
-	} views[] = {
-		{ "maps", procfs_maps },     { "smaps", procfs_smaps }, { "smaps_rollup", procfs_smaps_rollup },
-		{ "status", procfs_status }, { "statm", procfs_statm }, { "stat", procfs_stat },
-		{ "auxv", procfs_auxv },
+		proc_writer *writer;
+	} files[] = {
+		{ "maps", proc_maps },     { "smaps", proc_smaps }, { "smaps_rollup", proc_smaps_rollup },
+		{ "status", proc_status }, { "statm", proc_statm }, { "stat", proc_stat },
+		{ "auxv", proc_auxv },
 	};
-	for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
-		if (strcmp(name, views[i].name) == 0)
-			return views[i].writer;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (strcmp(name, files[i].name) == 0)
+			return files[i].writer;
 	return NULL;
 }

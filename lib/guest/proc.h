@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * procfs.h - what /proc shows of a whole program's memory
+ * proc.h - what /proc shows of a whole program's memory
  *
  * The kernel knows a reservation, and frames here and there in it. What it says of that is replaced
  * by what the space's mappings and entries say; of foreign mappings, and of all that has nothing to
@@ -9,20 +9,20 @@
  * Locking: whole.h's. Signal context: that of guest/call.h.
  * Source: proc(5); fs/proc/task_mmu.c of Linux.
  */
-#ifndef UPAGE_GUEST_PROCFS_H
-#define UPAGE_GUEST_PROCFS_H
+#ifndef UPAGE_GUEST_PROC_H
+#define UPAGE_GUEST_PROC_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "print.h"
 
-#define PROCFS_SCRATCH 16384 /* bytes that a writer needs beside the stream */
+#define PROC_SCRATCH 16384 /* bytes that a writer needs beside the stream */
 
 /* Writes a file of /proc/self. Return: 0 or a negated errno value. */
-typedef int procfs_writer(struct stream *stream, char *scratch);
+typedef int proc_writer(struct stream *stream, char *scratch);
 
 /* The writer of a file, by its name under /proc/self; NULL: it is the kernel's. */
-procfs_writer *procfs_find(const char *name);
+proc_writer *proc_find(const char *name);
 
 #endif

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Memory calls of whole programs: the transcripts of memory_calls natively and under `upage run`, in
+# little memory, are the same; and what /proc says of a program's memory is of it.
+set -u
+upage=../tools/upage
+test -x $upage || { echo "tools/upage was not built"; exit 77; }
+$upage run -- true || { echo "system calls cannot be intercepted here"; exit 77; }
+ulimit -c 0
+scratch=$(mktemp -d) || exit 99
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+
+fail()
+{
+	echo "FAIL: $*"
+	failed=1
+}
+
+# same MEMORY WORD...: of memory_calls
+same()
+{
+	memory=$1
+	shift
+	timeout 60 ./memory_calls "$@" >"$scratch/native" || fail "memory_calls $*, natively: $?"
+	timeout 120 $upage run -m "$memory" -- ./memory_calls "$@" >"$scratch/paged" 2>"$scratch/errors" ||
+		fail "memory_calls $*, in $memory: status $?"
+	cmp -s "$scratch/native" "$scratch/paged" || {
+		fail "memory_calls $*, in $memory, differs:"
+		diff "$scratch/native" "$scratch/paged" | head -10
+	}
+	test ! -s "$scratch/errors" || fail "memory_calls $*: on stderr: $(head -3 "$scratch/errors")"
+}
+
+same 64K calls
+same 4M calls
+for seed in 1 2 3; do
+	same 128K fuzz $seed 2000 1
+	same 1M fuzz 1$seed 1000 4
+done
+
+# ---- What /proc says
+run="timeout 60 $upage run -m 4M --"
+$run cat /proc/self/maps >"$scratch/maps"
+grep -q '^[0-9a-f]*-[0-9a-f]* r-xp [0-9a-f]* [0-9a-f]*:[0-9a-f]* [0-9]* *.*/cat$' "$scratch/maps" ||
+	fail "maps: no code of cat"
+for name in '\[heap\]' '\[stack\]' '\[vdso\]'; do
+	test "$(grep -c "$name\$" "$scratch/maps")" = 1 || fail "maps: $name"
+done
+grep -q upage "$scratch/maps" && fail "maps: upage is in it"
+# Rss of all is not more than memory, and the sum of sizes is VmSize.
+$run cat /proc/self/smaps /proc/self/status >"$scratch/smaps"
+awk '/^Rss:/ { rss += $2 } /^Size:/ { size += $2; last = $2 } /^VmRSS:/ { vmrss = $2 }
+	/^VmSize:/ { vmsize = $2 } / \[v/ { special = 1 } /^Size:/ && special { other += $2; special = 0 }
+	END { exit !(vmrss > 0 && vmrss <= 4096 && rss > 0 && rss <= 6000 && size - other == vmsize) }' \
+	"$scratch/smaps" || fail "smaps and status: $(grep Vm "$scratch/smaps")"
+test "$($run cut -d' ' -f1 /proc/self/statm)" -lt 10000 || fail "statm: $($run cat /proc/self/statm)"
+exit $failed
