@@ -10,7 +10,7 @@
 
 /* Looking for a page that was not referenced may cost as much as reading one in: about this many
  * looks. Then the next has to go. */
-#define SPARED_MAX 8
+#define SPARED_MAX 16
 
 /* One pass over the candidates, and what stood in its way. */
 struct search {
@@ -237,7 +237,7 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *sea
 		return false;
 	}
 	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL &&
-	    view_is_referenced(pool, pool->frames.frame[pfn].page, value)) {
+	    view_is_referenced(pool, pte, pool->frames.frame[pfn].page, &value)) {
 		search->spared++;
 		replace_touch(&pool->replace, pfn);
 		pte_unlock(pte, value);

@@ -6,9 +6,9 @@
  * is dirty goes to its store or a slot of swap; one that is clean, or anonymous and all zero,
  * goes nowhere. When swap is full, slots of resident pages, which hold only copies, are used.
  *
- * Whether a page was referenced is asked when the policy offers it. A look costs about a tenth of
- * a page's way out and in again; so after a number of candidates that had been referenced the
- * next one goes, whatever it was: looking never costs more than it can save. This also ends the
+ * Whether a page was referenced is asked when the policy offers it. A look costs less than a
+ * tenth of a page's way out and in again; so after a number of candidates that had been
+ * referenced the next one goes, whatever it was: looking never costs more than it can save. This also ends the
  * search while other threads reference everything.
  *
  * Other pages' locks are only tried, so that faults cannot wait in a circle: a page that is

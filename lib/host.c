@@ -124,20 +124,19 @@ int host_age(const struct iovec *ranges, unsigned count)
 	return (int)result;
 }
 
-bool host_is_referenced(uintptr_t page, size_t length)
+uint64_t host_references(uintptr_t page, size_t length, unsigned count)
 {
-	uint64_t words[PAGEMAP_BATCH], first = page / HOST_PAGE_SIZE, end = first + length / HOST_PAGE_SIZE;
-	while (first < end) {
-		size_t count = end - first < PAGEMAP_BATCH ? (size_t)(end - first) : PAGEMAP_BATCH;
-		if (host_read(pagemap_descriptor(), words, count * sizeof(words[0]),
-		              (off_t)(first * sizeof(words[0]))) < 0)
-			return false;
-		for (size_t i = 0; i < count; i++)
-			if (words[i] & PAGEMAP_PRESENT)
-				return true;
-		first += count;
+	uint64_t words[PAGEMAP_BATCH], first = page / HOST_PAGE_SIZE, each = length / HOST_PAGE_SIZE;
+	uint64_t references = 0;
+	for (uint64_t done = 0, all = each * count; done < all;) {
+		size_t n = all - done < PAGEMAP_BATCH ? (size_t)(all - done) : PAGEMAP_BATCH;
+		if (host_read(pagemap_descriptor(), words, n * sizeof(words[0]),
+		              (off_t)((first + done) * sizeof(words[0]))) < 0)
+			return 0;
+		for (size_t i = 0; i < n; i++, done++)
+			references |= (words[i] & PAGEMAP_PRESENT ? UINT64_C(1) : 0) << done / each;
 	}
-	return false;
+	return references;
 }
 
 void host_references_fork_child(bool share_files)

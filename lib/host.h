@@ -58,9 +58,10 @@ int host_protect(uintptr_t page, size_t length, int prot);
  * aged none, and cannot be asked; nothing else changed. */
 int host_age(const struct iovec *ranges, unsigned count);
 
-/* Whether shown pages were referenced since they were shown or aged, and not long ago: the host
- * may forget it when it needs memory itself. False where it cannot be told. */
-bool host_is_referenced(uintptr_t page, size_t length);
+/* Of up to 64 shown pages beside each other, of @length bytes each: a bit for each that was
+ * referenced since it was shown or aged, and not long ago: the host may forget it when it needs
+ * memory itself. None where it cannot be told. */
+uint64_t host_references(uintptr_t page, size_t length, unsigned count);
 
 /* In the child of a fork: what the host was asked by is the parent's. */
 void host_references_fork_child(bool share_files);

@@ -3,6 +3,7 @@
 
 #include "host.h"
 
+#define IDLE_RUN_MAX 32 /* pages that are hidden together when they are not in use */
 #define UNCOVER_LEAST 8 /* a run that is worth a call, which its pages may not need */
 
 /* ---- How many mappings that takes ------------------------------------------------------- */
@@ -71,6 +72,15 @@ static void relieve(struct upage_pool *pool)
 	}
 }
 
+/* Pages from @i on that are one host mapping: the same access, frames beside each other. */
+static size_t shown_run(pte_t *ptes, size_t i, size_t count)
+{
+	size_t end = i + 1;
+	while (end < count && host_joins(atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
+		end++;
+	return end - i;
+}
+
 void view_make_room(struct upage_pool *pool)
 {
 	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
@@ -124,11 +134,6 @@ void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t co
 	}
 }
 
-bool view_is_referenced(const struct upage_pool *pool, uintptr_t address, uint64_t value)
-{
-	return (value & PTE_ACCESS) && host_is_referenced(address, page_size(pool));
-}
-
 /* Whether a page is shown, and may be hidden: the kernel may be using what is pinned. */
 static bool may_hide(const struct upage_pool *pool, uint64_t value)
 {
@@ -157,6 +162,47 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 		}
 	}
 	return 0;
+}
+
+/* Locks the pages behind a locked one that are its neighbours in frames, too, and may be hidden.
+ * Return: how many, the first one included. */
+static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count)
+{
+	uint32_t pfn = (uint32_t)pte_number(values[0]);
+	size_t n = 1;
+	for (; n < count; n++) {
+		pte_t *other;
+		if (!frame_trylock(pool, pfn + (uint32_t)n, &other, &values[n]))
+			break;
+		if (other == pte + n && may_hide(pool, values[n]) &&
+		    !turn_keeps(&pool->turn, pool->frames.frame[pfn + n].page))
+			continue;
+		pte_unlock(other, values[n]);
+		break;
+	}
+	return n;
+}
+
+bool view_is_referenced(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)
+{
+	uint64_t values[IDLE_RUN_MAX];
+	if (!(*value & PTE_ACCESS))
+		return false;
+	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
+	size_t run = shown_run(pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
+	uint64_t references = host_references(address, page_size(pool), (unsigned)run);
+	if (references & 1)
+		return true;
+	if (references != 0)
+		run = (size_t)__builtin_ctzll(references);
+	values[0] = *value;
+	run = lock_behind(pool, pte, values, run);
+	if (run > 1)
+		view_hide_run(pool, pte, values, run, address);
+	*value = values[0];
+	for (size_t i = 1; i < run; i++)
+		pte_unlock(pte + i, values[i]);
+	return false;
 }
 
 int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
@@ -205,15 +251,6 @@ int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 }
 
 /* ---- Forks ------------------------------------------------------------------------------ */
-
-/* Pages from @i on that one call shows: the same access, frames beside each other. */
-static size_t shown_run(pte_t *ptes, size_t i, size_t count)
-{
-	size_t end = i + 1;
-	while (end < count && host_joins(atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
-		end++;
-	return end - i;
-}
 
 static bool any_is_pinned(const struct upage_pool *pool, uint64_t value, size_t count)
 {

@@ -57,7 +57,10 @@ struct locked_page {
 };
 void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t count);
 
-bool view_is_referenced(const struct upage_pool *pool, uintptr_t address, uint64_t value);
+
+/* Whether an aged page was referenced since. One that was not is about to leave: if pages behind
+ * it were not either, and are in the frames behind its own, all are hidden by one call. */
+bool view_is_referenced(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
 
 /* @count locked pages beside each other, but pinned ones, which the kernel may be using: as few
  * calls as there are stretches without a pinned page. @values: kept as the entries are. */

@@ -212,18 +212,21 @@ START_TEST(the_host_tells_which_pages_were_referenced_since_they_were_aged)
 	for (int round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < PAGES; i++) {
 			base[i * PAGE] = (char)(i + 1);
-			ck_assert(host_is_referenced((uintptr_t)base + i * PAGE, PAGE));
+			ck_assert(host_references((uintptr_t)base + i * PAGE, PAGE, 1));
 		}
 		ck_assert_ok(host_age(some, 2));
 		for (unsigned i = 0; i < PAGES; i++)
-			ck_assert_int_eq(host_is_referenced((uintptr_t)base + i * PAGE, PAGE),
+			ck_assert_int_eq(host_references((uintptr_t)base + i * PAGE, PAGE, 1),
 			                 !((i >= 2 && i < 5) || i == 9));
-		ck_assert(!host_is_referenced((uintptr_t)base + 2 * PAGE, 3 * PAGE));
+		ck_assert_uint_eq(host_references((uintptr_t)base + 2 * PAGE, 3 * PAGE, 1), 0);
+		ck_assert_uint_eq(host_references((uintptr_t)base, PAGE, PAGES), 0xfde3);
 		ck_assert_int_eq(((volatile char *)base)[3 * PAGE], 4);
 		((volatile char *)base)[9 * PAGE] = 10;
-		ck_assert(host_is_referenced((uintptr_t)base + 2 * PAGE, 3 * PAGE));
+		ck_assert_uint_eq(host_references((uintptr_t)base + 2 * PAGE, 3 * PAGE, 1), 1);
+		ck_assert_uint_eq(host_references((uintptr_t)base, 4 * PAGE, PAGES / 4), 0xf);
+		ck_assert_uint_eq(host_references((uintptr_t)base, PAGE, PAGES), 0xffeb);
 		for (unsigned i = 0; i < PAGES; i++)
-			ck_assert_int_eq(host_is_referenced((uintptr_t)base + i * PAGE, PAGE),
+			ck_assert_int_eq(host_references((uintptr_t)base + i * PAGE, PAGE, 1),
 			                 i != 2 && i != 4);
 	}
 	for (unsigned i = 0; i < PAGES; i++)
@@ -241,7 +244,7 @@ START_TEST(where_the_host_cannot_be_asked_it_is_not)
 	ck_assert_ok(host_show(memory, (uintptr_t)base, 0, PAGE, RW));
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
 	ck_assert_int_eq(host_age(&page, 1), -ENOTSUP);
-	ck_assert(!host_is_referenced((uintptr_t)base, PAGE));
+	ck_assert(host_references((uintptr_t)base, PAGE, 1) == 0);
 }
 END_TEST
 
