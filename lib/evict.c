@@ -250,7 +250,7 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *sea
 static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 {
 	struct aged aged = { .count = 0 };
-	uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2;
+	uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2 + SPARED_MAX;
 	for (uint64_t i = 0; i < offers; i++) {
 		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
 		bool revoked = aged.count > 0;
