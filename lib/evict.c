@@ -10,7 +10,7 @@
 
 /* Looking for a page that was not referenced may cost as much as reading one in: about this many
  * looks. Then the next has to go. */
-#define SPARED_MAX 16
+#define SPARED_MAX 8
 
 /* One pass over the candidates, and what stood in its way. */
 struct search {
