@@ -294,6 +294,8 @@ int evict_any(struct upage_pool *pool, uint32_t *out)
 		bool wait = search.busy || others_move(pool, placed);
 		uint64_t now = host_nanoseconds();
 		start = start != 0 ? start : now;
+		if (now - start > TURN_PATIENCE)
+			turn_forget(&pool->turn);
 		if (!wait || now - start > WAIT_LIMIT_NS)
 			return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
 		host_yield();

@@ -66,11 +66,14 @@ void turn_begin(struct turn *turn, struct turn_thread *thread, uintptr_t instruc
 		if (!again || !take(turn, thread, instruction))
 			return;
 	}
+	if (instruction != thread->instruction) {
+		/* Its own pages must not keep it from a frame for this one: the turn may end meanwhile. */
+		if (++thread->elsewhere == TURN_ELSEWHERE)
+			give_up(turn, thread);
+		return;
+	}
 	atomic_store(&turn->ends, UINT64_MAX);
-	if (instruction == thread->instruction)
-		keep(turn, thread, page);
-	else if (++thread->elsewhere == TURN_ELSEWHERE)
-		give_up(turn, thread);
+	keep(turn, thread, page);
 }
 
 void turn_end(struct turn *turn, struct turn_thread *thread)

@@ -11,7 +11,9 @@
  *
  * Nothing says that the instruction was completed. The turn ends with a page more than an
  * instruction can need, or many faults elsewhere (some may be those of a signal's handler), or
- * when its thread has not faulted for TURN_IDLE nanoseconds and somebody looks.
+ * when its thread has not faulted so for TURN_IDLE nanoseconds and somebody looks; and somebody who
+ * has waited TURN_PATIENCE in vain for a frame ends it: with pages pinned besides, it may be all
+ * that there is.
  *
  * Locks: none. Who evicts has the PTE's lock bit when it asks; a page that enters the list just
  * then is about to be brought in again. A thread's own record is its own.
@@ -27,6 +29,7 @@
 #define TURN_PAGES 8
 #define TURN_ELSEWHERE 32
 #define TURN_IDLE 10000000
+#define TURN_PATIENCE 100000000
 
 /* The last faults of one thread. */
 struct turn_thread {
@@ -53,7 +56,7 @@ void turn_end(struct turn *turn, struct turn_thread *thread);
 /* Whether the page at @page is to be left to its instruction. */
 bool turn_keeps(struct turn *turn, uintptr_t page);
 
-/* In the child of a fork: whoever had it is not here. */
+/* Ends the turn of whoever has it; in the child of a fork nobody has. */
 void turn_forget(struct turn *turn);
 
 #endif
