@@ -9,72 +9,13 @@
  * them in pages. What a reference meets is told too: its value, or the signal, its code and address.
  * Nothing is allocated meanwhile: the C library must not map anything into a hole.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ipc.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/shm.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#define MADV_PAGEOUT 21
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE 103
-#endif
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
-#define PAGE ((size_t)4096)
-#define PAGES ((size_t)256)
-#define RW (PROT_READ | PROT_WRITE)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
+#include "memory_calls.h"
 
 /* ---- The transcript -------------------------------------------------------------------------- */
 
-struct world {
-	unsigned number;
-	uint64_t random;
-	char *base;          /* of the reservation */
-	int file, other, memory, scratch; /* of file no shared mapping is made at random */
-	int segment;
-	char *text;          /* of this world's transcript */
-	size_t length, size;
-	sigjmp_buf escape;
-	volatile sig_atomic_t trapped, code;
-	uintptr_t volatile where;
-};
+_Thread_local struct world *self;
 
-static _Thread_local struct world *self;
-
-__attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
+void tell(const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
@@ -83,7 +24,7 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 	va_end(arguments);
 }
 
-static void publish(struct world *world)
+void publish(struct world *world)
 {
 	for (size_t done = 0; done < world->length;) {
 		ssize_t n = write(1, world->text + done, world->length - done);
@@ -104,7 +45,7 @@ static void trap(int number, siginfo_t *info, void *context)
 }
 
 /* Reads 8 bytes, or writes them. Return: 0, or the signal. */
-static int reference(char *address, uint64_t *value, bool write)
+int reference(char *address, uint64_t *value, bool write)
 {
 	self->trapped = 0;
 	if (sigsetjmp(self->escape, 0) == 0) {
@@ -116,7 +57,7 @@ static int reference(char *address, uint64_t *value, bool write)
 	return self->trapped;
 }
 
-static void tell_reference(const char *what, char *address, uint64_t value, bool write)
+void tell_reference(const char *what, char *address, uint64_t value, bool write)
 {
 	int number = reference(address, &value, write);
 	if (number == 0)
@@ -126,11 +67,8 @@ static void tell_reference(const char *what, char *address, uint64_t value, bool
 		     self->where == (uintptr_t)address ? "" : "@elsewhere");
 }
 
-#define LOOK(address) tell_reference("r", (char *)(address), 0, false)
-#define STORE(address, value) tell_reference("w", (char *)(address), (value), true)
-
 /* A result: an address in the reservation as a page, another one as such, an error by its number. */
-static void tell_result(long result, int failure)
+void tell_result(long result, int failure)
 {
 	uintptr_t distance = (uintptr_t)result - (uintptr_t)self->base;
 	if (result == -1)
@@ -141,20 +79,8 @@ static void tell_result(long result, int failure)
 		tell((uintptr_t)result > 1 << 20 ? " elsewhere" : " %ld", result);
 }
 
-#define T(call)                                                                                \
-	do {                                                                                   \
-		errno = 0;                                                                     \
-		long result_ = (long)(call);                                                   \
-		int failure_ = errno;                                                          \
-		tell("%s:", #call);                                                            \
-		tell_result(result_, failure_);                                                \
-		tell("\n");                                                                    \
-	} while (0)
-
-#define AT(page) (self->base + (size_t)(page) * PAGE)
-
 /* Several pages of a range, each by its first word. */
-static void survey(const char *name, size_t first, size_t count)
+void survey(const char *name, size_t first, size_t count)
 {
 	tell("%s", name);
 	for (size_t i = first; i < first + count; i++)
@@ -162,13 +88,13 @@ static void survey(const char *name, size_t first, size_t count)
 	tell("\n");
 }
 
-static void stamp(size_t first, size_t count, uint64_t value)
+void stamp(size_t first, size_t count, uint64_t value)
 {
 	for (size_t i = first; i < first + count; i++)
 		*(volatile uint64_t *)(void *)AT(i) = value + i;
 }
 
-static int make_file(size_t bytes)
+int make_file(size_t bytes)
 {
 	char name[] = "/tmp/memory_callsXXXXXX", page[PAGE];
 	int file = mkstemp(name);
@@ -183,7 +109,7 @@ static int make_file(size_t bytes)
 	return file;
 }
 
-static void world_make(struct world *world, unsigned number, uint64_t seed)
+void world_make(struct world *world, unsigned number, uint64_t seed)
 {
 	world->number = number;
 	world->random = seed * 2654435761u + number * 40503u + 1;
@@ -201,760 +127,6 @@ static void world_make(struct world *world, unsigned number, uint64_t seed)
 		_exit(1);
 }
 
-/* ---- Call by call ------------------------------------------------------------------------------ */
-
-static void clear(void)
-{
-	mmap(self->base, 4 * PAGES * PAGE, PROT_NONE, ANON | MAP_FIXED | MAP_NORESERVE, -1, 0);
-}
-
-static void map_errors(void)
-{
-	int directory = open("/", O_RDONLY | O_DIRECTORY), path = open("/etc/passwd", O_PATH);
-	int write_only = open("/dev/null", O_WRONLY), read_only = open("/proc/self/exe", O_RDONLY);
-	int null = open("/dev/null", O_RDWR), pipes[2];
-	tell("== mmap: errors\n");
-	if (pipe(pipes) < 0)
-		_exit(1);
-	T(mmap(NULL, 0, RW, ANON, -1, 0));
-	T(mmap(NULL, 0, RW, MAP_PRIVATE, -1, 0));
-	T(mmap(NULL, PAGE, RW, MAP_PRIVATE, -1, 0));
-	T(mmap(NULL, PAGE, RW, MAP_PRIVATE, 999, 0));
-	T(mmap(NULL, PAGE, RW, MAP_PRIVATE, 999, 1));
-	T(mmap(NULL, PAGE, RW, ANON, 999, 1));
-	T(mmap(NULL, PAGE, RW, ANON, 999, PAGE));
-	T(mmap(NULL, PAGE, RW, MAP_ANONYMOUS, -1, 0));
-	T(mmap(NULL, PAGE, RW, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, -1, 0));
-	T(mmap(NULL, PAGE, RW, MAP_SHARED_VALIDATE | MAP_SYNC, self->file, 0));
-	T(mmap(NULL, PAGE, RW, MAP_SHARED_VALIDATE | 0x8000000, self->file, 0));
-	T(mmap(NULL, SIZE_MAX, RW, ANON, -1, 0));
-	T(mmap(NULL, SIZE_MAX - PAGE, RW, ANON, -1, 0));
-	T(mmap(NULL, (size_t)1 << 50, PROT_NONE, ANON, -1, 0));
-	T(mmap(NULL, PAGE, RW, MAP_PRIVATE, self->file, -(off_t)PAGE));
-	T(mmap(NULL, 2 * PAGE, RW, MAP_PRIVATE, self->file, -(off_t)PAGE));
-	T(mmap(AT(0) + 1, PAGE, RW, ANON | MAP_FIXED, -1, 0));
-	T(mmap((void *)((uintptr_t)1 << 50), PAGE, RW, ANON | MAP_FIXED, -1, 0));
-	T(mmap((void *)(UINTPTR_MAX - PAGE + 1), PAGE, RW, ANON | MAP_FIXED, -1, 0));
-	T(mmap(AT(0), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-	T(mmap(AT(0), PAGE, RW, ANON | MAP_FIXED_NOREPLACE | MAP_FIXED, -1, 0));
-	T(mmap(AT(0), PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
-	T(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, directory, 0));
-	T(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, path, 0));
-	T(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, pipes[0], 0));
-	T(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, null, 0));
-	T(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, write_only, 0));
-	T(mmap(NULL, PAGE, PROT_WRITE, MAP_PRIVATE, write_only, 0));
-	T(mmap(NULL, PAGE, RW, MAP_SHARED, read_only, 0));
-	T(mmap(AT(0), PAGE, RW, MAP_PRIVATE | MAP_FIXED, read_only, 0));
-	T(mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_GROWSDOWN, self->file, 0));
-	T(mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0));
-	T(mmap(AT(1), PAGE, RW | 0x100, ANON | MAP_FIXED, -1, 0));
-	T(munmap(AT(1) + 1, PAGE));
-	T(munmap(AT(1), 0));
-	T(munmap((void *)((uintptr_t)1 << 50), PAGE));
-	T(munmap(AT(1), (size_t)1 << 50));
-	T(munmap(AT(1), SIZE_MAX));
-	T(munmap((void *)PAGE, PAGE));
-	T(munmap(AT(0), 3 * PAGE + 1));
-	survey("unmapped", 0, 5);
-	T(munmap(AT(0), 3 * PAGE + 1));
-	T(mmap(AT(0), PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
-	T(mmap(AT(1), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-	survey("mapped", 0, 5);
-	close(directory), close(path), close(write_only), close(read_only), close(null);
-	close(pipes[0]), close(pipes[1]);
-}
-
-static void map_kinds(void)
-{
-	int zero = open("/dev/zero", O_RDWR);
-	tell("== mmap: kinds\n");
-	clear();
-	T(mmap(AT(0), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, zero, 0));
-	T(mmap(AT(4), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, zero, 0));
-	stamp(0, 8, 0x100);
-	survey("zero", 0, 9);
-	T(mmap(AT(10), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, self->memory, 0));
-	T(mmap(AT(14), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, self->memory, 0));
-	T(mmap(AT(18), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, self->memory, 0));
-	stamp(10, 4, 0x200);
-	survey("ring", 10, 12);
-	T(mmap(AT(12), 4 * PAGE, RW, ANON | MAP_FIXED, -1, 0));
-	survey("over", 10, 8);
-	T(mmap(AT(11), 2 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, self->memory, 2 * (off_t)PAGE));
-	survey("under", 10, 8);
-	STORE(AT(11), 1), STORE(AT(13), 1), tell("\n");
-	T(mmap(AT(30), 6 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, self->file, 38 * (off_t)PAGE));
-	T(mmap(AT(36), 6 * PAGE, RW, MAP_SHARED | MAP_FIXED, self->file, 38 * (off_t)PAGE));
-	survey("end of file", 30, 12);
-	LOOK(AT(32) + 104), LOOK(AT(38) + 104), tell("\n");
-	T(pwrite(self->scratch, AT(33), PAGE, 0));
-	T(pwrite(self->scratch, AT(39), PAGE, 0));
-	T(pwrite(self->scratch, AT(38), 2 * PAGE, 0));
-	T(mmap(AT(50), PAGE, PROT_WRITE, ANON | MAP_FIXED, -1, 0));
-	T(mmap(AT(51), PAGE, PROT_EXEC, ANON | MAP_FIXED, -1, 0));
-	T(mmap(AT(52), PAGE, PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-	survey("prot", 50, 3);
-	T(mmap(AT(60), 3 * PAGE, RW, ANON | MAP_FIXED | MAP_POPULATE | MAP_LOCKED | MAP_STACK | MAP_NORESERVE, -1, 0));
-	T(mmap(AT(63), 3 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE | MAP_LOCKED, -1, 0));
-	survey("populated", 60, 6);
-	T(munmap(AT(70), 4 * PAGE));
-	T(mmap(AT(71) + 5, PAGE, RW, ANON, -1, 0));
-	T(mmap(AT(72), PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-	T(mmap(AT(73), PAGE, RW, MAP_PRIVATE, self->file, 0));
-	T(mmap(AT(71), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-	char *low = mmap(NULL, PAGE, RW, ANON | MAP_32BIT, -1, 0);
-	tell("32 bits: %d\n", low != MAP_FAILED && (uintptr_t)low < (uintptr_t)1 << 31);
-	munmap(low, PAGE);
-	close(zero);
-}
-
-static void grows_down(void)
-{
-	struct rlimit limit;
-	tell("== MAP_GROWSDOWN\n");
-	clear();
-	T(munmap(AT(0), 900 * PAGE));
-	T(mmap(AT(600), 2 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0));
-	STORE(AT(599) + 8, 5), STORE(AT(590), 6), LOOK(AT(599) + 8), LOOK(AT(595)), tell("\n");
-	T(munmap(AT(588), PAGE));
-	T(mprotect(AT(601), PAGE, PROT_READ | PROT_GROWSDOWN));
-	STORE(AT(595), 7), tell("\n");
-	T(mprotect(AT(601), PAGE, RW | PROT_GROWSDOWN));
-	T(mprotect(AT(601), PAGE, RW | PROT_GROWSUP));
-	T(mprotect(AT(601), PAGE, RW | PROT_GROWSUP | PROT_GROWSDOWN));
-	T(mmap(AT(300), 2 * PAGE, RW, ANON | MAP_FIXED, -1, 0));
-	STORE(AT(558), 1), LOOK(AT(557)), STORE(AT(302), 1), tell("\n");
-	T(mprotect(AT(300), 2 * PAGE, PROT_NONE));
-	STORE(AT(310), 1), STORE(AT(302), 1), LOOK(AT(301)), tell("\n");
-	T(pread(self->file, AT(300), PAGE, 0));
-	getrlimit(RLIMIT_STACK, &limit);
-	struct rlimit little = { 64 * PAGE, limit.rlim_max };
-	T(munmap(AT(300), 400 * PAGE));
-	T(mmap(AT(600), 2 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0));
-	setrlimit(RLIMIT_STACK, &little);
-	STORE(AT(538), 1), STORE(AT(537), 1), tell("\n");
-	T(pread(self->file, AT(537), PAGE, 0));
-	setrlimit(RLIMIT_STACK, &limit);
-	T(pread(self->file, AT(530), PAGE, 0));
-	LOOK(AT(530)), LOOK(AT(529)), tell("\n");
-}
-
-static void protections(void)
-{
-	tell("== mprotect\n");
-	clear();
-	mmap(AT(0), 8 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	mmap(AT(8), 8 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	stamp(0, 16, 0x300);
-	T(mprotect(AT(0) + 1, PAGE, RW));
-	T(mprotect(AT(0), 0, RW));
-	T(mprotect(AT(0) + 1, 0, RW));
-	T(mprotect(AT(0), PAGE, 0x100));
-	T(mprotect(AT(0), PAGE, 0x100 | PROT_GROWSDOWN));
-	T(mprotect(AT(0), PAGE, RW | 0x8));
-	T(mprotect(AT(0), SIZE_MAX, RW));
-	T(mprotect(AT(0), SIZE_MAX - PAGE, RW));
-	T(mprotect((void *)PAGE, PAGE, RW));
-	T(mprotect(AT(6), 4 * PAGE, PROT_READ));
-	STORE(AT(5), 1), STORE(AT(6), 1), STORE(AT(9), 1), STORE(AT(10), 1), tell("\n");
-	T(mprotect(AT(7), 2 * PAGE, PROT_NONE));
-	survey("none", 5, 6);
-	T(mprotect(AT(7), 2 * PAGE, PROT_EXEC));
-	survey("exec", 5, 6);
-	T(mprotect(AT(7), 2 * PAGE, PROT_WRITE));
-	survey("write", 5, 6);
-	munmap(AT(4), PAGE);
-	T(mprotect(AT(2), 4 * PAGE, PROT_READ));
-	STORE(AT(2), 1), STORE(AT(3), 1), STORE(AT(5), 1), tell("\n");
-	T(mprotect(AT(4), 2 * PAGE, PROT_READ));
-	STORE(AT(5), 1), tell("\n");
-	int read_only = open("/proc/self/exe", O_RDONLY);
-	T(mmap(AT(20), PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, read_only, 0));
-	T(mmap(AT(19), PAGE, PROT_READ, ANON | MAP_FIXED, -1, 0));
-	T(mprotect(AT(19), 2 * PAGE, RW));
-	STORE(AT(19), 1), STORE(AT(20), 1), tell("\n");
-	close(read_only);
-	T(syscall(SYS_pkey_mprotect, AT(19), PAGE, PROT_READ, -1));
-	STORE(AT(19), 1), tell("\n");
-}
-
-static void remaps(void)
-{
-	tell("== mremap\n");
-	clear();
-	mmap(AT(0), 8 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	stamp(0, 8, 0x400);
-	T(mremap(AT(0) + 1, PAGE, PAGE, MREMAP_MAYMOVE));
-	T(mremap(AT(0), PAGE, 0, MREMAP_MAYMOVE));
-	T(mremap(AT(0), 0, PAGE, MREMAP_MAYMOVE));
-	T(mremap(AT(0), PAGE, PAGE, 8));
-	T(mremap(AT(0), PAGE, PAGE, MREMAP_FIXED, AT(20)));
-	T(mremap(AT(0), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(20) + 1));
-	T(mremap(AT(0), 2 * PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(1)));
-	T(mremap(AT(0), PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
-	T(mremap(AT(0), PAGE, PAGE, MREMAP_DONTUNMAP, NULL));
-	T(mremap(AT(0), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, AT(20) + 1));
-	T(mremap(AT(0), PAGE, (size_t)1 << 50, MREMAP_MAYMOVE));
-	T(mremap((void *)PAGE, PAGE, PAGE, MREMAP_MAYMOVE));
-	T(mremap((void *)PAGE, PAGE, PAGE, 0));
-	T(mremap(AT(4), 8 * PAGE, 16 * PAGE, MREMAP_MAYMOVE));
-	T(mremap(AT(0), 8 * PAGE, 9 * PAGE, 0));
-	T(mremap(AT(0), 8 * PAGE, 8 * PAGE, 0));
-	T(mremap(AT(0), 8 * PAGE, 6 * PAGE, 0));
-	survey("shrunk", 4, 5);
-	T(mremap(AT(0), 6 * PAGE, 8 * PAGE, 0));
-	survey("grown", 4, 5);
-	T(mremap(AT(2), 2 * PAGE, 4 * PAGE, 0));
-	T(mremap(AT(2), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(20)));
-	survey("from", 0, 9), survey("to", 19, 4);
-	T(mremap(AT(4), 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(24)));
-	survey("from", 0, 9), survey("to", 23, 6);
-	T(mremap(AT(24), 4 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(30)));
-	survey("from", 23, 6), survey("to", 29, 4);
-	T(mremap(AT(30), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, AT(40)));
-	survey("from", 29, 4), survey("to", 39, 4);
-	T(munmap(AT(50), 2 * PAGE));
-	T(mremap(AT(40), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, AT(50)));
-	survey("from", 39, 4), survey("to", 49, 4);
-	char *moved = mremap(AT(50), 2 * PAGE, 64 * PAGE, MREMAP_MAYMOVE);
-	tell("moved:");
-	LOOK(AT(50)), LOOK(moved), LOOK(moved + PAGE), LOOK(moved + 2 * PAGE), tell("\n");
-	T(mremap(moved, 64 * PAGE, 64 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(60)));
-	survey("back", 60, 3);
-
-	tell("-- of files, shared\n");
-	clear();
-	mmap(AT(0), 8 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, self->file, 0);
-	stamp(2, 2, 0x500);
-	T(mremap(AT(0), 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, AT(20)));
-	survey("from", 0, 5), survey("to", 20, 4);
-	T(munmap(AT(8), 8 * PAGE));
-	T(mremap(AT(4), 4 * PAGE, 8 * PAGE, 0));
-	survey("grown", 4, 9);
-	mmap(AT(40), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, self->memory, 0);
-	stamp(40, 4, 0x600);
-	T(mremap(AT(40), 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(50)));
-	T(mremap(AT(40), 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(60)));
-	survey("shared", 39, 6), survey("twice", 49, 4), survey("there", 59, 6);
-	T(munmap(AT(64), 4 * PAGE));
-	T(mremap(AT(60), 4 * PAGE, 8 * PAGE, 0));
-	stamp(64, 4, 0x700);
-	survey("more", 60, 9);
-	T(mremap(AT(60), 8 * PAGE, 2 * PAGE, 0));
-	survey("less", 60, 4);
-	T(mremap(AT(60), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, AT(70)));
-	survey("kept", 60, 2), survey("too", 70, 2);
-	T(munmap(AT(80), 4 * PAGE));
-	T(mmap(AT(80), 4 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-	stamp(80, 4, 0x800);
-	moved = mremap(AT(80), 4 * PAGE, 100 * PAGE, MREMAP_MAYMOVE);
-	tell("anonymous:");
-	LOOK(AT(80)), LOOK(moved), LOOK(moved + 3 * PAGE), LOOK(moved + 4 * PAGE), tell("\n");
-	munmap(moved, 100 * PAGE);
-
-	tell("-- of several\n");
-	clear();
-	mmap(AT(0), 8 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	stamp(0, 8, 0x900);
-	madvise(AT(2), 2 * PAGE, MADV_WILLNEED);
-	T(mremap(AT(0), 8 * PAGE, 6 * PAGE, MREMAP_MAYMOVE));
-	madvise(AT(2), 2 * PAGE, MADV_RANDOM);
-	T(mremap(AT(0), 6 * PAGE, 12 * PAGE, MREMAP_MAYMOVE));
-	T(mremap(AT(0), 6 * PAGE, 5 * PAGE, MREMAP_MAYMOVE));
-	madvise(AT(2), 2 * PAGE, MADV_NORMAL);
-	T(munmap(AT(5), 4 * PAGE));
-	T(mremap(AT(0), 5 * PAGE, 8 * PAGE, 0));
-	T(madvise(AT(0), 8 * PAGE, MADV_DONTFORK));
-	T(munmap(AT(8), 4 * PAGE));
-	T(mremap(AT(0), 8 * PAGE, 12 * PAGE, 0));
-	T(mremap(AT(0), 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(100)));
-	T(mprotect(AT(104), PAGE, PROT_READ));
-	T(mremap(AT(102), 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE));
-	T(mremap(AT(102), 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(120)));
-	T(mremap(AT(102), 4 * PAGE, 4 * PAGE, 0));
-	T(mremap(AT(102), 4 * PAGE, PAGE, 0));
-	survey("rest", 100, 12);
-	T(mremap(AT(100), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)((uintptr_t)1 << 50)));
-}
-
-static void advices(void)
-{
-	tell("== madvise\n");
-	for (int kind = 0; kind < 3; kind++) {
-		tell("-- kind %d\n", kind);
-		for (int advice = -1; advice < 110; advice++) {
-			/* Broken memory is not for a test; of huge pages each kernel thinks differently. */
-			if (advice == 100 || advice == 101 || advice == 25)
-				continue;
-			clear();
-			mmap(AT(0), 4 * PAGE, RW,
-			     MAP_FIXED | (kind == 0 ? ANON : kind == 1 ? MAP_PRIVATE : MAP_SHARED),
-			     kind == 0 ? -1 : kind == 1 ? self->file : self->memory, 0);
-			stamp(0, 4, 0x1000);
-			errno = 0;
-			int result = madvise(AT(1), 2 * PAGE, advice);
-			tell("%d: %d E%d", advice, result, errno);
-			errno = 0;
-			result = madvise(AT(1) + 1, PAGE, advice);
-			tell(" %d E%d", result, errno);
-			errno = 0;
-			result = madvise(AT(1), 0, advice);
-			tell(" %d E%d", result, errno);
-			errno = 0;
-			result = madvise(AT(1), SIZE_MAX - 2 * PAGE, advice);
-			tell(" %d E%d", result, errno);
-			munmap(AT(2), PAGE);
-			errno = 0;
-			result = madvise(AT(1), 3 * PAGE, advice);
-			tell(" %d E%d", result, errno);
-			if (advice != MADV_FREE) /* which may come at any time, or never */
-				LOOK(AT(0)), LOOK(AT(1)), LOOK(AT(2)), LOOK(AT(3));
-			tell("\n");
-			mlock(AT(0), PAGE);
-			errno = 0;
-			result = madvise(AT(0), PAGE, advice);
-			tell(" locked %d E%d\n", result, errno);
-		}
-	}
-	clear();
-	mmap(AT(0), 8 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	stamp(0, 8, 0x1100);
-	T(madvise(AT(2), 2 * PAGE, MADV_GUARD_INSTALL));
-	survey("guards", 0, 6);
-	T(pwrite(self->scratch, AT(1), 4 * PAGE, 0));
-	T(mprotect(AT(0), 8 * PAGE, PROT_READ));
-	T(madvise(AT(0), 8 * PAGE, MADV_DONTNEED));
-	survey("guards", 0, 6);
-	T(mremap(AT(0), 8 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(20)));
-	survey("moved", 20, 6);
-	T(madvise(AT(20), 8 * PAGE, MADV_GUARD_REMOVE));
-	survey("taken back", 20, 6);
-	T(mprotect(AT(20), 2 * PAGE, PROT_NONE));
-	T(madvise(AT(20), PAGE, MADV_POPULATE_READ));
-	T(madvise(AT(22), PAGE, MADV_POPULATE_WRITE));
-	T(madvise(AT(22), PAGE, MADV_POPULATE_READ));
-	mmap(AT(30), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, self->file, 40 * (off_t)PAGE);
-	T(madvise(AT(30), PAGE, MADV_POPULATE_WRITE));
-	T(madvise(AT(31), PAGE, MADV_POPULATE_READ));
-}
-
-static void forks(void)
-{
-	tell("== fork\n");
-	clear();
-	mmap(AT(0), 8 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	mmap(AT(8), 4 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	mmap(AT(12), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, self->file, 0);
-	stamp(0, 13, 0x1200);
-	T(madvise(AT(1), PAGE, MADV_DONTFORK));
-	T(madvise(AT(9), PAGE, MADV_DONTFORK));
-	T(madvise(AT(3), 2 * PAGE, 18));
-	T(mlock(AT(6), PAGE));
-	publish(self);
-	pid_t child = fork();
-	if (child == 0) {
-		survey("child", 0, 17);
-		T(mmap(AT(9), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-		T(madvise(AT(6), PAGE, MADV_DONTNEED));
-		stamp(8, 1, 0x9900), stamp(10, 1, 0x9900), stamp(0, 1, 0x9900);
-		publish(self);
-		_exit(0);
-	}
-	int status = -1;
-	waitpid(child, &status, 0);
-	tell("status %x\n", (unsigned)status);
-	survey("parent", 0, 17);
-	T(madvise(AT(6), PAGE, MADV_DONTNEED));
-}
-
-static void locks(void)
-{
-	struct rlimit limit, none = { 0, 0 }, little = { 8 * PAGE, 8 * PAGE };
-	tell("== mlock\n");
-	clear();
-	mmap(AT(0), 16 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	T(mlock(AT(0) + 5, PAGE));
-	T(mlock(AT(0), 0));
-	T(mlock(AT(0), SIZE_MAX));
-	T(mlock(AT(15), 2 * PAGE));
-	T(munlock(AT(15), 2 * PAGE));
-	munmap(AT(8), PAGE);
-	T(mlock(AT(7), 3 * PAGE));
-	T(munlock(AT(7), 3 * PAGE));
-	T(madvise(AT(9), PAGE, MADV_DONTNEED));
-	T(syscall(SYS_mlock2, AT(0), PAGE, 2));
-	T(syscall(SYS_mlock2, AT(0), PAGE, 1));
-	T(msync(AT(0), PAGE, MS_INVALIDATE));
-	T(mlockall(0));
-	T(mlockall(MCL_ONFAULT));
-	T(mlockall(16));
-	T(mlockall(MCL_CURRENT));
-	T(munlockall());
-	T(mlockall(MCL_FUTURE));
-	mmap(AT(20), PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	T(madvise(AT(20), PAGE, MADV_DONTNEED));
-	T(munlockall());
-	T(madvise(AT(20), PAGE, MADV_DONTNEED));
-	publish(self);
-	pid_t child = fork();
-	if (child == 0) {
-		/* As somebody who may lock no more than the limit. */
-		if (getuid() == 0 && setresuid(65534, 65534, 65534) < 0)
-			_exit(1);
-		getrlimit(RLIMIT_MEMLOCK, &limit);
-		setrlimit(RLIMIT_MEMLOCK, &little);
-		T(mlock(AT(0), 8 * PAGE));
-		T(mlock(AT(9), PAGE));
-		T(mlock(AT(0), 4 * PAGE));
-		T(munlock(AT(0), 4 * PAGE));
-		T(mlock(AT(9), 4 * PAGE));
-		T(mlock(AT(9), 5 * PAGE));
-		T(mmap(AT(30), PAGE, RW, ANON | MAP_FIXED | MAP_LOCKED, -1, 0));
-		T(munlock(AT(4), PAGE));
-		T(mmap(AT(30), PAGE, RW, ANON | MAP_FIXED | MAP_LOCKED, -1, 0));
-		T(mlockall(MCL_CURRENT));
-		T(mlockall(MCL_FUTURE));
-		T(mmap(AT(31), PAGE, RW, ANON | MAP_FIXED, -1, 0));
-		T(munlockall());
-		setrlimit(RLIMIT_MEMLOCK, &none);
-		T(mlock(AT(0), PAGE));
-		T(mlockall(MCL_CURRENT));
-		T(mmap(AT(30), PAGE, RW, ANON | MAP_FIXED | MAP_LOCKED, -1, 0));
-		T(munlock(AT(0), PAGE));
-		publish(self);
-		_exit(0);
-	}
-	int status = -1;
-	waitpid(child, &status, 0);
-	tell("status %x\n", (unsigned)status);
-}
-
-static void others(void)
-{
-	static unsigned char vector[64];
-	tell("== msync, mincore, brk, shm\n");
-	clear();
-	mmap(AT(0), 4 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-	mmap(AT(4), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, self->memory, 0);
-	stamp(0, 8, 0x1300);
-	T(msync(AT(0), 8 * PAGE, MS_SYNC));
-	T(msync(AT(0), 8 * PAGE, MS_ASYNC | MS_SYNC));
-	T(msync(AT(0), 8 * PAGE, 8));
-	T(msync(AT(0) + 1, PAGE, MS_SYNC));
-	T(msync(AT(0), 0, MS_SYNC));
-	T(msync(AT(0), SIZE_MAX - PAGE, MS_SYNC));
-	T(msync(AT(0), 8 * PAGE, 0));
-	munmap(AT(3), PAGE);
-	T(msync(AT(0), 8 * PAGE, MS_SYNC));
-	T(msync(AT(0), 8 * PAGE, MS_INVALIDATE | MS_ASYNC));
-	T(mincore(AT(0), 3 * PAGE, vector));
-	T(mincore(AT(4), 4 * PAGE, vector));
-	T(mincore(AT(0), 8 * PAGE, vector));
-	T(mincore(AT(0) + 1, PAGE, vector));
-	T(mincore(AT(0), 0, vector));
-	T(mincore(AT(0), PAGE, (void *)PAGE));
-	T(mincore(AT(4), PAGE, (void *)AT(3)));
-	T(mincore(AT(4), 4 * PAGE, (void *)AT(0)));
-	T(syscall(SYS_remap_file_pages, AT(0), PAGE, 0, 0, 0));
-	T(syscall(SYS_remap_file_pages, AT(4), PAGE, 0, 2, 0));
-	survey("remapped", 4, 4);
-
-	char *start = sbrk(0), *page = (char *)(((uintptr_t)start + PAGE - 1) & ~(PAGE - 1));
-	tell("brk: %d", sbrk(3 * PAGE) == start);
-	STORE(page, 0x55), LOOK(page + PAGE);
-	tell(" %d", brk(page + PAGE));
-	tell(" %d", sbrk(0) == page + PAGE);
-	tell(" %d", brk(start) == 0 && sbrk(2 * PAGE) == start);
-	LOOK(page);
-	tell(" %d %d\n", brk(start), sbrk(0) == start);
-
-	T(shmat(-1, NULL, 0));
-	T(shmat(self->segment, AT(20) + 1, 0));
-	T(shmat(self->segment, AT(20), 0));
-	T(shmat(self->segment, NULL, SHM_REMAP));
-	T(shmat(self->segment, AT(20) + 5, SHM_REMAP | SHM_RND));
-	stamp(20, 16, 0x1400);
-	survey("segment", 19, 18);
-	T(shmat(self->segment, AT(60), SHM_REMAP | SHM_RDONLY));
-	STORE(AT(60), 1), LOOK(AT(61)), tell("\n");
-	char *elsewhere = shmat(self->segment, NULL, 0);
-	tell("elsewhere:");
-	STORE(elsewhere, 0x77), LOOK(AT(20)), tell("\n");
-	T(shmdt(AT(21)));
-	T(shmdt(AT(20)));
-	T(shmdt(AT(20)));
-	survey("detached", 19, 18);
-	T(munmap(AT(62), PAGE));
-	T(shmdt(AT(60)));
-	survey("detached", 59, 18);
-	T(mmap(AT(60), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-	T(shmdt(elsewhere));
-	T(shmdt(elsewhere));
-}
-
-static void files(void)
-{
-	static char page[PAGE];
-	tell("== files that change\n");
-	clear();
-	int file = make_file(8 * PAGE);
-	mmap(AT(0), 10 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0);
-	mmap(AT(10), 10 * PAGE, RW, MAP_SHARED | MAP_FIXED, file, 0);
-	survey("fresh", 0, 20);
-	stamp(2, 2, 0x1500);
-	memset(page, 0x66, sizeof(page));
-	T(pwrite(file, page, sizeof(page), PAGE));
-	T(pwrite(file, page, sizeof(page), 2 * PAGE));
-	survey("written", 0, 20);
-	T(ftruncate(file, PAGE + 100));
-	survey("short", 0, 20);
-	T(ftruncate(file, 4 * PAGE));
-	survey("long", 0, 20);
-	T(pwrite(file, page, sizeof(page), 8 * PAGE));
-	survey("longer", 0, 20);
-	T(lseek(file, 3 * PAGE, SEEK_SET));
-	T(write(file, page, sizeof(page)));
-	survey("moved on", 0, 20);
-	close(file);
-
-	int memory = memfd_create("sealed", MFD_ALLOW_SEALING);
-	T(ftruncate(memory, 4 * PAGE));
-	T(mmap(AT(30), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, memory, 0));
-	survey("memory", 30, 4);
-	T(fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW));
-	stamp(30, 2, 0x1600);
-	T(mmap(AT(40), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, memory, 0));
-	T(mmap(AT(40), 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, memory, 0));
-	T(mprotect(AT(40), PAGE, RW));
-	T(mmap(AT(50), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, memory, 0));
-	survey("sealed", 30, 2), survey("too", 40, 2), survey("private", 50, 2);
-	close(memory);
-}
-
-/* ---- At random ----------------------------------------------------------------------------------- */
-
-static uint64_t any(uint64_t below)
-{
-	self->random ^= self->random << 13;
-	self->random ^= self->random >> 7;
-	self->random ^= self->random << 17;
-	return (self->random >> 11) % below;
-}
-
-static int any_prot(void)
-{
-	static const int prots[] = { RW, RW, RW, RW, PROT_READ, PROT_READ | PROT_EXEC, PROT_NONE };
-	return prots[any(sizeof(prots) / sizeof(prots[0]))];
-}
-
-static void fuzz_map(size_t page, size_t count)
-{
-	int prot = any_prot(), how = MAP_FIXED | (any(4) == 0 ? MAP_POPULATE : 0);
-	off_t offset = (off_t)(any(48) * PAGE);
-	switch (any(7)) {
-	case 0:
-		T(mmap(AT(page), count * PAGE, prot, how | MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-		break;
-	case 1:
-		T(mmap(AT(page), count * PAGE, prot, how | MAP_SHARED, self->other, offset));
-		break;
-	case 2:
-		T(mmap(AT(page), count * PAGE, prot, how | MAP_SHARED, self->memory, offset));
-		break;
-	case 3:
-		T(mmap(AT(page), count * PAGE, prot, how | MAP_PRIVATE, self->file, offset));
-		break;
-	case 4:
-		T(mmap(AT(page), count * PAGE, prot, how | MAP_PRIVATE, self->file, 8 * (off_t)PAGE));
-		break;
-	default:
-		T(mmap(AT(page), count * PAGE, prot, how | ANON, -1, 0));
-	}
-}
-
-static void fuzz_advise(size_t page, size_t count)
-{
-	static const int advices[] = { MADV_NORMAL,    MADV_RANDOM,   MADV_SEQUENTIAL, MADV_WILLNEED,
-		                       MADV_DONTNEED,  MADV_DONTNEED, MADV_REMOVE,     MADV_DONTFORK,
-		                       MADV_DOFORK,    MADV_DONTDUMP, MADV_COLD,       MADV_PAGEOUT,
-		                       MADV_PAGEOUT,   MADV_NOHUGEPAGE, MADV_POPULATE_READ,
-		                       MADV_POPULATE_WRITE, MADV_DONTNEED_LOCKED, MADV_GUARD_INSTALL,
-		                       MADV_GUARD_REMOVE };
-	int advice = advices[any(sizeof(advices) / sizeof(advices[0]))];
-	T(madvise(AT(page), count * PAGE, advice));
-}
-
-/* Only what is one mapping to every kernel, or may be several. */
-static void fuzz_remap(size_t page, size_t count, bool several)
-{
-	size_t to = any(PAGES - count);
-	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | (any(4) == 0 ? MREMAP_DONTUNMAP : 0);
-	switch (any(4)) {
-	case 0:
-		T(mremap(AT(page), PAGE, count * PAGE, 0));
-		break;
-	case 1:
-		T(mremap(AT(page), PAGE, count * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(to)));
-		break;
-	default:
-		if (!several)
-			count = 1;
-		/* The kernel would unlock the whole of a mapping of which a part is moved so. */
-		for (size_t i = 0; flags & MREMAP_DONTUNMAP && i < PAGES; i++)
-			munlock(AT(i), PAGE);
-		T(mremap(AT(page), count * PAGE, count * PAGE, flags, AT(to)));
-	}
-}
-
-static void fuzz_transfer(size_t page, size_t count)
-{
-	off_t offset = (off_t)any(44 * PAGE);
-	size_t length = count * PAGE - any(PAGE);
-	char *at = AT(page) + any(PAGE);
-	switch (any(6)) {
-	case 0:
-		T(pread(self->file, at, length, offset));
-		break;
-	case 1:
-		T(pwrite(self->scratch, at, length, 0));
-		break;
-	case 2:
-		T(pwrite(self->file, "changed", 8, offset));
-		break;
-	case 3:
-		T(pwrite(self->memory, "changed", 8, offset));
-		break;
-	case 4:
-		T(ftruncate(self->file, (off_t)(20 * PAGE + any(24 * PAGE))));
-		break;
-	default:
-		T(ftruncate(self->memory, (off_t)(32 * PAGE + any(32 * PAGE))));
-	}
-}
-
-/* Apart from the others: several mappings of which one is a segment cannot be moved. */
-static void fuzz_segment(size_t page)
-{
-	switch (any(5)) {
-	case 0:
-		T(shmdt(AT(page)));
-		break;
-	case 1:
-		T(munmap(AT(page), PAGE));
-		break;
-	case 2:
-		T(mprotect(AT(page), PAGE, PROT_READ));
-		break;
-	case 3:
-		T(mmap(AT(page), 4 * PAGE, RW, ANON | MAP_FIXED, -1, 0));
-		break;
-	default:
-		T(shmat(self->segment, AT(page), SHM_REMAP | (any(2) ? SHM_RDONLY : 0)));
-	}
-	STORE(AT(page), self->random), LOOK(AT(PAGES + any(64))), tell("\n");
-}
-
-static void fuzz_step(unsigned step, bool several)
-{
-	size_t count = 1 + any(any(4) == 0 ? 32 : 4), page = any(PAGES - count);
-	tell("%u.%u %zu+%zu ", self->number, step, page, count);
-	switch (any(16)) {
-	case 0:
-	case 1:
-		fuzz_map(page, count);
-		break;
-	case 2:
-		T(munmap(AT(page), count * PAGE));
-		break;
-	case 3:
-	case 4:
-		T(mprotect(AT(page), count * PAGE, any_prot()));
-		break;
-	case 5:
-	case 6:
-		fuzz_remap(page, count, several);
-		break;
-	case 7:
-	case 8:
-		fuzz_advise(page, count);
-		break;
-	case 9:
-		T(msync(AT(page), count * PAGE, any(2) ? MS_SYNC : MS_ASYNC | MS_INVALIDATE));
-		break;
-	case 10:
-		if (any(3) == 0)
-			T(mlock(AT(page), count * PAGE));
-		else
-			T(munlock(AT(page), count * PAGE));
-		break;
-	case 11:
-		fuzz_transfer(page, count);
-		break;
-	case 12:
-		fuzz_segment(PAGES + any(64));
-		break;
-	default:
-		for (size_t i = page; i < page + count; i++)
-			STORE(AT(i) + 8 * any(512), self->random);
-		tell("\n");
-	}
-	for (int i = 0; i < 4; i++)
-		LOOK(AT(any(PAGES)) + 8 * any(512));
-	tell("\n");
-}
-
-/* All that can be read, in one number a page. */
-static void fuzz_all(void)
-{
-	for (size_t page = 0; page < PAGES; page++) {
-		uint64_t sum = 0, value = 0;
-		for (size_t at = 0; at < PAGE; at += 8) {
-			int number = reference(AT(page) + at, &value, false);
-			sum = sum * 31 + (number == 0 ? value : (uint64_t)(number * 100 + self->code));
-		}
-		tell("%llx%c", (unsigned long long)sum, page % 8 == 7 ? '\n' : ' ');
-	}
-}
-
-static unsigned steps;
-static bool may_move_several;
-
-static void *fuzz(void *argument)
-{
-	self = argument;
-	for (unsigned step = 0; step < steps; step++) {
-		fuzz_step(step, may_move_several);
-		if (step % 256 == 255)
-			fuzz_all();
-	}
-	fuzz_all();
-	return NULL;
-}
-
-static int fuzz_main(uint64_t seed, unsigned threads)
-{
-	static struct world worlds[16];
-	pthread_t thread[16];
-	struct utsname system;
-	unsigned major = 0, minor = 0;
-	uname(&system);
-	if (sscanf(system.release, "%u.%u", &major, &minor) == 2)
-		may_move_several = major > 6 || (major == 6 && minor >= 17);
-	for (unsigned i = 0; i < threads; i++)
-		world_make(&worlds[i], i, seed);
-	for (unsigned i = 0; i < threads; i++)
-		if (pthread_create(&thread[i], NULL, fuzz, &worlds[i]) != 0)
-			return 1;
-	for (unsigned i = 0; i < threads; i++)
-		pthread_join(thread[i], NULL);
-	for (unsigned i = 0; i < threads; i++) {
-		publish(&worlds[i]);
-		shmctl(worlds[i].segment, IPC_RMID, NULL);
-	}
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	static struct world world;
@@ -962,9 +134,8 @@ int main(int argc, char **argv)
 	sigaction(SIGSEGV, &action, NULL);
 	sigaction(SIGBUS, &action, NULL);
 	if (argc == 5 && strcmp(argv[1], "fuzz") == 0) {
-		steps = (unsigned)atoi(argv[3]);
-		unsigned threads = (unsigned)atoi(argv[4]);
-		return threads <= 16 ? fuzz_main(strtoull(argv[2], NULL, 0), threads) : 2;
+		unsigned count = (unsigned)atoi(argv[3]), threads = (unsigned)atoi(argv[4]);
+		return threads <= 16 ? random_calls(strtoull(argv[2], NULL, 0), count, threads) : 2;
 	}
 	if (argc != 2 || strcmp(argv[1], "calls") != 0) {
 		fputs("usage: memory_calls calls | fuzz SEED STEPS THREADS\n", stderr);
@@ -972,12 +143,7 @@ int main(int argc, char **argv)
 	}
 	self = &world;
 	world_make(&world, 0, 1);
-	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, protections, remaps,
-		                               advices,    forks,     locks,      others,      files };
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		parts[i]();
-		publish(self);
-	}
+	each_call();
 	shmctl(world.segment, IPC_RMID, NULL);
 	return 0;
 }
