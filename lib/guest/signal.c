@@ -251,8 +251,8 @@ static void keep(struct guest_thread *thread, const siginfo_t *info)
 static void keep_trap(struct guest_thread *thread, const siginfo_t *info, void *context)
 {
 	signal_mask bit = SIGNAL_BIT(info->si_signo);
-	/* Handlers of ours would pile up, where they are sent faster than they leave. What is left
-	 * to do here neither traps nor touches paged memory. */
+	/* Handlers of ours would pile up, where they are sent faster than they leave; those that come
+	 * before this still do. What is left to do here neither traps nor touches paged memory. */
 	if (region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]))
 		syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, NULL, sizeof(bit));
 	if (!(atomic_load(&thread->trap_pending) & bit)) {
