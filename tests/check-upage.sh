@@ -65,6 +65,7 @@ for word in page-table inject trace compact guard-metadata bounds; do
 done
 expect 125 "store=lz4: there are file" run --store lz4 true
 expect 125 "mapping=guard: there are auto and remap" run --mapping guard true
+expect 125 "pages of 4K" run --page-size 64K true
 expect 125 "'--resume=1'" run --resume=1 true
 expect 125 "linked with upage-malloc" run --adopt-data true
 expect 125 "no-such-directory" run --store file:/no-such-directory/x true

@@ -41,7 +41,7 @@ static const char help[] =
         "\n"
         "Memory, of each process:\n"
         "  -m, --memory SIZE        bytes of frames (default 256M)\n"
-        "      --page-size SIZE     a power of two from 4K to 2M (default 4K)\n"
+        "      --page-size SIZE     4K; whole programs have no larger ones yet\n"
         "\n"
         "Replacement:\n"
         "      --policy NAME        who is evicted: clock, fifo, random (default clock)\n"
@@ -185,6 +185,9 @@ static void take_word(struct command *command, const char *word, const char *opt
 	struct upage_config *config = &command->config;
 	if (options_word(config, word) < 0)
 		fail(EXIT_UPAGE, "%s", config->message);
+	/* Mappings of whole programs begin at any host page. */
+	if (config->page_size > HOST_PAGE_SIZE)
+		fail(EXIT_UPAGE, "'%s': whole programs have pages of 4K; larger ones are not there yet", word);
 	if (strncmp(word, "stats-json=", 11) == 0) {
 		make_absolute(config->stats_json, sizeof(config->stats_json), option);
 		keep(command, "--stats-json=%s", config->stats_json);
