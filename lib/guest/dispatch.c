@@ -134,6 +134,7 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		guest_signal_timer(context);
 	if (info->si_code != SYS_USER_DISPATCH)
 		guest_signal_sigsys(info, context);
+	guest_signal_open_sigsys();
 	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
 		r[REG_RAX] = gate_syscall(r[REG_RAX], r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                          r[REG_R8], r[REG_R9]);

@@ -54,11 +54,18 @@ static bool ends_process(int number)
  * what it does not block interrupts its system calls. */
 #define TRAPS_HANDLED (SIGNAL_TRAPS | SIGNAL_BIT(SIGBUS))
 
+static _Atomic bool sigsys_closed;
+
+/* A program that takes SIGSYS, or ignores it, may be sent it faster than our handler can begin: then
+ * the handlers would pile up. So it is closed while one runs, and a system call opens it again. */
 static void install_trap(int number, const struct host_action *action)
 {
 	unsigned long flags = SA_NODEFER | (action->flags & SA_RESTART);
+	if (number == SIGSYS && action->handler != (void *)SIG_DFL)
+		atomic_store(&sigsys_closed, true);
 	if (number == SIGSYS)
-		signals_install(number, sigsys_handler, flags, 0);
+		signals_install(number, sigsys_handler, flags,
+		                atomic_load(&sigsys_closed) ? SIGNAL_BIT(SIGSYS) : 0);
 	else
 		signals_install(number, catch_trap, flags, ~SIGNAL_TRAPS);
 }
@@ -318,6 +325,13 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 	else
 		receive(thread, context, info, !sent);
 	gate_leave(context, &thread->caught);
+}
+
+void guest_signal_open_sigsys(void)
+{
+	const signal_mask bit = SIGNAL_BIT(SIGSYS);
+	if (atomic_load(&sigsys_closed))
+		syscall_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, sizeof(bit));
 }
 
 void guest_signal_sigsys(const siginfo_t *info, void *context)

@@ -31,6 +31,9 @@
  * @sigsys: the handler of those. @report: deaths by a signal are to be seen (process_end). */
 void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, bool report);
 
+/* At the beginning of a system call: its handler, and what it calls, may be interrupted. */
+void guest_signal_open_sigsys(void);
+
 /* A SIGSYS that is no system call of the program: somebody sent it. */
 _Noreturn void guest_signal_sigsys(const siginfo_t *info, void *context);
 
