@@ -12,7 +12,7 @@
 #include <time.h>
 
 #include "compiler.h"
-#include "lock.h"
+#include "rlimit.h"
 #include "syscall.h"
 
 /* Newer than Debian 12's headers. */
@@ -23,8 +23,7 @@
 /* Of a file that is copied through memory. */
 #define COPY_PIECE ((size_t)256 << 10)
 
-/* Where ours are, for a program that may have more than as many. */
-#define NUMBERS_END 4096
+/* As many at the end of what the program may have, where ours are then. */
 #define NUMBERS_OURS 64
 
 #define RESERVATION (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
@@ -171,57 +170,15 @@ uint64_t host_stack_limit(void)
 
 /* ---- Descriptors --------------------------------------------------------------------- */
 
-/* Held while the soft limit on descriptors is not the program's, with all signals blocked. */
-static struct lock limit_lock;
-
-void host_fork_begin(void)
-{
-	lock_acquire(&limit_lock);
-}
-
-void host_fork_end(void)
-{
-	lock_release(&limit_lock);
-}
-
-/* A call that makes a descriptor, while the soft limit is the hard one. @above: its argument @c
- * is the program's own limit, at or above which the number is to be. */
-static long under_hard_limit(long number, long a, long b, long c, long d, bool above)
-{
-	const uint64_t all = ~UINT64_C(0);
-	uint64_t mask;
-	struct rlimit limit;
-	long result = -EMFILE;
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(mask));
-	lock_acquire(&limit_lock);
-	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0 &&
-	    limit.rlim_cur < NUMBERS_END && limit.rlim_cur < limit.rlim_max) {
-		const struct rlimit raised = { limit.rlim_max, limit.rlim_max };
-		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL);
-		result = syscall_4(number, a, b, above ? (long)limit.rlim_cur : c, d);
-		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
-	}
-	lock_release(&limit_lock);
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
-	return result;
-}
-
 int host_descriptor(long number, long a, long b, long c, long d)
 {
 	long result = syscall_4(number, a, b, c, d);
-	return (int)(result == -EMFILE ? under_hard_limit(number, a, b, c, d, false) : result);
-}
-
-uint64_t host_file_limit(void)
-{
-	struct rlimit limit;
-	long result = syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit);
-	return result < 0 || limit.rlim_cur > INT64_MAX ? INT64_MAX : limit.rlim_cur;
+	return (int)(result == -EMFILE ? rlimit_descriptor_call(number, a, b, c, d, false) : result);
 }
 
 int host_memory_create(uint64_t bytes)
 {
-	if (bytes > host_file_limit())
+	if (bytes > rlimit_file_hard())
 		return -EFBIG; /* ftruncate would say it by SIGXFSZ */
 	/* Frames may hold code; kernels before 6.3 do not know the word for it. */
 	const long name = (long)"upage";
@@ -230,7 +187,8 @@ int host_memory_create(uint64_t bytes)
 		memory = host_descriptor(SYS_memfd_create, name, MFD_CLOEXEC, 0, 0);
 	if (memory < 0)
 		return memory;
-	long result = syscall_2(SYS_ftruncate, memory, bytes);
+	const long lengthen[7] = { SYS_ftruncate, memory, (long)bytes };
+	long result = rlimit_file_call(bytes, lengthen);
 	if (result < 0) {
 		host_close(memory);
 		return (int)result;
@@ -274,8 +232,9 @@ int host_write(int descriptor, const void *buffer, size_t length, off_t offset)
 {
 	size_t done = 0;
 	while (done < length) {
-		long n = syscall_4(SYS_pwrite64, descriptor, (const char *)buffer + done,
-		                   length - done, offset + (off_t)done);
+		const long call[7] = { SYS_pwrite64, descriptor, (long)buffer + (long)done,
+			               (long)(length - done), (long)offset + (long)done };
+		long n = rlimit_file_call((uint64_t)offset + length, call);
 		if (n == -EINTR)
 			continue;
 		if (n <= 0)
@@ -349,8 +308,9 @@ int host_copy(int from, int to, off_t offset, size_t length)
 {
 	int64_t in = offset, out = offset;
 	while (length > 0) {
-		long n = syscall_6(SYS_copy_file_range, from, (long)&in, to, (long)&out,
-		                   (long)length, 0);
+		const long call[7] = { SYS_copy_file_range, from, (long)&in, to, (long)&out,
+			               (long)length };
+		long n = rlimit_file_call((uint64_t)out + length, call);
 		if (n == -EINTR)
 			continue;
 		if (n == -ENOSPC || n == -EDQUOT || n == -EFBIG || n == -EIO || n == -ENOMEM)
@@ -382,14 +342,14 @@ static _Atomic unsigned kept_end; /* slots that were ever used */
 static long copy_high(int descriptor)
 {
 	struct rlimit limit;
-	long high = under_hard_limit(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0, true);
+	long high = rlimit_descriptor_call(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0, true);
 	if (high >= 0)
 		return high;
 	uint64_t end = 1024;
 	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0)
 		end = limit.rlim_cur;
-	if (end > NUMBERS_END)
-		end = NUMBERS_END;
+	if (end > RLIMIT_DESCRIPTORS_END)
+		end = RLIMIT_DESCRIPTORS_END;
 	end = end > 2 * NUMBERS_OURS ? end - NUMBERS_OURS : end / 2;
 	return syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, end);
 }

@@ -75,9 +75,6 @@ uint64_t host_stack_limit(void);
 /* Physical memory: a memfd of @bytes. Return: its descriptor, or a negated errno value. */
 int host_memory_create(uint64_t bytes);
 
-/* The longest file that the process may write (RLIMIT_FSIZE): past it, a write kills. */
-uint64_t host_file_limit(void);
-
 /* Whole transfers at an offset of a descriptor; less is -EIO. host_read_file() says how many
  * bytes there were before the end, host_read_cached() -EAGAIN for what is not in memory. */
 int host_read_cached(int descriptor, void *buffer, size_t length, off_t offset);
@@ -125,10 +122,6 @@ void host_drop_abandoned(void);
 
 /* Two holders exchange what they hold. */
 void host_exchange(_Atomic int *a, _Atomic int *b);
-
-/* Around a fork, in the child too: the limits of the process are the program's own. */
-void host_fork_begin(void);
-void host_fork_end(void);
 
 bool host_owns_descriptor(int descriptor);
 

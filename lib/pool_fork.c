@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "host.h"
+#include "rlimit.h"
 #include "report.h"
 #include "signals.h"
 #include "space.h"
@@ -151,17 +152,17 @@ int pool_fork_begin(bool other_threads)
 	int result = freeze(other_threads);
 	if (result == 0)
 		result = copies_begin();
-	host_fork_begin();
+	rlimit_begin();
 	if (result == 0)
 		return 0;
-	host_fork_end();
+	rlimit_end();
 	thaw();
 	return to_fork_errno(result);
 }
 
 void pool_fork_parent(bool failed, bool share_files)
 {
-	host_fork_end();
+	rlimit_end();
 	copies_end(share_files && !failed);
 	thaw();
 }
@@ -169,7 +170,7 @@ void pool_fork_parent(bool failed, bool share_files)
 /* @adopt: there are copies. Only this thread is left: a lock once given back stays free. */
 static void begin_child(bool adopt, bool share_files)
 {
-	host_fork_end();
+	rlimit_end();
 	leaves_give();
 	if (adopt && pools != NULL)
 		copies_adopt(share_files);
@@ -222,7 +223,7 @@ static void before_fork(void)
 	int result = freeze(threads);
 	if (result == 0)
 		result = copies_begin();
-	host_fork_begin();
+	rlimit_begin();
 	this_fork.mask = mask;
 	this_fork.by_us = true;
 	this_fork.files = files;

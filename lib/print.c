@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "compiler.h"
+#include "rlimit.h"
 #include "syscall.h"
 
 /* ---- A line -------------------------------------------------------------------------- */
@@ -66,7 +67,8 @@ static int wait_for_room(int descriptor)
 static int write_whole(int descriptor, const char *text, size_t length)
 {
 	while (length > 0) {
-		long n = syscall_3(SYS_write, descriptor, text, length);
+		const long call[7] = { SYS_write, descriptor, (long)text, (long)length };
+		long n = rlimit_file_call(UINT64_MAX, call);
 		if (n == -EINTR)
 			continue;
 		if (n == -EAGAIN)

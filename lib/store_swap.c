@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 
 #include "host.h"
+#include "rlimit.h"
 
 #define SLOTS_A_WORD 64
 #define SLOTS_UNLIMITED (UINT64_C(1) << 30) /* of address space for the bitmap: 128 MiB */
@@ -225,8 +226,8 @@ int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned pa
 	uint64_t slots = bytes >> page_shift;
 	if (bytes == 0 || slots > SLOTS_UNLIMITED)
 		slots = SLOTS_UNLIMITED;
-	if (slots > host_file_limit() >> page_shift)
-		slots = host_file_limit() >> page_shift;
+	if (slots > rlimit_file_hard() >> page_shift)
+		slots = rlimit_file_hard() >> page_shift;
 	uint64_t words = (slots + SLOTS_A_WORD - 1) / SLOTS_A_WORD;
 	uint64_t *map = host_metadata(words * sizeof(*map));
 	if (swap == NULL || map == NULL) {
@@ -377,7 +378,7 @@ static int copy_slots(const struct swap *swap, int from, int to)
 			uint64_t end = slot + 1;
 			while (end < swap->slots && !slot_is_free(swap, end))
 				end++;
-			if (end << swap->page_shift > host_file_limit())
+			if (end << swap->page_shift > rlimit_file_hard())
 				return -EFBIG; /* a write would say it by SIGXFSZ */
 			result = host_copy(from, to, (off_t)(slot << swap->page_shift),
 			                   (size_t)(end - slot) << swap->page_shift);

@@ -159,6 +159,8 @@ xattr -
 open -
 close -
 dup -
+fsize -
+rlimit -
 procfs -
 # what the kernel says of bad calls
 enosys -
@@ -174,8 +176,6 @@ userfaultfd -
 usersyscall -
 vm-splice -
 vm-rw -
-fsize -
-rlimit -
 '
 
 # Those that cannot pass, and why. README.md lists them, too.
@@ -190,7 +190,6 @@ exception()
 	vm-splice) echo "vmsplice of paged memory is refused: the kernel would keep its frames" ;;
 	vm-rw) echo "another process's memory: the kernel finds there only what is resident" ;;
 	memfd) echo "private pages of a file that were written to survive the file's truncation" ;;
-	fsize | rlimit) echo "RLIMIT_FSIZE also limits the files that hold the paged memory" ;;
 	sockpair) echo "a process that has all the descriptors of its hard limit cannot fork: it takes two" ;;
 	*) ;;
 	esac

@@ -161,5 +161,24 @@ done
 (ulimit -v 4000000; expect 125 "RLIMIT_AS (ulimit -v)" run true; exit $failed) || failed=1
 (ulimit -f 1000; expect 125 "RLIMIT_FSIZE, ulimit -f" run true; exit $failed) || failed=1
 
+# ---- Limits of files: the program's own, and not those of its memory
+cat >"$scratch/limit.sh" <<'EOF'
+trap '' XFSZ
+ulimit -f 20
+ulimit -S -f; ulimit -H -f
+head -c 20000 /dev/zero >"$0.file" 2>/dev/null
+wc -c <"$0.file"
+awk 'BEGIN { for (i = 0; i < 30000; i++) a[i] = i; for (i in a) s += a[i]; print s }' | cat
+exec sh -c 'ulimit -H -f; echo end'
+EOF
+sh "$scratch/limit.sh" >"$scratch/native"
+$upage run -m 1M -- sh "$scratch/limit.sh" >"$scratch/out" 2>"$scratch/err" ||
+	fail "a limit of files: $(cat "$scratch/err")"
+cmp "$scratch/native" "$scratch/out" || fail "a limit of files that the program sets"
+out=$(ulimit -S -f 0; $upage run -m 1M --stats-json "$scratch/limit.json" -- awk \
+	'BEGIN { for (i = 0; i < 30000; i++) a[i] = i; for (i in a) s += a[i]; print s }' 2>&1)
+test "$out" = 449985000 || fail "a soft limit of files from outside: $out"
+grep -q '"processes_dropped": 0}$' "$scratch/limit.json" || fail "statistics are not the program's files, which are limited"
+
 test -z "$(ls "$scratch" | grep upage-swap)" || fail "a swap file was left"
 exit $failed

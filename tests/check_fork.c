@@ -273,18 +273,25 @@ END_TEST
 
 /* ---- Where there can be no copy ----------------------------------------------------------- */
 
+/* Frames could be copied, but swap cannot: its directory is gone. */
+static struct machine machine_without_copies(char **memory)
+{
+	char directory[] = "check_fork-XXXXXX", words[128];
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(words, sizeof(words), MEMORY ",store=file:%s", directory);
+	struct machine m = machine_make(words);
+	*memory = machine_map(m, PAGES, RW);
+	fill(*memory, PAGES, 1);
+	ck_assert_int_eq(rmdir(directory), 0);
+	return m;
+}
+
 static int in_lost_child(void (*body)(struct machine, char *), struct machine m, char *memory,
                          char *said, size_t size)
 {
 	int pipes[2], status;
-	struct rlimit saved, low;
 	ck_assert_int_eq(pipe(pipes), 0);
-	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &saved), 0);
-	low = saved;
-	low.rlim_cur = 16 * PAGE; /* a second memory of 32 frames cannot be made */
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
 	pid_t child = fork();
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &saved), 0);
 	if (child == 0) {
 		dup2(pipes[1], 2);
 		alarm(20);
@@ -307,10 +314,8 @@ static void write_all(struct machine m, char *memory)
 
 START_TEST(a_child_without_a_copy_cannot_harm_its_parents_memory)
 {
-	struct machine m = machine_make(MEMORY);
-	char *memory = machine_map(m, 64, RW);
-	char said[1024];
-	fill(memory, 64, 1);
+	char said[1024], *memory;
+	struct machine m = machine_without_copies(&memory);
 	int status = in_lost_child(write_all, m, memory, said, sizeof(said));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGBUS);
@@ -332,10 +337,8 @@ static void call_all(struct machine m, char *memory)
 
 START_TEST(its_calls_on_the_parents_space_are_refused)
 {
-	struct machine m = machine_make(MEMORY);
-	char *memory = machine_map(m, 64, RW);
-	char said[1024];
-	fill(memory, 64, 1);
+	char said[1024], *memory;
+	struct machine m = machine_without_copies(&memory);
 	int status = in_lost_child(call_all, m, memory, said, sizeof(said));
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", said);
 	machine_end(m);
@@ -362,10 +365,8 @@ static void make_own(struct machine m, char *memory)
 
 START_TEST(it_may_make_its_own)
 {
-	struct machine m = machine_make(MEMORY);
-	char *memory = machine_map(m, 64, RW);
-	char said[1024];
-	fill(memory, 64, 1);
+	char said[1024], *memory;
+	struct machine m = machine_without_copies(&memory);
 	int status = in_lost_child(make_own, m, memory, said, sizeof(said));
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", said);
 	ck_assert(holds(memory, 64, 1));
@@ -373,16 +374,10 @@ START_TEST(it_may_make_its_own)
 }
 END_TEST
 
-/* Frames could be copied, but swap cannot: its directory is gone. */
 START_TEST(all_or_nothing_is_copied)
 {
-	char directory[] = "check_fork-XXXXXX", words[128];
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	snprintf(words, sizeof(words), MEMORY ",store=file:%s", directory);
-	struct machine m = machine_make(words);
-	char *memory = machine_map(m, PAGES, RW);
-	fill(memory, PAGES, 1);
-	ck_assert_int_eq(rmdir(directory), 0);
+	char *memory;
+	struct machine m = machine_without_copies(&memory);
 	size_t descriptors = open_descriptors();
 	for (int i = 0; i < 10; i++) {
 		pid_t child = fork();

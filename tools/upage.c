@@ -425,6 +425,8 @@ static upage_pool *make_memory(struct command *command)
 	take_limit(command, LIMIT_AREAS, RLIMIT_AS, RESUME_AREAS,
 	           WHOLE_END + ((uint64_t)1 << 36) + command->config.memory);
 	take_limit(command, LIMIT_DATA, RLIMIT_DATA, RESUME_DATA, own);
+	if (command->resumes && command->resume[RESUME_FILE] != RESUME_NONE)
+		limit_begin(LIMIT_FILE, RLIM_INFINITY, command->resume[RESUME_FILE_HARD]);
 	const struct report_legacy legacy = { .area = resumed(command, RESUME_AREA),
 		                              .terminal = resumed(command, RESUME_TERMINAL),
 		                              .first = resumed(command, RESUME_FIRST) != 0 };

@@ -6,14 +6,18 @@
 #include <sys/resource.h>
 
 #include "handlers.h"
+#include "rlimit.h"
+#include "signals.h"
 #include "space.h"
 #include "syscall.h"
 #include "table.h"
 
 static struct {
 	_Atomic uint64_t soft, hard;
-} kept[LIMITS] = { { RLIM_INFINITY, RLIM_INFINITY }, { RLIM_INFINITY, RLIM_INFINITY } };
-static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_DATA };
+} kept[LIMITS] = { { RLIM_INFINITY, RLIM_INFINITY },
+	           { RLIM_INFINITY, RLIM_INFINITY },
+	           { RLIM_INFINITY, RLIM_INFINITY } };
+static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE };
 static upage_space *watched;
 static uintptr_t stack_end;
 
@@ -33,6 +37,11 @@ void limit_get(enum limit limit, uint64_t *soft, uint64_t *hard)
 {
 	*soft = atomic_load(&kept[limit].soft);
 	*hard = atomic_load(&kept[limit].hard);
+	struct rlimit kernel;
+	if (limit == LIMIT_FILE && syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &kernel) == 0) {
+		*soft = kernel.rlim_cur;
+		*hard = kernel.rlim_max < *hard ? kernel.rlim_max : *hard;
+	}
 }
 
 void limit_to_kernel(bool begins)
@@ -99,13 +108,33 @@ static bool may_raise(void)
 	       data[0].effective >> CAPABILITY_RESOURCE & 1;
 }
 
+/* The kernel's hard limit only rises. */
+static long set_file_limit(uint64_t soft, uint64_t hard)
+{
+	struct rlimit limit;
+	signal_mask mask = signals_block();
+	rlimit_begin();
+	rlimit_file_lowered();
+	long result = syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit);
+	if (limit.rlim_max < hard)
+		limit.rlim_max = hard;
+	limit.rlim_cur = soft;
+	if (result == 0)
+		result = syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+	if (result == 0)
+		limit_begin(LIMIT_FILE, RLIM_INFINITY, hard);
+	rlimit_end();
+	signals_set(mask);
+	return result;
+}
+
 /* Which one @resource is; LIMITS: the kernel's. */
 static enum limit limit_of(long resource)
 {
 	unsigned i = 0;
 	while (i < LIMITS && resources[i] != (int)resource)
 		i++;
-	return watched != NULL ? (enum limit)i : LIMITS;
+	return watched != NULL || i == LIMIT_FILE ? (enum limit)i : LIMITS;
 }
 
 /* @theirs: what is wanted; @old: where to say what it was; either may be NULL. */
@@ -120,7 +149,13 @@ static long exchange(enum limit limit, const void *theirs, void *old)
 			return -EINVAL;
 		if (wanted.rlim_max > was.rlim_max && !may_raise())
 			return -EPERM;
-		limit_begin(limit, wanted.rlim_cur, wanted.rlim_max);
+		long result = 0;
+		if (limit == LIMIT_FILE)
+			result = set_file_limit(wanted.rlim_cur, wanted.rlim_max);
+		else
+			limit_begin(limit, wanted.rlim_cur, wanted.rlim_max);
+		if (result < 0)
+			return result;
 	}
 	return old != NULL && guest_copy_out(old, &was, sizeof(was)) != 0 ? -EFAULT : 0;
 }

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * limit.h - limits that would stop us instead of the program: RLIMIT_AS, RLIMIT_DATA
+ * limit.h - limits that would stop us instead of the program
  *
- * A whole program's space is one reservation, which the kernel counts whole, and what is mapped in
+ * RLIMIT_AS and RLIMIT_DATA: a whole program's space is one reservation, which the kernel counts whole, and what is mapped in
  * it the kernel counts otherwise. So the program's limits of these are kept here, and never become
  * the kernel's: getrlimit(2), setrlimit(2) and prlimit(2) of the process itself are answered, and
  * who maps for it asks limit_allows(). What the program executes gets them handed on.
+ *
+ * RLIMIT_FSIZE: the kernel applies the soft limit to what the program writes, so it is the kernel's;
+ * what we write is beyond it (rlimit.h), up to the hard limit. So only the program's hard limit is
+ * kept here, and the kernel's stays what it was.
  *
  * Locking: none; each value is atomic. Signal context: all. Source: getrlimit(2); kernel/sys.c.
  */
@@ -17,12 +21,13 @@
 
 #include "call.h"
 
-enum limit { LIMIT_AREAS, LIMIT_DATA, LIMITS };
+enum limit { LIMIT_AREAS, LIMIT_DATA, LIMIT_FILE, LIMITS };
 
 /* Of the program whose space it is, and whose stack ends at @stack. */
 void limit_watch(upage_space *space, uintptr_t stack);
 
-/* The program begins with these, which need not be the kernel's any more. */
+/* The program begins with these, which need not be the kernel's any more; of files only the hard one
+ * counts. */
 void limit_begin(enum limit limit, uint64_t soft, uint64_t hard);
 
 void limit_get(enum limit limit, uint64_t *soft, uint64_t *hard);

@@ -205,6 +205,7 @@ static void hand_over(struct execution *e, uint64_t number[RESUMES], bool begins
 	number[RESUME_STACK] = e->stack_limit;
 	limit_get(LIMIT_AREAS, &number[RESUME_AREAS], &number[RESUME_AREAS_HARD]);
 	limit_get(LIMIT_DATA, &number[RESUME_DATA], &number[RESUME_DATA_HARD]);
+	limit_get(LIMIT_FILE, &number[RESUME_FILE], &number[RESUME_FILE_HARD]);
 }
 
 static size_t count_words(const char *const *words)

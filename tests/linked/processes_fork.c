@@ -5,10 +5,13 @@
 #include "processes.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ---- Parent and four children ---------------------------------------------------------- */
@@ -270,6 +273,66 @@ static void forks_in_a_row(void)
 	free(memory);
 }
 
+#define FILE_LIMIT 10000
+
+static void *write_past_limit(void *number)
+{
+	size_t passed = 0;
+	while (!stop)
+		passed += pwrite(*(int *)number, "x", 1, FILE_LIMIT) != -1;
+	return (void *)passed;
+}
+
+/* In a child, as hard limits are for ever. The limit is the program's files' alone, and always. */
+static void with_limited_files(int file)
+{
+	const struct rlimit low = { FILE_LIMIT, FILE_LIMIT }, high = { FILE_LIMIT, FILE_LIMIT + 1 };
+	struct rlimit now;
+	pthread_t writer;
+	void *passed = NULL;
+	size_t bytes = 200 * PAGE, wrong = 0;
+	int good = 0;
+	uint64_t *memory = new_memory(bytes, 1);
+	signal(SIGXFSZ, SIG_IGN);
+	MUST_BE(setrlimit(RLIMIT_FSIZE, &low) == 0 && getrlimit(RLIMIT_FSIZE, &now) == 0);
+	say("limit %ld %ld", (long)now.rlim_cur, (long)now.rlim_max);
+	stop = false;
+	MUST_BE(pthread_create(&writer, NULL, write_past_limit, &file) == 0);
+	for (unsigned who = 1; who < 6; who++) {
+		wrong += wrong_words(memory, bytes, who);
+		write_memory(memory, bytes, who + 1);
+		madvise(memory, bytes, MADV_PAGEOUT);
+		pid_t child = fork();
+		if (child == 0)
+			_exit(wrong_words(memory, bytes, who + 1) != 0 ? 1 : 42);
+		good += wait_for(child) == 42 << 8;
+	}
+	stop = true;
+	pthread_join(writer, &passed);
+	say("wrong: %zu, children that ended well: %d, writes past the limit: %zu", wrong, good,
+	    (size_t)passed);
+	ssize_t first = pwrite(file, memory, 9000, 0), second = pwrite(file, memory, 9000, 9000);
+	say("written %zd and %zd", first, second);
+	if (geteuid() != 0)
+		say("raised: %d", setrlimit(RLIMIT_FSIZE, &high));
+	free(memory);
+}
+
+static void limited_files(void)
+{
+	char name[] = "processes-XXXXXX";
+	int file = mkstemp(name);
+	MUST_BE(file >= 0 && unlink(name) == 0);
+	pid_t child = fork();
+	if (child == 0) {
+		with_limited_files(file);
+		fflush(NULL);
+		_exit(0);
+	}
+	say("status %x", (unsigned)wait_for(child));
+	close(file);
+}
+
 static char order[64];
 
 static void prepare_one(void) { strcat(order, "p1 "); }
@@ -306,6 +369,7 @@ const struct test fork_tests[] = {
 	{ "among_threads", among_threads },
 	{ "threads_that_fork", threads_that_fork },
 	{ "forks_in_a_row", forks_in_a_row },
+	{ "limited_files", limited_files },
 	{ "fork_handlers", fork_handlers },
 	{ 0 },
 };
