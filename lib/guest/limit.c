@@ -44,6 +44,20 @@ void limit_get(enum limit limit, uint64_t *soft, uint64_t *hard)
 	}
 }
 
+void limit_save(struct limit_values *values)
+{
+	for (unsigned i = 0; i < LIMITS; i++) {
+		values->soft[i] = atomic_load(&kept[i].soft);
+		values->hard[i] = atomic_load(&kept[i].hard);
+	}
+}
+
+void limit_restore(const struct limit_values *values)
+{
+	for (unsigned i = 0; i < LIMITS; i++)
+		limit_begin((enum limit)i, values->soft[i], values->hard[i]);
+}
+
 void limit_to_kernel(bool begins)
 {
 	for (unsigned i = 0; i < LIMITS && watched != NULL; i++) {

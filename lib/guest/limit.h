@@ -32,6 +32,13 @@ void limit_begin(enum limit limit, uint64_t soft, uint64_t hard);
 
 void limit_get(enum limit limit, uint64_t *soft, uint64_t *hard);
 
+/* Around a vfork, whose child has limits of its own, but our memory: its are in force here meanwhile. */
+struct limit_values {
+	uint64_t soft[LIMITS], hard[LIMITS];
+};
+void limit_save(struct limit_values *values);
+void limit_restore(const struct limit_values *values);
+
 /* Before and after an execve by the kernel: it shall know the soft ones. */
 void limit_to_kernel(bool begins);
 

@@ -17,6 +17,7 @@
 #include "compiler.h"
 #include "handlers.h"
 #include "host.h"
+#include "limit.h"
 #include "pager.h"
 #include "pool_fork.h"
 #include "region.h"
@@ -142,9 +143,13 @@ static long clone_thread(struct guest_call *call, const struct birth *birth)
 	uintptr_t top = copy_frame(child, call->context, birth->stack);
 	uintptr_t base = region_base(child) + REGION_GUARD;
 	uint64_t flags = birth->flags & ~(uint64_t)(CLONE_PARENT_SETTID | CLONE_CHILD_SETTID);
+	struct limit_values limits;
+	limit_save(&limits);
 	signal_mask mask = guest_signal_hold();
 	long pid = execute_clone(birth, flags | CLONE_CHILD_CLEARTID, base, top - base,
 	                         (int *)&child->alive, &pidfd, begin, child);
+	if (!(flags & CLONE_THREAD) && flags & CLONE_VFORK)
+		limit_restore(&limits); /* it has ended, or executes something */
 	if (pid > 0)
 		announce(child, (int)pid);
 	if (pid > 0 && birth->flags & CLONE_PIDFD)

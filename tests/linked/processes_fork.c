@@ -321,9 +321,17 @@ static void with_limited_files(int file)
 static void limited_files(void)
 {
 	char name[] = "processes-XXXXXX";
+	const struct rlimit low = { FILE_LIMIT, FILE_LIMIT };
+	struct rlimit before, now;
 	int file = mkstemp(name);
-	MUST_BE(file >= 0 && unlink(name) == 0);
-	pid_t child = fork();
+	MUST_BE(file >= 0 && unlink(name) == 0 && getrlimit(RLIMIT_FSIZE, &before) == 0);
+	pid_t child = vfork();
+	if (child == 0)
+		_exit(setrlimit(RLIMIT_FSIZE, &low) != 0);
+	MUST_BE(wait_for(child) == 0 && getrlimit(RLIMIT_FSIZE, &now) == 0);
+	say("limits as before its vfork child's: %d",
+	    now.rlim_cur == before.rlim_cur && now.rlim_max == before.rlim_max);
+	child = fork();
 	if (child == 0) {
 		with_limited_files(file);
 		fflush(NULL);
