@@ -74,8 +74,18 @@ int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, in
 	return is_failure(result) ? (int)result : 0;
 }
 
+static uintptr_t holes_start, holes_end;
+
+void host_leave_holes(uintptr_t start, uintptr_t end)
+{
+	holes_start = start;
+	holes_end = end;
+}
+
 int host_hide(uintptr_t page, size_t length)
 {
+	if (page >= holes_start && page < holes_end)
+		return (int)syscall_2(SYS_munmap, page, length);
 	long result = map(page, length, PROT_NONE, RESERVATION | MAP_FIXED, -1, 0);
 	return is_failure(result) ? (int)result : 0;
 }

@@ -48,6 +48,9 @@ int host_release(void *base, size_t length);
 /* Show frames, hide them, change what may be done with them. */
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_hide(uintptr_t page, size_t length);
+/* In [start, end) what is hidden is a hole from now on, where the kernel puts nothing by itself:
+ * cheaper than the reservation, now and when a page is shown there again. */
+void host_leave_holes(uintptr_t start, uintptr_t end);
 /* The same as the first, but the host finds the frames when they are referenced. */
 int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_protect(uintptr_t page, size_t length, int prot);

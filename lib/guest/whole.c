@@ -49,6 +49,7 @@ int whole_create(upage_pool *pool)
 	config.length = WHOLE_END - WHOLE_START;
 	int result = upage_space_create(&whole_space, pool, &config);
 	limit_watch(whole_space, WHOLE_STACK);
+	host_leave_holes(WHOLE_START, WHOLE_END);
 	return result;
 }
 
@@ -379,7 +380,13 @@ long whole_shmat(struct guest_call *call)
 	return result == -EEXIST ? -EINVAL : result;
 }
 
-/* What the kernel has unmapped from @address on is the reservation's again. */
+static bool is_foreign(uintptr_t address)
+{
+	const struct mapping *mapping = mapping_find(&whole_space->mappings, address);
+	return mapping != NULL && mapping->backing->foreign;
+}
+
+/* What the kernel has unmapped from @address on is no mapping any more. */
 long whole_shmdt(struct guest_call *call)
 {
 	uintptr_t address = (uintptr_t)call->argument[0], end = address;
@@ -389,7 +396,8 @@ long whole_shmdt(struct guest_call *call)
 	rwlock_write(&whole_space->lock);
 	long result = syscall_1(SYS_shmdt, address);
 	if (result == 0)
-		while (syscall_3(SYS_mincore, end, HOST_PAGE_SIZE, &resident) == -ENOMEM)
+		while (is_foreign(end) &&
+		       syscall_3(SYS_mincore, end, HOST_PAGE_SIZE, &resident) == -ENOMEM)
 			end += HOST_PAGE_SIZE;
 	if (end > address)
 		space_unmap_range(whole_space, address, end);
