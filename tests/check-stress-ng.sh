@@ -189,7 +189,6 @@ exception()
 	usersyscall) echo "Syscall User Dispatch is in use, by upage" ;;
 	vm-splice) echo "vmsplice of paged memory is refused: the kernel would keep its frames" ;;
 	vm-rw) echo "another process's memory: the kernel finds there only what is resident" ;;
-	memfd) echo "private pages of a file that were written to survive the file's truncation" ;;
 	sockpair) echo "a process that has all the descriptors of its hard limit cannot fork: it takes two" ;;
 	*) ;;
 	esac
