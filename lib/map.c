@@ -24,6 +24,16 @@ static int take_range(const upage_space *space, const void *address, size_t leng
 	return 0;
 }
 
+/* The same, of a space whose memory is ours. */
+static int take_own_range(const upage_space *space, const void *address, size_t length,
+                          bool outward, uintptr_t *start, uintptr_t *end)
+{
+	if (space == NULL)
+		return UPAGE_EINVAL;
+	int result = take_range(space, address, length, outward, start, end);
+	return result == 0 && space_is_lost(space) ? UPAGE_ENOTSUP : result;
+}
+
 static bool is_prot(int prot)
 {
 	return (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) == 0;
@@ -184,13 +194,9 @@ static int with_range(upage_space *space, void *address, size_t length, range_ac
                       int argument)
 {
 	uintptr_t start, end;
-	if (space == NULL)
-		return UPAGE_EINVAL;
-	int result = take_range(space, address, length, false, &start, &end);
+	int result = take_own_range(space, address, length, false, &start, &end);
 	if (result < 0)
 		return result;
-	if (space_is_lost(space))
-		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	rwlock_write(&space->lock);
 	if (!mapping_covers(&space->mappings, start, end))
@@ -436,13 +442,6 @@ static int visit_make_room(upage_space *space, pte_t *ptes, size_t count, uintpt
 	return 0;
 }
 
-static int visit_hide(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
-                      void *argument)
-{
-	(void)argument;
-	return pager_hide(space->pool, ptes, count, address);
-}
-
 static int visit_move(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
                       void *argument)
 {
@@ -466,7 +465,7 @@ int map_move_pages(upage_space *space, uintptr_t from, uintptr_t to, size_t leng
 	if (result == 0)
 		result = space_each_run(space, from, end, visit_make_room, &moving);
 	if (result == 0)
-		result = space_each_run(space, from, end, visit_hide, NULL);
+		result = space_each_run(space, from, end, space_visit_hide, NULL);
 	if (result == 0)
 		space_each_run(space, from, end, visit_move, &moving);
 	return result;
@@ -542,13 +541,11 @@ static int pin_one(upage_space *space, uintptr_t at, int prot, enum pin pin)
 PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int prot)
 {
 	uintptr_t start, end;
-	if (space == NULL || (prot != PROT_READ && prot != (PROT_READ | PROT_WRITE)))
+	if (prot != PROT_READ && prot != (PROT_READ | PROT_WRITE))
 		return UPAGE_EINVAL;
-	int result = take_range(space, address, length, true, &start, &end);
+	int result = take_own_range(space, address, length, true, &start, &end);
 	if (result < 0)
 		return result;
-	if (space_is_lost(space))
-		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		result = pin_one(space, at, prot, PIN_PROGRAM);
@@ -565,13 +562,9 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 {
 	uintptr_t start, end;
-	if (space == NULL)
-		return UPAGE_EINVAL;
-	int result = take_range(space, address, length, true, &start, &end);
+	int result = take_own_range(space, address, length, true, &start, &end);
 	if (result < 0)
 		return result;
-	if (space_is_lost(space))
-		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
 	rwlock_read(&space->lock);
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {

@@ -215,8 +215,8 @@ int space_visit_pinned(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 	return 0;
 }
 
-static int visit_hide(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
-                      void *argument)
+int space_visit_hide(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
+                     void *argument)
 {
 	(void)argument;
 	return pager_hide(space->pool, ptes, count, address);
@@ -238,7 +238,7 @@ int space_empty_range(upage_space *space, uintptr_t start, uintptr_t end)
 		result = space_sync_range(space, start, end);
 	/* All that may fail comes before anything is lost. */
 	if (result == 0)
-		result = space_each_run(space, start, end, visit_hide, NULL);
+		result = space_each_run(space, start, end, space_visit_hide, NULL);
 	if (result == 0)
 		space_each_run(space, start, end, visit_discard, NULL);
 	return result;

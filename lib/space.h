@@ -139,6 +139,7 @@ typedef int run_visitor(upage_space *space, pte_t *ptes, size_t count, uintptr_t
 int space_each_run(upage_space *space, uintptr_t start, uintptr_t end, run_visitor *visit,
                    void *argument);
 run_visitor space_visit_pinned; /* UPAGE_EBUSY if a page is pinned */
+run_visitor space_visit_hide;   /* pager_hide() */
 
 /* The pages of [start, end) lose frames, slots and content; what is dirty and shared is written
  * first. Return: 0, or UPAGE_EBUSY (a page is pinned), or a store's or the host's error: all
