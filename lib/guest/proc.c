@@ -161,17 +161,22 @@ static void add_sizes(struct sizes *sizes, const struct mapping *m)
 		space_each_run(whole_space, m->start, m->end, visit_count, &counting);
 }
 
-/* A line of smaps: its name up to column 16, the number up to 24. */
-static void print_size(struct stream *stream, const char *name, uint64_t bytes)
+/* A name, and a number of at least @width places. */
+static void print_kilobytes(struct stream *stream, const char *name, uint64_t bytes, size_t width)
 {
-	uint64_t kilobytes = bytes / 1024;
 	size_t digits = 1;
-	for (uint64_t n = kilobytes; n >= 10; n /= 10)
+	for (uint64_t n = bytes / 1024; n >= 10; n /= 10)
 		digits++;
 	stream_text(stream, name);
-	print_padding(stream, strlen(name) + digits, 24);
-	stream_decimal(stream, kilobytes);
+	print_padding(stream, digits, width);
+	stream_decimal(stream, bytes / 1024);
 	stream_text(stream, " kB\n");
+}
+
+/* A line of smaps: the number ends at column 24. */
+static void print_size(struct stream *stream, const char *name, uint64_t bytes)
+{
+	print_kilobytes(stream, name, bytes, 24 - strlen(name));
 }
 
 static void print_resident(struct stream *stream, const struct sizes *s)
@@ -312,8 +317,9 @@ static int proc_smaps(struct stream *stream, char *scratch)
 /* ---- Sums ---------------------------------------------------------------------------------------- */
 
 struct sums {
-	struct sizes paged, files; /* files: of the paged ones, those of files */
-	uint64_t size, data, stack, text, libraries, locked;
+	struct sizes paged;
+	uint64_t size, data, stack, text, libraries;
+	uint64_t foreign; /* resident, of foreign mappings; by sum_all() */
 	uintptr_t first, last;
 };
 
@@ -328,7 +334,7 @@ static void sum_up(struct sums *sums)
 		sums->first = i == 0 ? m->start : sums->first;
 		sums->last = m->end;
 		sums->size += bytes;
-		add_sizes(m->backing->store != NULL ? &sums->files : &sums->paged, m);
+		add_sizes(&sums->paged, m);
 		bool private = !m->backing->foreign;
 		if (m->flags & MAPPING_GROWS)
 			sums->stack += bytes;
@@ -340,15 +346,6 @@ static void sum_up(struct sums *sums)
 			sums->libraries += bytes;
 	}
 	rwlock_read_release(&whole_space->lock);
-	sums->locked = sums->paged.locked + sums->files.locked;
-	struct sizes *p = &sums->paged;
-	const struct sizes *f = &sums->files;
-	p->resident += f->resident;
-	p->dirty += f->dirty;
-	p->anonymous += f->anonymous;
-	p->swapped += f->swapped;
-	p->shown += f->shown;
-	p->locked += f->locked;
 }
 
 static int proc_smaps_rollup(struct stream *stream, char *scratch)
@@ -377,11 +374,23 @@ static uint64_t number_in(const char *text)
 	return n;
 }
 
-/* Of what the kernel counts as shared memory in us, what is no frame: foreign mappings. */
-static uint64_t foreign_resident(const char *line, const struct sums *sums)
+/* With what of foreign mappings is resident: what the kernel counts as shared memory in us, and is no
+ * frame. It stands in status below lines that need it. */
+static int sum_all(struct sums *sums, char *scratch)
 {
-	uint64_t counted = number_in(line) * 1024;
-	return counted > sums->paged.shown ? counted - sums->paged.shown : 0;
+	struct reader reader;
+	int result = reader_open(&reader, "/proc/self/status", scratch);
+	if (result < 0)
+		return result;
+	sum_up(sums);
+	while (reader_next(&reader)) {
+		if (strncmp(reader.line, "RssShmem:", 9) != 0)
+			continue;
+		uint64_t counted = number_in(reader.line) * 1024, shown = sums->paged.shown;
+		sums->foreign = counted > shown ? counted - shown : 0;
+	}
+	reader_close(&reader);
+	return 0;
 }
 
 static uint64_t most_resident(uint64_t now)
@@ -392,12 +401,11 @@ static uint64_t most_resident(uint64_t now)
 }
 
 /* The lines of status that tell of memory; the others are the kernel's. */
-static bool print_status(struct stream *stream, const char *line, const struct sums *sums,
-                         uint64_t foreign)
+static bool print_status(struct stream *stream, const char *line, const struct sums *sums)
 {
 	static _Atomic uint64_t size_peak;
 	uint64_t files = sums->paged.resident - sums->paged.anonymous;
-	uint64_t resident = sums->paged.resident + foreign;
+	uint64_t resident = sums->paged.resident + sums->foreign;
 	if (sums->size > atomic_load(&size_peak))
 		atomic_store(&size_peak, sums->size);
 	const struct {
@@ -406,13 +414,13 @@ static bool print_status(struct stream *stream, const char *line, const struct s
 	} lines[] = {
 		{ "VmPeak:\t", atomic_load(&size_peak) },
 		{ "VmSize:\t", sums->size },
-		{ "VmLck:\t", sums->locked },
+		{ "VmLck:\t", sums->paged.locked },
 		{ "VmPin:\t", 0 },
 		{ "VmHWM:\t", most_resident(resident) },
 		{ "VmRSS:\t", resident },
 		{ "RssAnon:\t", sums->paged.anonymous },
 		{ "RssFile:\t", files },
-		{ "RssShmem:\t", foreign },
+		{ "RssShmem:\t", sums->foreign },
 		{ "VmData:\t", sums->data },
 		{ "VmStk:\t", sums->stack },
 		{ "VmExe:\t", sums->text },
@@ -421,47 +429,25 @@ static bool print_status(struct stream *stream, const char *line, const struct s
 		{ "VmSwap:\t", sums->paged.swapped },
 	};
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-		size_t length = strlen(lines[i].name), digits = 1;
-		if (strncmp(line, lines[i].name, length) != 0)
+		if (strncmp(line, lines[i].name, strlen(lines[i].name)) != 0)
 			continue;
-		for (uint64_t n = lines[i].bytes / 1024; n >= 10; n /= 10)
-			digits++;
-		stream_text(stream, lines[i].name);
-		print_padding(stream, digits, 8);
-		stream_decimal(stream, lines[i].bytes / 1024);
-		stream_text(stream, " kB\n");
+		print_kilobytes(stream, lines[i].name, lines[i].bytes, 8);
 		return true;
 	}
 	return false;
-}
-
-/* The number behind RssShmem, which stands below lines that need it. */
-static int read_foreign(char *scratch, const struct sums *sums, uint64_t *foreign)
-{
-	struct reader reader;
-	int result = reader_open(&reader, "/proc/self/status", scratch);
-	*foreign = 0;
-	while (result == 0 && reader_next(&reader))
-		if (strncmp(reader.line, "RssShmem:", 9) == 0)
-			*foreign = foreign_resident(reader.line, sums);
-	if (result == 0)
-		reader_close(&reader);
-	return result;
 }
 
 static int proc_status(struct stream *stream, char *scratch)
 {
 	struct sums sums;
 	struct reader reader;
-	uint64_t foreign;
-	sum_up(&sums);
-	int result = read_foreign(scratch, &sums, &foreign);
+	int result = sum_all(&sums, scratch);
 	if (result == 0)
 		result = reader_open(&reader, "/proc/thread-self/status", scratch);
 	if (result < 0)
 		return result;
 	while (reader_next(&reader))
-		if (!print_status(stream, reader.line, &sums, foreign))
+		if (!print_status(stream, reader.line, &sums))
 			stream_text(stream, reader.line);
 	reader_close(&reader);
 	return 0;
@@ -471,14 +457,12 @@ static int proc_statm(struct stream *stream, char *scratch)
 {
 	const uint64_t page = space_page_size(whole_space);
 	struct sums sums;
-	uint64_t foreign;
-	sum_up(&sums);
-	int result = read_foreign(scratch, &sums, &foreign);
+	int result = sum_all(&sums, scratch);
 	if (result < 0)
 		return result;
 	uint64_t files = sums.paged.resident - sums.paged.anonymous;
-	const uint64_t words[] = { sums.size, sums.paged.resident + foreign, files + foreign, sums.text, 0,
-		                   sums.data + sums.stack, 0 };
+	const uint64_t words[] = { sums.size, sums.paged.resident + sums.foreign, files + sums.foreign,
+		                   sums.text, 0, sums.data + sums.stack, 0 };
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		stream_text(stream, i > 0 ? " " : "");
 		stream_decimal(stream, words[i] / page);
@@ -493,9 +477,7 @@ static int proc_stat(struct stream *stream, char *scratch)
 	enum { SIZE = 23, RESIDENT = 24, STACK = 28, BREAK = 47 };
 	struct sums sums;
 	struct reader reader;
-	uint64_t foreign;
-	sum_up(&sums);
-	int result = read_foreign(scratch, &sums, &foreign);
+	int result = sum_all(&sums, scratch);
 	if (result == 0)
 		result = reader_open(&reader, "/proc/thread-self/stat", scratch);
 	if (result < 0)
@@ -514,7 +496,7 @@ static int proc_stat(struct stream *stream, char *scratch)
 		bool ours = behind && (word == SIZE || word == RESIDENT || word == STACK || word == BREAK);
 		if (ours)
 			stream_decimal(stream, word == SIZE     ? sums.size
-			                       : word == RESIDENT ? (sums.paged.resident + foreign) /
+			                       : word == RESIDENT ? (sums.paged.resident + sums.foreign) /
 			                                            space_page_size(whole_space)
 			                       : word == STACK    ? whole_stack()
 			                                          : whole_break());
