@@ -160,11 +160,6 @@ void host_references_fork_child(bool share_files)
 		pagemap_descriptor();
 }
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 int host_populate(uintptr_t page, size_t length, bool write)
 {
 	return (int)syscall_3(SYS_madvise, page, length,

@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <linux/sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "lock.h"
+#include "signals.h"
 #include "syscall.h"
 
 static struct lock rlimit_lock;
@@ -24,26 +24,13 @@ void rlimit_end(void)
 	lock_release(&rlimit_lock);
 }
 
-static uint64_t block_signals(void)
-{
-	const uint64_t all = ~UINT64_C(0);
-	uint64_t mask;
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof(mask));
-	return mask;
-}
-
-static void set_signals(uint64_t mask)
-{
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
-}
-
 /* ---- Descriptors ----------------------------------------------------------------------- */
 
 long rlimit_descriptor_call(long number, long a, long b, long c, long d, bool above)
 {
 	struct rlimit limit;
 	long result = -EMFILE;
-	uint64_t mask = block_signals();
+	signal_mask mask = signals_set(SIGNALS_ALL);
 	lock_acquire(&rlimit_lock);
 	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0 &&
 	    limit.rlim_cur < RLIMIT_DESCRIPTORS_END && limit.rlim_cur < limit.rlim_max) {
@@ -53,7 +40,7 @@ long rlimit_descriptor_call(long number, long a, long b, long c, long d, bool ab
 		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
 	}
 	lock_release(&rlimit_lock);
-	set_signals(mask);
+	signals_set(mask);
 	return result;
 }
 
@@ -168,7 +155,7 @@ static long call_beside(const long call[7])
 	struct beside beside;
 	beside.call = call;
 	atomic_init(&beside.result, NOT_MADE);
-	uint64_t mask = block_signals();
+	signal_mask mask = signals_set(SIGNALS_ALL);
 	long child = 0;
 	while (child >= 0 && atomic_load(&beside.result) == NOT_MADE) {
 		child = clone_beside(&beside);
@@ -176,7 +163,7 @@ static long call_beside(const long call[7])
 			;
 	}
 	long result = child < 0 ? call_with_raised_limit(call) : atomic_load(&beside.result);
-	set_signals(mask);
+	signals_set(mask);
 	return result;
 }
 
@@ -184,7 +171,7 @@ static long call_beside(const long call[7])
  * then, or by a program whose system calls do not pass through us. */
 static void take_signal(void)
 {
-	const uint64_t signal = UINT64_C(1) << (SIGXFSZ - 1);
+	const signal_mask signal = SIGNAL_BIT(SIGXFSZ);
 	const struct timespec none = { 0, 0 };
 	syscall_4(SYS_rt_sigtimedwait, &signal, NULL, &none, sizeof(signal));
 }

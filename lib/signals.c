@@ -5,8 +5,8 @@
 #include <ucontext.h>
 
 #include "compiler.h"
-#include "host.h"
 #include "lock.h"
+#include "syscall.h"
 
 static struct lock action_lock;
 static struct host_action program_action; /* for SIGSEGV; guarded by action_lock */
@@ -16,17 +16,17 @@ static _Atomic bool taken_over, handed_back;
 #define SA_RESTORER 0x04000000 /* the kernel's; the C library hides it */
 #endif
 
-signal_mask signals_block(void)
+signal_mask signals_set(signal_mask mask)
 {
-	/* SIGSYS stays: with interception on, what the C library does for us comes by it. */
-	signal_mask all = ~SIGNAL_BIT(SIGSYS), before = 0;
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(before));
+	signal_mask before = 0;
+	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof(before));
 	return before;
 }
 
-void signals_set(signal_mask mask)
+signal_mask signals_block(void)
 {
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	/* SIGSYS stays: with interception on, what the C library does for us comes by it. */
+	return signals_set(~SIGNAL_BIT(SIGSYS));
 }
 
 void signals_get_action(int number, struct host_action *action)
@@ -67,8 +67,7 @@ void signals_force(int number, int code, const void *address, void *context)
 	info.si_signo = number;
 	info.si_code = code;
 	info.si_addr = (void *)(uintptr_t)address;
-	long process = syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0);
-	syscall_4(SYS_rt_tgsigqueueinfo, process, host_thread_id(), number, &info);
+	syscall_4(SYS_rt_tgsigqueueinfo, syscall_1(SYS_getpid, 0), syscall_1(SYS_gettid, 0), number, &info);
 }
 
 /* ---- The program's own action for SIGSEGV ------------------------------------------------ */

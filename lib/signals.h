@@ -21,10 +21,13 @@
 typedef uint64_t signal_mask;
 
 #define SIGNAL_BIT(number) (UINT64_C(1) << ((number) - 1))
+#define SIGNALS_ALL (~UINT64_C(0))
 
-/* Blocks every signal; what public functions do while they hold a lock. */
+/* Blocks @mask, and no other. Return: what was blocked before. */
+signal_mask signals_set(signal_mask mask);
+
+/* Blocks every signal but SIGSYS; what public functions do while they hold a lock. */
 signal_mask signals_block(void);
-void signals_set(signal_mask mask);
 
 /* The kernel's struct sigaction, on both machines. */
 struct host_action {

@@ -17,15 +17,6 @@
 #include "syscall.h"
 #include "whole.h"
 
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#define MADV_PAGEOUT 21
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* A range in host pages, and in those of its space: whole ones inside, touched ones outside. */
 struct area {
 	upage_space *space;

@@ -140,12 +140,12 @@ void whole_call_done(struct guest_call *call, long result)
 		    !S_ISREG(status.st_mode))
 			return;
 	}
-	whole_lock_names();
+	whole_lock();
 	const upage_store *store = whole_store(status.st_dev, status.st_ino);
 	if (store != NULL) {
 		int64_t from, to;
 		find_range(call, result, &from, &to);
 		changed(store, from, to, status.st_size);
 	}
-	whole_unlock_names();
+	whole_unlock();
 }

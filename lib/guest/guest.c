@@ -47,7 +47,7 @@ static int take_over_thread(struct guest_thread *thread, bool report)
 	thread->traps_blocked = before & SIGNAL_TRAPS;
 	guest_signal_start(&actions, guest_sigsys, report);
 	int result = region_adopt(thread);
-	guest_signal_release(before & ~SIGNAL_TRAPS);
+	signals_set(before & ~SIGNAL_TRAPS);
 	return result;
 }
 

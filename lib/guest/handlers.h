@@ -44,8 +44,8 @@ guest_handler limit_getrlimit, limit_setrlimit, limit_prlimit64;
 guest_handler guest_execve, guest_execveat, guest_exit_group;
 
 /* area.c: mmap(2), mprotect(2), madvise(2) and their families on paged memory */
-guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap, guest_madvise, guest_mincore,
-        guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect, guest_mlock2,
+guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap, guest_madvise,
+        guest_mincore, guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect, guest_mlock2,
         guest_process_madvise, guest_mlockall, guest_munlockall, guest_remap_file_pages;
 
 /* descriptor.c: close(2), dup2(2) and their families, which must not meet ours, and getdents(2),
@@ -57,8 +57,9 @@ guest_handler guest_close, guest_close_range, guest_dup2, guest_dup3, guest_getd
  * with others, is told, as the kernel would; thread.c. It cannot be done for a SIGKILL. */
 void guest_abandon_mutexes(struct guest_thread *self);
 
-/* The temporary signal mask of ppoll(2), pselect(2), epoll_pwait(2), for the call to come; signal_mask.c.
- * @mask: the program's. Return: what the kernel may be given instead; valid until the call ends. */
+/* The temporary signal mask of ppoll(2), pselect(2), epoll_pwait(2), for the call to come;
+ * signal_mask.c. @mask: the program's. Return: what the kernel may be given instead; valid until the
+ * call ends. */
 const uint64_t *guest_temporary_mask(struct guest_call *call, uint64_t mask);
 
 #endif

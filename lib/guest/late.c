@@ -30,7 +30,7 @@ bool late_begin(struct guest_call *call)
 	event.sigev_notify_thread_id = host_thread_id();
 	call->late = syscall_3(SYS_timer_create, CLOCK_MONOTONIC, &event, &call->timer) == 0;
 	if (!call->late)
-		guest_signal_release(before);
+		signals_set(before);
 	return call->late;
 }
 
@@ -96,7 +96,7 @@ long late_execute(struct guest_call *call, const long words[7])
 		break;
 	}
 	call->late = false;
-	guest_signal_release(mask);
+	signals_set(mask);
 	return gate_interruptible(words, &thread->caught);
 }
 

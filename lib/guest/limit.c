@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "limit.h"
 
+#include <linux/capability.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -106,20 +107,12 @@ bool limit_allows(uintptr_t start, size_t length, int prot)
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
-#define CAPABILITY_RESOURCE 24
-#define CAPABILITY_VERSION 0x20080522
-
-static bool may_raise(void)
+bool limit_has_capability(unsigned capability)
 {
-	struct {
-		uint32_t version;
-		int process;
-	} header = { CAPABILITY_VERSION, 0 };
-	struct {
-		uint32_t effective, permitted, inheritable;
-	} data[2] = { 0 };
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
 	return syscall_2(SYS_capget, &header, data) == 0 &&
-	       data[0].effective >> CAPABILITY_RESOURCE & 1;
+	       data[capability / 32].effective >> capability % 32 & 1;
 }
 
 /* The kernel's hard limit only rises. */
@@ -161,7 +154,7 @@ static long exchange(enum limit limit, const void *theirs, void *old)
 			return -EFAULT;
 		if (wanted.rlim_cur > wanted.rlim_max)
 			return -EINVAL;
-		if (wanted.rlim_max > was.rlim_max && !may_raise())
+		if (wanted.rlim_max > was.rlim_max && !limit_has_capability(CAP_SYS_RESOURCE))
 			return -EPERM;
 		long result = 0;
 		if (limit == LIMIT_FILE)

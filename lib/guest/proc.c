@@ -276,7 +276,7 @@ static int write_maps(struct stream *stream, char *scratch, bool details)
 	int result = reader_open(&reader, details ? "/proc/self/smaps" : "/proc/self/maps", scratch);
 	if (result < 0)
 		return result;
-	whole_lock_names();
+	whole_lock();
 	rwlock_read(&whole_space->lock);
 	const struct mappings *all = &whole_space->mappings;
 	for (size_t i = 0; i < all->count; i++) {
@@ -298,7 +298,7 @@ static int write_maps(struct stream *stream, char *scratch, bool details)
 			print_details(stream, &m, &sizes);
 	}
 	rwlock_read_release(&whole_space->lock);
-	whole_unlock_names();
+	whole_unlock();
 	copy_special(stream, &reader);
 	reader_close(&reader);
 	return 0;

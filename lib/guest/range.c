@@ -15,21 +15,11 @@
 
 #include "handlers.h"
 #include "host.h"
+#include "limit.h"
 #include "map.h"
 #include "syscall.h"
 #include "whole.h"
 
-/* Newer than Debian 12's headers. */
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE 101
-#endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE 103
-#endif
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
 #endif
@@ -325,18 +315,10 @@ static size_t whole_locked(void)
 	return locked_bytes(WHOLE_START, WHOLE_END);
 }
 
-static bool may_lock_all(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { 0 } };
-	return syscall_2(SYS_capget, &header, data) == 0 &&
-	       data[CAP_IPC_LOCK / 32].effective >> CAP_IPC_LOCK % 32 & 1;
-}
-
 static uint64_t lock_limit(void)
 {
 	struct rlimit limit;
-	if (may_lock_all() || syscall_4(SYS_prlimit64, 0, RLIMIT_MEMLOCK, NULL, &limit) < 0)
+	if (limit_has_capability(CAP_IPC_LOCK) || syscall_4(SYS_prlimit64, 0, RLIMIT_MEMLOCK, NULL, &limit) < 0)
 		return UINT64_MAX;
 	return limit.rlim_cur;
 }

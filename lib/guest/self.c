@@ -15,10 +15,6 @@
 #include "table.h"
 #include "whole.h"
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U
-#endif
-
 static long number_of(const char **path)
 {
 	long number = 0;

@@ -140,8 +140,7 @@ static void default_action(void *context, int number, const siginfo_t *info)
 	signals_set_action(number, &plain);
 	*guest_signal_mask(context) &= ~SIGNAL_BIT(number);
 	/* Held until the frame's mask lets it through, so that a core shows where it happened. */
-	const signal_mask all = ~(SIGNAL_TRAPS & ~SIGNAL_BIT(number));
-	guest_signal_release(all);
+	signals_set(~(SIGNAL_TRAPS & ~SIGNAL_BIT(number)));
 	long process = syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0);
 	if (syscall_4(SYS_rt_tgsigqueueinfo, process, host_thread_id(), number, info) < 0)
 		syscall_3(SYS_tgkill, process, host_thread_id(), number);
@@ -422,7 +421,7 @@ void guest_signal_exec_begin(struct guest_thread *thread, void *context)
 	/* One that waits already leaves no place for another, and comes first. */
 	guest_signal_hold();
 	if (atomic_load(&thread->caught) == 0)
-		guest_signal_release(mask_of_program(thread, context));
+		signals_set(mask_of_program(thread, context));
 }
 
 void guest_signal_exec_failed(struct guest_thread *thread)

@@ -14,15 +14,7 @@ signal_mask *guest_signal_mask(void *context)
 
 signal_mask guest_signal_hold(void)
 {
-	const signal_mask all = ~SIGNAL_TRAPS;
-	signal_mask before = 0;
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(before));
-	return before;
-}
-
-void guest_signal_release(signal_mask before)
-{
-	syscall_4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+	return signals_set(~SIGNAL_TRAPS);
 }
 
 signal_mask mask_of_program(const struct guest_thread *thread, void *context)
@@ -45,7 +37,7 @@ bool mask_set(struct guest_thread *thread, void *context, signal_mask mask)
 		signal_mask held = guest_signal_hold();
 		if (atomic_load(&thread->caught) & CAUGHT_SIGNAL)
 			return false;
-		guest_signal_release(held | blocked);
+		signals_set(held | blocked);
 	}
 	*real = blocked;
 	thread->traps_blocked = mask & SIGNAL_TRAPS;

@@ -23,9 +23,8 @@
 /* What programs and the kernel copy of a siginfo_t. */
 #define SIGINFO_BYTES 128
 
-/* Blocks and unblocks what may be blocked, for us. Return: the mask before. */
+/* Blocks what may be blocked, for us. Return: the mask before, for signals_set(). */
 signal_mask guest_signal_hold(void);
-void guest_signal_release(signal_mask before);
 
 /* The kernel's mask of the program where it was interrupted. */
 signal_mask *guest_signal_mask(void *context);

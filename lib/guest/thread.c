@@ -154,7 +154,7 @@ static long clone_thread(struct guest_call *call, const struct birth *birth)
 		announce(child, (int)pid);
 	if (pid > 0 && birth->flags & CLONE_PIDFD)
 		guest_store(birth->pidfd, pidfd);
-	guest_signal_release(mask);
+	signals_set(mask);
 	if (pid < 0)
 		atomic_store(&child->alive, 0);
 	atomic_store(&child->held, false);
@@ -193,11 +193,11 @@ static long clone_process(struct guest_call *call, const struct birth *birth)
 	/* One that came late would be delivered to both. */
 	if (atomic_load(&call->thread->caught) != 0)
 		return GUEST_RESTART;
-	whole_fork_begin(); /* before the locks of spaces, as everywhere */
+	whole_lock(); /* before the locks of spaces, as everywhere */
 	long result = pool_fork_begin(region_others());
 	if (result < 0) {
-		whole_fork_end();
-		guest_signal_release(mask);
+		whole_unlock();
+		signals_set(mask);
 		return result == -ENOSPC ? -ENOMEM : result;
 	}
 	lock_acquire(&call->thread->actions->lock);
@@ -214,8 +214,8 @@ static long clone_process(struct guest_call *call, const struct birth *birth)
 		if (result > 0 && birth->flags & CLONE_PIDFD)
 			guest_store(birth->pidfd, pidfd);
 	}
-	whole_fork_end();
-	guest_signal_release(mask);
+	whole_unlock();
+	signals_set(mask);
 	return result;
 }
 

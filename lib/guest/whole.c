@@ -17,29 +17,19 @@
 #include "syscall.h"
 
 upage_space *whole_space;
-
-static struct lock whole_lock;
-static uintptr_t break_start, break_now, break_end; /* break_end: of its pages */
 unsigned whole_default_flags;
 
-void whole_fork_begin(void)
+static struct lock lock;
+static uintptr_t break_start, break_now, break_end; /* break_end: of its pages */
+
+void whole_lock(void)
 {
-	lock_acquire(&whole_lock);
+	lock_acquire(&lock);
 }
 
-void whole_fork_end(void)
+void whole_unlock(void)
 {
-	lock_release(&whole_lock);
-}
-
-void whole_lock_names(void)
-{
-	lock_acquire(&whole_lock);
-}
-
-void whole_unlock_names(void)
-{
-	lock_release(&whole_lock);
+	lock_release(&lock);
 }
 
 int whole_create(upage_pool *pool)
@@ -292,11 +282,11 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 		return result;
 	if (kind == FILE_ZERO)
 		return map_paged(address, length, prot, flags, NULL, 0);
-	lock_acquire(&whole_lock); /* a store that nothing is mapped from may be closed */
+	whole_lock(); /* a store that nothing is mapped from may be closed */
 	result = file_of(descriptor, &store);
 	if (result == 0)
 		result = map_paged(address, length, prot, flags, store, offset);
-	lock_release(&whole_lock);
+	whole_unlock();
 	if (result > 0 && (flags & MAP_POPULATE || flags_of(flags) & MAPPING_LOCKED))
 		whole_populate((uintptr_t)result, (uintptr_t)result + length);
 	return result;
@@ -457,7 +447,7 @@ static bool move_break(uintptr_t end)
 long whole_brk(struct guest_call *call)
 {
 	uintptr_t wanted = (uintptr_t)call->argument[0];
-	lock_acquire(&whole_lock);
+	whole_lock();
 	if (wanted >= break_start && wanted < WHOLE_END) {
 		rwlock_write(&whole_space->lock);
 		bool moved = move_break(host_page_up(wanted));
@@ -468,7 +458,7 @@ long whole_brk(struct guest_call *call)
 		}
 	}
 	long now = (long)break_now;
-	lock_release(&whole_lock);
+	whole_unlock();
 	return now;
 }
 

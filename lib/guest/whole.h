@@ -34,9 +34,11 @@ int whole_create(upage_pool *pool);
 /* Where the data segment begins. */
 void whole_set_break(uintptr_t start);
 
-/* Around a fork. */
-void whole_fork_begin(void);
-void whole_fork_end(void);
+/* Takes and gives back `lock`: around a fork, and while names and files are looked at. */
+void whole_lock(void);
+void whole_unlock(void);
+
+/* In the child of a fork, under that lock. */
 void whole_fork_child(void);
 
 /* The kernel's results, as of the calls without `guest_`. */
@@ -69,9 +71,6 @@ upage_store *whole_store(uint64_t device, uint64_t inode);
 
 /* A call of the program's has been made: what it changed in mapped files is seen. */
 void whole_call_done(struct guest_call *call, long result);
-
-void whole_lock_names(void);
-void whole_unlock_names(void);
 
 /* What the kernel would say of the first stack, the data segment, and the auxiliary vector. */
 void whole_set_stack(uintptr_t stack, const void *auxiliary, size_t bytes);
