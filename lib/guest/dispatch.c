@@ -114,12 +114,8 @@ static long dispatch(struct guest_call *call)
 		return -ENOSYS;
 	}
 	long result;
-	if (whole_space != NULL)
-		self_redirect(call, entry);
-	if (entry->handler != NULL)
-		result = entry->handler(call);
-	else if (whole_space == NULL || !self_answer(call, &result))
-		result = guest_generic(call, entry);
+	if (whole_space == NULL || !self_answer(call, entry, &result))
+		result = entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
 	if (whole_space != NULL)
 		whole_call_done(call, result);
 	return result;

@@ -62,29 +62,14 @@ void self_name(char *name)
 	program_link(name, "/proc/self/fd/", atomic_load(&program_file));
 }
 
-bool self_is_program(const char *path)
+static bool is_program(const char *name)
 {
-	const char *name = name_in_self(path);
 	return name != NULL && strcmp(name, "exe") == 0 && atomic_load(&program_file) >= 0;
 }
 
-#define NAME_MOST 64 /* bytes of any of the names that are ours to answer */
-
-void self_redirect(struct guest_call *call, const struct guest_entry *entry)
+bool self_is_program(const char *path)
 {
-	for (unsigned i = 0; i < 6; i++) {
-		char path[NAME_MOST];
-		const struct guest_argument *a = &entry->argument[i];
-		if (a->kind != GUEST_STRING || call->argument[i] == 0 ||
-		    guest_copy_string(path, (const char *)call->argument[i], sizeof(path)) < 0 ||
-		    !self_is_program(path))
-			continue;
-		char *name = guest_buffer(call, PROGRAM_LINK);
-		if (name == NULL)
-			return;
-		self_name(name);
-		call->argument[i] = (long)name;
-	}
+	return is_program(name_in_self(path));
 }
 
 /* ---- What it is told of its memory ------------------------------------------------------------ */
@@ -112,20 +97,28 @@ static long open_proc(struct guest_call *call, proc_writer *writer, const char *
 	return file;
 }
 
-bool self_answer(struct guest_call *call, long *result)
+#define NAME_MOST 64 /* bytes of any of the names that are ours to answer */
+
+bool self_answer(struct guest_call *call, const struct guest_entry *entry, long *result)
 {
-	const long *a = call->argument;
-	if (call->number != SYS_open && call->number != SYS_openat)
-		return false;
-	unsigned at = call->number == SYS_openat;
-	char path[NAME_MOST];
-	if (guest_copy_string(path, (const char *)a[at], sizeof(path)) < 0)
-		return false;
-	const char *name = name_in_self(path);
-	if (name == NULL)
-		return false;
-	proc_writer *writer = proc_find(name);
-	if (writer != NULL)
-		*result = open_proc(call, writer, name, (int)a[at + 1]);
-	return writer != NULL;
+	bool opens = call->number == SYS_open || call->number == SYS_openat;
+	for (unsigned i = 0; i < 6; i++) {
+		long *argument = &call->argument[i];
+		char path[NAME_MOST];
+		if (entry->argument[i].kind != GUEST_STRING || *argument == 0 ||
+		    guest_copy_string(path, (const char *)*argument, sizeof(path)) < 0)
+			continue;
+		const char *name = name_in_self(path);
+		proc_writer *writer = name != NULL && opens ? proc_find(name) : NULL;
+		if (writer != NULL) {
+			*result = open_proc(call, writer, name, (int)argument[1]);
+			return true;
+		}
+		char *link = is_program(name) ? guest_buffer(call, PROGRAM_LINK) : NULL;
+		if (link != NULL) {
+			self_name(link);
+			*argument = (long)link;
+		}
+	}
+	return false;
 }

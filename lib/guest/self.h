@@ -18,11 +18,9 @@ void self_begin(int descriptor);
 bool self_is_program(const char *path);
 void self_name(char *name);
 
-/* The same in the paths among a call's arguments, as the table has them. */
+/* The paths among a call's arguments, as the table has them: that of the program's file is replaced
+ * as above; an open of a file that is ours to write is carried out. Return: whether it was. */
 struct guest_entry;
-void self_redirect(struct guest_call *call, const struct guest_entry *entry);
-
-/* Carries out an open of the list. Return: false: it is another call, or name. */
-bool self_answer(struct guest_call *call, long *result);
+bool self_answer(struct guest_call *call, const struct guest_entry *entry, long *result);
 
 #endif
