@@ -1,13 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # execve in all its forms: execute.c says the same natively and under `upage run`.
-set -u
-upage=$PWD/../tools/upage execute=$PWD/execute
-test -x "$upage" && test -x "$execute" || { echo "tools/upage or execute was not built"; exit 77; }
-"$upage" run -- true || { echo "system calls cannot be intercepted here"; exit 77; }
-scratch=$(mktemp -d) || exit 99
-trap 'rm -rf "$scratch"' EXIT
-failed=0
+. "$(dirname "$0")/support.sh"
+find_upage
+execute=$PWD/execute
+test -x "$execute" || { echo "execute was not built"; exit 77; }
 
 # native_then TITLE SHELL [ARGUMENT]...: after SHELL, $execute ARGUMENT... in a directory of its own
 native_then()
@@ -24,10 +21,9 @@ native_then()
 		echo "status $?" >>"$scratch/$run"
 	done
 	cmp -s "$scratch/native" "$scratch/paged" && cmp -s "$scratch/native.err" "$scratch/paged.err" || {
-		echo "FAIL: $title (<: native, >: paged):"
+		fail "$title (<: native, >: paged):"
 		diff "$scratch/native" "$scratch/paged" | head -40
 		head -5 "$scratch/paged.err"
-		failed=1
 	}
 }
 

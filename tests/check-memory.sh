@@ -2,20 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Memory calls of whole programs: the transcripts of memory_calls natively and under `upage run`, in
 # little memory, are the same; and what /proc says of a program's memory is of it.
-set -u
-upage=../tools/upage
-test -x $upage || { echo "tools/upage was not built"; exit 77; }
-$upage run -- true || { echo "system calls cannot be intercepted here"; exit 77; }
-ulimit -c 0
-scratch=$(mktemp -d) || exit 99
-trap 'rm -rf "$scratch"' EXIT
-failed=0
-
-fail()
-{
-	echo "FAIL: $*"
-	failed=1
-}
+. "$(dirname "$0")/support.sh"
+find_upage
 
 # same MEMORY WORD...: of memory_calls
 same()

@@ -13,12 +13,7 @@
 # that does not pass natively is named and says nothing. In less than ample memory there must be
 # evictions. --core (the default): the few that are marked; --full: all but the exceptions, which
 # run where a NAME asks for them.
-set -u
-LC_ALL=C TZ=UTC
-export LC_ALL TZ
-unset UPAGE_OPTIONS
-PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
-ulimit -c 0
+. "$(dirname "$0")/support_runs.sh"
 
 # Stressor, operations (or -: one second of them), options; "core" in front: in --core, too.
 stressors='
@@ -200,7 +195,7 @@ usage()
 	exit 2
 }
 
-full=no names='' percent=50
+percent=50
 while [ $# -gt 0 ]; do
 	case $1 in
 	--core) full=no ;;
@@ -215,15 +210,12 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-upage=${UPAGE:-$(cd ../tools 2>/dev/null && pwd)/upage}
-[ -x "$upage" ] || { echo "tools/upage was not built"; exit 77; }
+find_upage
 command -v stress-ng >/dev/null || { echo "stress-ng is not installed"; exit 77; }
 # What a run may take, in seconds; stress-ng is told to stop its workers long before.
 limit=90
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/stress-ng-XXXXXX") || exit 99
 session=
-failures=0 ran=0
 
 # Everything that a run left behind: its workers are in groups of their own, but in its session.
 reap()
@@ -237,13 +229,7 @@ reap()
 	done
 	session=
 }
-trap 'reap; rm -rf "$dir"' EXIT
-trap 'exit 99' HUP INT TERM
-
-progress()
-{
-	[ ! -t 2 ] || printf '\r\033[K%s' "$*" >&2
-}
+trap 'reap; rm -rf "$scratch"' EXIT
 
 row()
 {
@@ -251,27 +237,28 @@ row()
 	printf '%-12s %7s %9s %9s %8s %8s  %s\n' "$@"
 }
 
-# run RUN [COMMAND PREFIX]...: leaves $dir/RUN.out, $status, $operations and $seconds.
-run()
+execute()
 {
-	to=$1
-	shift
-	rm -rf "$dir/work"
-	mkdir "$dir/work"
-	began=$(date +%s%N)
 	# shellcheck disable=SC2086 # a list of words
-	(cd "$dir/work" && exec setsid timeout -k 5 "$limit" "$@" stress-ng "--$name" 1 --verify \
-		--temp-path "$dir/work" --metrics-brief --timeout 30 $options) \
-		>"$dir/$to.out" 2>&1 </dev/null &
+	(cd "$scratch/work" && exec setsid timeout -k 5 "$limit" "$@" stress-ng "--$name" 1 --verify \
+		--temp-path "$scratch/work" --metrics-brief --timeout 30 $options) \
+		>"$scratch/$to.out" 2>&1 </dev/null &
 	session=$!
 	wait $session
 	status=$?
 	reap
-	ended=$(date +%s%N)
-	ms=$(((ended - began) / 1000000))
-	seconds=$((ms / 1000)).$(printf %03d $((ms % 1000)))
+}
+
+# run RUN [COMMAND PREFIX]...: leaves $scratch/RUN.out, $status, $operations and $seconds.
+run()
+{
+	to=$1
+	shift
+	rm -rf "$scratch/work"
+	mkdir "$scratch/work"
+	measure execute "$@"
 	# Its own figures, if it has some, are on further lines.
-	operations=$(awk -v name="$name" '$2 == "metrc:" && $4 == name { print $5; exit }' "$dir/$to.out")
+	operations=$(awk -v name="$name" '$2 == "metrc:" && $4 == name { print $5; exit }' "$scratch/$to.out")
 	operations=${operations:-0}
 }
 
@@ -288,33 +275,15 @@ complaint()
 	[ "$operations" -gt 0 ] || printf 'no operation was done; '
 }
 
-# The statistics of all processes, as in check-programs.sh.
-largest()
-{
-	cat "$dir"/json/* 2>/dev/null | grep -o "\"$1\": [0-9]*" | sed 's/.*: //' | sort -n | tail -n 1
-}
-sum()
-{
-	for file in "$dir"/json/*; do
-		[ ! -f "$file" ] || grep -o "\"$1\": [0-9]*" "$file" | sed -n '1s/.*: //p'
-	done | awk '{ sum += $1 } END { print sum + 0 }'
-}
-
 # paged RUN BYTES LABEL: a run in that much memory, and a row of the table.
 paged()
 {
-	progress "$name with $(($2 >> 10)) KiB ($3)"
-	rm -rf "$dir/json"
-	mkdir "$dir/json"
-	run "$1" "$upage" run -m "$2" --stats-json "$dir/json/%p" --
-	evictions=$(sum evictions)
-	wrong=$(complaint $status "$dir/$1.out")
-	[ -n "$(largest frames_peak)" ] || wrong="${wrong}no statistics; "
-	[ "$3" = ample ] || [ "$evictions" -gt 0 ] || wrong="${wrong}nothing was evicted; "
+	run_in "$@"
+	wrong=$(complaint $status "$scratch/$1.out")$lacks
 	row "$name" "$3" $(($2 >> 10)) "$evictions" "$operations" "$seconds" "${wrong:-passes}"
 	[ -n "$wrong" ] || return 0
 	failures=$((failures + 1))
-	grep -vE 'metrc:|info:.*(setting to|dispatching hogs)' "$dir/$1.out" | head -n 8 | cut -c 1-150 |
+	grep -vE 'metrc:|info:.*(setting to|dispatching hogs)' "$scratch/$1.out" | head -n 8 | cut -c 1-150 |
 		sed 's/^/    /'
 	return 1
 }
@@ -323,14 +292,13 @@ check()
 {
 	progress "$name natively"
 	run native
-	wrong=$(complaint $status "$dir/native.out")
+	wrong=$(complaint $status "$scratch/native.out")
 	row "$name" native - - "$operations" "$seconds" "${wrong:+does not pass natively either: }$wrong"
 	[ -z "$wrong" ] || return 0
 	ran=$((ran + 1))
 	paged ample $((4 << 30)) ample || return 0
-	memory=$(($(largest frames_peak) * $(largest page_size) * percent / 100))
-	[ $memory -ge 65536 ] || memory=65536
-	paged part $memory "$percent%"
+	footprint=$(footprint)
+	paged part "$(part "$percent")" "$percent%"
 }
 
 row stressor run KiB evictions ops seconds ""
@@ -364,7 +332,4 @@ while read -r name bound options <&3; do
 	fi
 	check
 done
-progress
-[ $ran -gt 0 ] || { echo "no stressor passes natively"; exit 77; }
-echo "$ran stressors, $failures failures"
-[ $failures = 0 ]
+finish stressors "no stressor passes natively"

@@ -1,19 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The command: what it refuses and how it says so, whose exit status it hands on, what it shows.
-set -u
-upage=../tools/upage
-test -x $upage || { echo "tools/upage was not built"; exit 77; }
-ulimit -c 0
-scratch=$(mktemp -d) || exit 99
-trap 'rm -rf "$scratch"' EXIT
-failed=0
-
-fail()
-{
-	echo "FAIL: $*"
-	failed=1
-}
+. "$(dirname "$0")/support.sh"
+find_upage
 
 # expect STATUS ERROR WORD...: that status, nothing on stdout, and one line on stderr that has ERROR
 expect()
@@ -40,8 +29,6 @@ same()
 	cmp -s "$scratch/native" "$scratch/out" || fail "upage run $*: stdout differs"
 	cmp -s "$scratch/native.err" "$scratch/err" || fail "upage run $*: stderr: $(cat "$scratch/err")"
 }
-
-$upage run -- true || { echo "system calls cannot be intercepted here"; exit 77; }
 
 # ---- Words in error name themselves
 expect 125 "a command is missing"
@@ -145,7 +132,7 @@ test "$tables" = 1 || fail "$tables tables of a tree"
 mkdir "$scratch/each"
 $upage run -m 1M --stats-json "$scratch/each/%p" -- sh -c '(exit 3); cat /dev/null; exec true'
 test "$(ls "$scratch/each" | wc -l)" = 3 || fail "not one file for each process: $(ls "$scratch/each")"
-(cd "$scratch" && mkdir inner && "$OLDPWD/$upage" run --stats-json relative -- sh -c 'cd inner; exec true')
+(cd "$scratch" && mkdir inner && "$upage" run --stats-json relative -- sh -c 'cd inner; exec true')
 test -s "$scratch/relative" || fail "a relative name of a file of statistics"
 expect 0 "stats-json=/dev/full: No space left" run --stats-json /dev/full true
 

@@ -16,7 +16,7 @@ run()
 	test $status -ne 77 || { cat "$scratch/$name.err"; exit 77; }
 	test $status -eq 0 || fail "$name ended with $status: $(head -3 "$scratch/$name.err")"
 	cmp -s "$scratch/native" "$scratch/$name" || fail "$name: not the native run's output"
-	intercepted=$(counted intercepted)
+	intercepted=$(number intercepted "$scratch/stats.json")
 	rm -f "$scratch/stats.json"
 	test "${intercepted:-1}" -eq 0 || fail "$name: ${intercepted:-no} calls were intercepted, not 0"
 }

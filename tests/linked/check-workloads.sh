@@ -14,7 +14,7 @@
 #   data. The footprint must be above that, or the bound could not tell whether the heap is in
 #   anonymous memory.
 # --full: sizes of tens of MiB, for minutes; else they are chosen to take some seconds each.
-set -u
+. "$(dirname "$0")/../support.sh"
 
 usage()
 {
@@ -61,17 +61,9 @@ for name in $names; do
 	sizes "$name" >/dev/null || usage
 done
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/workloads-XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
 limit=120
 [ $full = no ] || limit=1800
 failures=0
-
-progress()
-{
-	[ ! -t 2 ] || printf '\r\033[K%s' "$*" >&2
-}
 
 bad()
 {
@@ -80,36 +72,35 @@ bad()
 	failures=$((failures + 1))
 }
 
-# run RUN PROGRAM [ARG]...: leaves $dir/RUN.out, .err, .status and .report. In the foreground:
+# run RUN PROGRAM [ARG]...: leaves $scratch/RUN.out, .err, .status and .report. In the foreground:
 # what ends this script (make's own limit) ends the program, too.
 run()
 {
 	run=$1
 	shift
-	timeout --foreground -k 10 $limit ./watch "$dir/$run.report" "$@" >"$dir/$run.out" 2>"$dir/$run.err"
-	echo $? >"$dir/$run.status"
+	timeout --foreground -k 10 $limit ./watch "$scratch/$run.report" "$@" >"$scratch/$run.out" 2>"$scratch/$run.err"
+	echo $? >"$scratch/$run.status"
 }
 
 # seen RUN WORD: what watch saw; 0 if it was killed itself
 seen()
 {
-	value=$(sed -n "s/.*$2=\([0-9]*\).*/\1/p" "$dir/$1.report" 2>/dev/null)
+	value=$(sed -n "s/.*$2=\([0-9]*\).*/\1/p" "$scratch/$1.report" 2>/dev/null)
 	echo "${value:-0}"
 }
 
 # counted RUN WORD: a number from the statistics; empty if there is none
 counted()
 {
-	[ ! -f "$dir/$1.json" ] ||
-		grep -o "\"$2\": [0-9]*" "$dir/$1.json" | sed -n '1s/.*: //p'
+	number "$2" "$scratch/$1.json"
 }
 
 same()
 {
 	for stream in status out err; do
-		cmp -s "$dir/native.$stream" "$dir/$1.$stream" && continue
+		cmp -s "$scratch/native.$stream" "$scratch/$1.$stream" && continue
 		bad "$stream is not the native run's; <: native, >: linked"
-		diff "$dir/native.$stream" "$dir/$1.$stream" | head -n 6 | cut -c 1-200
+		diff "$scratch/native.$stream" "$scratch/$1.$stream" | head -n 6 | cut -c 1-200
 	done
 }
 
@@ -118,7 +109,7 @@ linked()
 {
 	what="$name with $(($2 >> 10)) KiB of memory ($3)"
 	progress "$what"
-	UPAGE_OPTIONS="memory=$2,stats-json=$dir/$1.json" run "$1" "./$name-linked" $arguments
+	UPAGE_OPTIONS="memory=$2,stats-json=$scratch/$1.json" run "$1" "./$name-linked" $arguments
 	same "$1"
 	[ -n "$(counted "$1" evictions)" ] || { bad "there are no statistics"; return 1; }
 }
@@ -147,8 +138,8 @@ check()
 	what="$name natively"
 	progress "$what"
 	run native "./$name-native" $arguments
-	[ "$(cat "$dir/native.status")" = 0 ] || { bad "status $(cat "$dir/native.status")"; return; }
-	[ -s "$dir/native.out" ] || { bad "no output"; return; }
+	[ "$(cat "$scratch/native.status")" = 0 ] || { bad "status $(cat "$scratch/native.status")"; return; }
+	[ -s "$scratch/native.out" ] || { bad "no output"; return; }
 
 	linked ample $((256 << 20)) ample || return
 	[ "$(counted ample evictions)" = 0 ] || { bad "256M is not ample"; return; }
@@ -169,7 +160,7 @@ check()
 
 row program run memory RssShmem RssAnon evictions ms
 for name in $names; do
-	rm -f "$dir"/*
+	rm -f "$scratch"/*
 	size=$(sizes "$name")
 	if [ $full = yes ]; then size=${size#* }; else size=${size% *}; fi
 	arguments=$size

@@ -1,26 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What the scripts of this directory share, which read it at their start: a scratch directory,
-# and two runs, a native and a paged one, that must say the same.
+# What the scripts of this directory share beside ../support.sh: two runs, a native and a paged one,
+# that must say the same. TMPDIR is $scratch/files, empty.
 #
-#   $scratch        a directory that is removed at the end; TMPDIR is $scratch/files, empty
-#   $failed         what to exit with
 #   $evictions      of the last paged run
+. "$(dirname "$0")/../support.sh"
 script=$(basename "$0" .sh)
-ulimit -c 0
-unset UPAGE_OPTIONS
-scratch=$(mktemp -d) || exit 99
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 99' HUP INT TERM
 mkdir "$scratch/files"
 TMPDIR=$scratch/files
 export TMPDIR
-failed=0
-
-fail()
-{
-	echo "$script: $*"
-	failed=1
-}
 
 # built PROGRAM...: skips the test where one of them was not
 built()
@@ -28,12 +15,6 @@ built()
 	for program; do
 		test -x "./$program" || { echo "$program was not built"; exit 77; }
 	done
-}
-
-# counted WORD: of the last paged run's statistics, of its first process
-counted()
-{
-	sed -n "s/.*\"$1\": *\([0-9][0-9]*\).*/\1/p" "$scratch/stats.json" 2> /dev/null | head -1
 }
 
 # run_native PROGRAM [ARGUMENT]...: its output is what is right
@@ -58,7 +39,7 @@ compare()
 	}
 	left=$(ls -A "$scratch/files")
 	test -z "$left" || fail "$2 left files behind: $left"
-	evictions=$(counted evictions)
+	evictions=$(number evictions "$scratch/stats.json")
 	test "${evictions:-0}" -ge "$3" || fail "$2: ${evictions:-no} evictions, not $3"
 }
 
