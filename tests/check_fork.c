@@ -274,79 +274,60 @@ END_TEST
 /* ---- Where there can be no copy ----------------------------------------------------------- */
 
 /* Frames could be copied, but swap cannot: its directory is gone. */
-static struct machine machine_without_copies(char **memory)
+static struct machine lost;
+static char *lost_memory;
+
+static void make_without_copies(void)
 {
 	char directory[] = "check_fork-XXXXXX", words[128];
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	snprintf(words, sizeof(words), MEMORY ",store=file:%s", directory);
-	struct machine m = machine_make(words);
-	*memory = machine_map(m, PAGES, RW);
-	fill(*memory, PAGES, 1);
+	lost = machine_make(words);
+	lost_memory = machine_map(lost, PAGES, RW);
+	fill(lost_memory, PAGES, 1);
 	ck_assert_int_eq(rmdir(directory), 0);
-	return m;
 }
 
-static int in_lost_child(void (*body)(struct machine, char *), struct machine m, char *memory,
-                         char *said, size_t size)
+static void write_all(void)
 {
-	int pipes[2], status;
-	ck_assert_int_eq(pipe(pipes), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		dup2(pipes[1], 2);
-		alarm(20);
-		body(m, memory);
-		_exit(0);
-	}
-	close(pipes[1]);
-	ssize_t n = read(pipes[0], said, size - 1);
-	said[n > 0 ? n : 0] = '\0';
-	close(pipes[0]);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	return status;
-}
-
-static void write_all(struct machine m, char *memory)
-{
-	(void)m;
-	memset(memory, 0xee, 64 * PAGE);
+	memset(lost_memory, 0xee, 64 * PAGE);
 }
 
 START_TEST(a_child_without_a_copy_cannot_harm_its_parents_memory)
 {
-	char said[1024], *memory;
-	struct machine m = machine_without_copies(&memory);
-	int status = in_lost_child(write_all, m, memory, said, sizeof(said));
+	char said[1024];
+	make_without_copies();
+	int status = in_child(write_all, said, sizeof(said));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGBUS);
 	ck_assert_msg(strncmp(said, "upage: bus error: write to ", 27) == 0, "stderr: %s", said);
-	ck_assert(holds(memory, 64, 1));
-	machine_end(m);
+	ck_assert(holds(lost_memory, 64, 1));
+	machine_end(lost);
 }
 END_TEST
 
-static void call_all(struct machine m, char *memory)
+static void call_all(void)
 {
 	void *address = NULL;
-	child_must(upage_map(m.space, &address, PAGE, RW, 0, NULL, 0) == UPAGE_ENOTSUP);
-	child_must(upage_unmap(m.space, memory, PAGE) == UPAGE_ENOTSUP);
-	child_must(upage_pin(m.space, memory, PAGE, RW) == UPAGE_ENOTSUP);
-	child_must(upage_advise(m.space, memory, PAGE, UPAGE_DONTNEED) == UPAGE_ENOTSUP);
-	child_must(upage_advise(m.space, memory, PAGE, UPAGE_PAGEOUT) == UPAGE_ENOTSUP);
+	child_must(upage_map(lost.space, &address, PAGE, RW, 0, NULL, 0) == UPAGE_ENOTSUP);
+	child_must(upage_unmap(lost.space, lost_memory, PAGE) == UPAGE_ENOTSUP);
+	child_must(upage_pin(lost.space, lost_memory, PAGE, RW) == UPAGE_ENOTSUP);
+	child_must(upage_advise(lost.space, lost_memory, PAGE, UPAGE_DONTNEED) == UPAGE_ENOTSUP);
+	child_must(upage_advise(lost.space, lost_memory, PAGE, UPAGE_PAGEOUT) == UPAGE_ENOTSUP);
 }
 
 START_TEST(its_calls_on_the_parents_space_are_refused)
 {
-	char said[1024], *memory;
-	struct machine m = machine_without_copies(&memory);
-	int status = in_lost_child(call_all, m, memory, said, sizeof(said));
+	char said[1024];
+	make_without_copies();
+	int status = in_child(call_all, said, sizeof(said));
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", said);
-	machine_end(m);
+	machine_end(lost);
 }
 END_TEST
 
 /* Its own pool is its child's too; its parent's is nobody's. */
-static void make_own(struct machine m, char *memory)
+static void make_own(void)
 {
 	struct machine own = machine_make("memory=64K");
 	char *mine = machine_map(own, 64, RW);
@@ -356,7 +337,7 @@ static void make_own(struct machine m, char *memory)
 	pid_t child = fork();
 	if (child == 0) {
 		child_must(holds(mine, 64, 2));
-		call_all(m, memory);
+		call_all();
 		_exit(0);
 	}
 	child_must(waitpid(child, &status, 0) == child && status == 0);
@@ -365,31 +346,30 @@ static void make_own(struct machine m, char *memory)
 
 START_TEST(it_may_make_its_own)
 {
-	char said[1024], *memory;
-	struct machine m = machine_without_copies(&memory);
-	int status = in_lost_child(make_own, m, memory, said, sizeof(said));
+	char said[1024];
+	make_without_copies();
+	int status = in_child(make_own, said, sizeof(said));
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", said);
-	ck_assert(holds(memory, 64, 1));
-	machine_end(m);
+	ck_assert(holds(lost_memory, 64, 1));
+	machine_end(lost);
 }
 END_TEST
 
 START_TEST(all_or_nothing_is_copied)
 {
-	char *memory;
-	struct machine m = machine_without_copies(&memory);
+	make_without_copies();
 	size_t descriptors = open_descriptors();
 	for (int i = 0; i < 10; i++) {
 		pid_t child = fork();
 		if (child == 0) {
-			call_all(m, memory);
+			call_all();
 			_exit(0);
 		}
 		must_end_well(child);
 	}
 	ck_assert_uint_eq(open_descriptors(), descriptors);
-	ck_assert(holds(memory, PAGES, 1));
-	machine_end(m);
+	ck_assert(holds(lost_memory, PAGES, 1));
+	machine_end(lost);
 }
 END_TEST
 

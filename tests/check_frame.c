@@ -400,14 +400,6 @@ END_TEST
 
 /* ---- Content --------------------------------------------------------------------------- */
 
-static void fill(char *bytes, size_t length, uint64_t seed)
-{
-	for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
-		uint64_t number = random_number(&seed);
-		memcpy(bytes + i, &number, sizeof(number));
-	}
-}
-
 START_TEST(a_frame_gives_back_what_was_written)
 {
 	static const unsigned shifts[] = { 12, 16, 21 };
@@ -417,11 +409,11 @@ START_TEST(a_frame_gives_back_what_was_written)
 	begin(17, shift);
 	ck_assert_uint_eq(frame_size(&table), size);
 	for (uint32_t pfn = 0; pfn < 17; pfn++) {
-		fill(expected, size, pfn);
+		random_bytes(expected, size, pfn);
 		ck_assert_ok(frame_write(&table, pfn, expected));
 	}
 	for (uint32_t pfn = 17; pfn-- > 0;) {
-		fill(expected, size, pfn);
+		random_bytes(expected, size, pfn);
 		ck_assert_ok(frame_read(&table, pfn, found));
 		ck_assert_mem_eq(found, expected, size);
 	}
@@ -436,7 +428,7 @@ START_TEST(a_frame_past_four_gibibytes_is_no_other_frame)
 	static char expected[PAGE], found[PAGE];
 	uint32_t high = (UINT32_C(1) << 20) + 3; /* 4 GiB and 3 pages: 3, if an offset is cut */
 	begin((UINT32_C(1) << 20) + 16, 12);
-	fill(expected, PAGE, 1);
+	random_bytes(expected, PAGE, 1);
 	ck_assert_ok(frame_write(&table, high, expected));
 	ck_assert_ok(frame_read(&table, 3, found));
 	for (size_t i = 0; i < PAGE; i++)

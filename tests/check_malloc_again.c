@@ -31,11 +31,7 @@ static int run_again(const char *word, const char *options, char *text, size_t s
 	ck_assert_int_eq(posix_spawn(&child, "/proc/self/exe", &actions, NULL, arguments, environment), 0);
 	posix_spawn_file_actions_destroy(&actions);
 	close(ends[1]);
-	size_t length = 0;
-	ssize_t n;
-	while (length + 1 < size && (n = read(ends[0], text + length, size - 1 - length)) > 0)
-		length += (size_t)n;
-	text[length] = '\0';
+	drain(ends[0], text, size);
 	close(ends[0]);
 	int status;
 	ck_assert_int_eq(waitpid(child, &status, 0), child);

@@ -79,25 +79,9 @@ START_TEST(threads_that_end_at_once_write_once_and_wait_for_it)
 }
 END_TEST
 
-/* Runs @body in a process of its own. Return: its status; `text` has what it said on stderr. */
 static int aside(void (*body)(void))
 {
-	int pipes[2], status;
-	ck_assert_int_eq(pipe(pipes), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		alarm(20);
-		dup2(pipes[1], 2);
-		close(pipes[0]);
-		close(pipes[1]);
-		body();
-		_exit(0);
-	}
-	close(pipes[1]);
-	drain(pipes[0], text, sizeof(text));
-	close(pipes[0]);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	return status;
+	return in_child(body, text, sizeof(text));
 }
 
 static void onto_a_full_disk(void)

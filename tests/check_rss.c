@@ -11,13 +11,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "support.h"
 
-#define MIB ((size_t)1024 * 1024)
 #define GIB (MIB * 1024)
 
 /* ---- What the kernel says -------------------------------------------------------------- */

@@ -367,14 +367,6 @@ END_TEST
 
 /* ---- Content --------------------------------------------------------------------------- */
 
-static void pattern(char *bytes, size_t length, uint64_t seed)
-{
-	for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
-		uint64_t number = random_number(&seed);
-		memcpy(bytes + i, &number, sizeof(number));
-	}
-}
-
 START_TEST(a_slot_gives_back_its_page)
 {
 	static const unsigned shifts[] = { 12, 16, 21 };
@@ -385,11 +377,11 @@ START_TEST(a_slot_gives_back_its_page)
 	ck_assert_ok(swap_create(&swap, directory, 16 * size, shifts[_i], &used));
 	for (uint32_t slot = 0; slot < 8; slot++) {
 		ck_assert_uint_eq(swap_allocate(swap, slot), slot);
-		pattern(written, size, slot);
+		random_bytes(written, size, slot);
 		ck_assert_ok(swap_transfer(swap, STORE_WRITE, slot, written));
 	}
 	for (uint32_t slot = 8; slot-- > 0;) {
-		pattern(written, size, slot);
+		random_bytes(written, size, slot);
 		ck_assert_ok(swap_transfer(swap, STORE_READ, slot, found));
 		ck_assert_mem_eq(found, written, size);
 		swap_free(swap, slot);
@@ -415,10 +407,10 @@ START_TEST(a_page_in_swap_outlives_the_punching_around_it)
 				continue;
 			must(swap_allocate(swap, slot) == slot);
 			seeds[slot] = step + 1;
-			pattern(page, PAGE, seeds[slot]);
+			random_bytes(page, PAGE, seeds[slot]);
 			must(swap_transfer(swap, STORE_WRITE, slot, page) == 0);
 		} else {
-			pattern(page, PAGE, seeds[slot]);
+			random_bytes(page, PAGE, seeds[slot]);
 			must(swap_transfer(swap, STORE_READ, slot, found) == 0);
 			must(memcmp(found, page, PAGE) == 0);
 			seeds[slot] = 0;
@@ -452,7 +444,7 @@ START_TEST(a_stretch_of_slots_that_is_all_free_gives_its_medium_back)
 	int descriptor;
 	struct swap *swap = swap_with_descriptor(directory, 1000 * PAGE, 12, &descriptor);
 	static char found[PAGE];
-	pattern(page, PAGE, 1);
+	random_bytes(page, PAGE, 1);
 	for (uint32_t slot = 0; slot < 192; slot++) {
 		ck_assert_uint_eq(swap_allocate(swap, slot), slot);
 		ck_assert_ok(swap_transfer(swap, STORE_WRITE, slot, page));

@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -346,29 +345,6 @@ END_TEST
 
 /* ---- Death ------------------------------------------------------------------------------------ */
 
-/* Runs @body in a child whose stderr is kept. Return: the wait status. */
-static int die(void (*body)(void), char *text, size_t size)
-{
-	int pipes[2], status;
-	ck_assert_int_eq(pipe(pipes), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		dup2(pipes[1], 2);
-		alarm(20);
-		body();
-		_exit(0);
-	}
-	close(pipes[1]);
-	size_t length = 0;
-	ssize_t n;
-	while (length < size - 1 && (n = read(pipes[0], text + length, size - 1 - length)) > 0)
-		length += (size_t)n;
-	text[length] = '\0';
-	close(pipes[0]);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	return status;
-}
-
 static void ck_assert_one_line(const char *text, const char *start)
 {
 	ck_assert_msg(strncmp(text, start, strlen(start)) == 0, "stderr is \"%s\"", text);
@@ -385,7 +361,7 @@ static void wild_in_space(void)
 START_TEST(without_a_handler_one_line_and_death_by_sigsegv)
 {
 	char text[2048];
-	int status = die(wild_in_space, text, sizeof(text));
+	int status = in_child(wild_in_space, text, sizeof(text));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGSEGV);
 	ck_assert_one_line(text, "upage: segmentation fault: write to 0x");
@@ -403,7 +379,7 @@ static void wild_elsewhere(void)
 START_TEST(outside_of_spaces_too)
 {
 	char text[2048];
-	int status = die(wild_elsewhere, text, sizeof(text));
+	int status = in_child(wild_elsewhere, text, sizeof(text));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGSEGV);
 	ck_assert_one_line(text, "upage: segmentation fault outside paged memory, at address 0x20");
@@ -424,7 +400,7 @@ static void wild_while_ignored(void)
 START_TEST(ignoring_or_blocking_does_not_save_from_a_wild_reference)
 {
 	char text[2048];
-	int status = die(wild_while_ignored, text, sizeof(text));
+	int status = in_child(wild_while_ignored, text, sizeof(text));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGSEGV);
 }
@@ -448,7 +424,7 @@ static void overflow_the_stack(void)
 START_TEST(a_stack_overflow_is_the_programs_own_crash)
 {
 	char text[2048];
-	int status = die(overflow_the_stack, text, sizeof(text));
+	int status = in_child(overflow_the_stack, text, sizeof(text));
 	ck_assert(WIFSIGNALED(status));
 	ck_assert_int_eq(WTERMSIG(status), SIGSEGV);
 }
@@ -472,7 +448,7 @@ static void overflow_with_a_handler(void)
 START_TEST(a_stack_overflow_reaches_a_handler_on_its_alternate_stack)
 {
 	char text[2048];
-	int status = die(overflow_with_a_handler, text, sizeof(text));
+	int status = in_child(overflow_with_a_handler, text, sizeof(text));
 	ck_assert(WIFEXITED(status));
 	ck_assert_int_eq(WEXITSTATUS(status), 3);
 }

@@ -12,11 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "upage.h"
 
 #define PAGE ((size_t)4096)
+#define KIB ((size_t)1024)
+#define MIB (KIB * 1024)
 #define RW (PROT_READ | PROT_WRITE)
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -34,6 +37,14 @@ static inline uint64_t random_number(uint64_t *state)
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
+}
+
+static inline void random_bytes(char *bytes, size_t length, uint64_t seed)
+{
+	for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
+		uint64_t number = random_number(&seed);
+		memcpy(bytes + i, &number, sizeof(number));
+	}
 }
 
 static inline int run_suite(Suite *suite)
@@ -81,6 +92,28 @@ static inline size_t drain(int descriptor, char *text, size_t size)
 		length += (size_t)n;
 	text[length] = '\0';
 	return length;
+}
+
+/* Runs @body in a child that has 20 seconds. Return: its wait status; what it said on stderr is in
+ * @said. */
+static inline int in_child(void (*body)(void), char *said, size_t size)
+{
+	int pipes[2], status;
+	ck_assert_int_eq(pipe(pipes), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(20);
+		dup2(pipes[1], 2);
+		close(pipes[0]);
+		close(pipes[1]);
+		body();
+		_exit(0);
+	}
+	close(pipes[1]);
+	drain(pipes[0], said, size);
+	close(pipes[0]);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	return status;
 }
 
 /* Pages of memory. */

@@ -6,7 +6,6 @@
 #define UPAGE_TESTS_SUPPORT_FORK_H
 
 #include <stdbool.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"

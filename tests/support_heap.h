@@ -9,13 +9,9 @@
 #define UPAGE_TESTS_SUPPORT_HEAP_H
 
 #include <stdbool.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
-
-#define KIB ((size_t)1024)
-#define MIB ((size_t)1024 * 1024)
 
 struct block {
 	unsigned char *start;

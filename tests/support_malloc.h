@@ -14,9 +14,6 @@
 #include "support.h"
 #include "upage_malloc.h"
 
-#define KIB ((size_t)1024)
-#define MIB ((size_t)1024 * 1024)
-
 /* A compiler leaves out allocations of which only the address is looked at: where that would
  * change what is tested, the pointer is volatile. */
 static inline bool is_inside(const void *block, size_t size)

@@ -71,6 +71,22 @@ void evict_end(void)
 	pthread_join(evictor.thread, NULL);
 }
 
+void *alternate_begin(size_t size)
+{
+	const stack_t alternate = { .ss_sp = pages(size / PAGE), .ss_size = size };
+	MUST_BE(sigaltstack(&alternate, NULL) == 0);
+	evict_begin(alternate.ss_sp, size);
+	return alternate.ss_sp;
+}
+
+void alternate_end(void)
+{
+	const stack_t none = { .ss_flags = SS_DISABLE };
+	evict_end();
+	MUST_BE(sigaltstack(&none, NULL) == 0);
+	free(evictor.memory);
+}
+
 /* ---- Shorthands ------------------------------------------------------------------------ */
 
 timer_t timer_begin(int signal, long microseconds, int value)

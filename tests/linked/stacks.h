@@ -21,6 +21,10 @@ void *pages(size_t count);
 void evict_begin(void *memory, size_t length);
 void evict_end(void);
 
+/* The same with an alternate stack, from pages(). */
+void *alternate_begin(size_t size);
+void alternate_end(void);
+
 /* A timer that sends @signal to the calling thread every @microseconds. */
 timer_t timer_begin(int signal, long microseconds, int value);
 

@@ -27,19 +27,12 @@ static char *stack;
 
 static void begin(void)
 {
-	stack_t alternate = { .ss_size = STACK_SIZE };
-	stack = pages(STACK_SIZE / PAGE);
-	alternate.ss_sp = stack;
-	MUST_BE(sigaltstack(&alternate, NULL) == 0);
-	evict_begin(stack, STACK_SIZE);
+	stack = alternate_begin(STACK_SIZE);
 }
 
 static void end(void)
 {
-	stack_t none = { .ss_flags = SS_DISABLE };
-	evict_end();
-	MUST_BE(sigaltstack(&none, NULL) == 0);
-	free(stack);
+	alternate_end();
 	static const int used[] = { SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGUSR1, SIGUSR2 };
 	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)
 		signal(used[i], SIG_DFL);

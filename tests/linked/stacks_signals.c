@@ -24,19 +24,12 @@ static int *volatile nowhere = (int *)24;
 
 static void begin(void)
 {
-	stack_t alternate = { .ss_size = STACK_SIZE };
-	stack = pages(STACK_SIZE / PAGE);
-	alternate.ss_sp = stack;
-	MUST_BE(sigaltstack(&alternate, NULL) == 0);
-	evict_begin(stack, STACK_SIZE);
+	stack = alternate_begin(STACK_SIZE);
 }
 
 static void end(void)
 {
-	stack_t none = { .ss_flags = SS_DISABLE };
-	evict_end();
-	MUST_BE(sigaltstack(&none, NULL) == 0);
-	free(stack);
+	alternate_end();
 	signal(SIGUSR1, SIG_DFL);
 	signal(SIGUSR2, SIG_DFL);
 }
