@@ -4,9 +4,10 @@
  *
  * A space is one reservation (PROT_NONE, anonymous, no swap reserved) in which pages are
  * shown by mapping their frames over it, and hidden by mapping the reservation over them
- * again. There is nothing between the two: a page whose access is revoked is hidden, so
- * that it costs no host mapping and no second revocation when it is evicted. References to
- * pages that are shown are asked of the host, in /proc/self/pagemap.
+ * again; or, in the space of a whole program, by unmapping them (host_leave_holes). There is
+ * nothing between shown and hidden: a page whose access is revoked is hidden, so that it
+ * costs no host mapping and no second revocation when it is evicted. References to pages
+ * that are shown are asked of the host, in /proc/self/pagemap.
  *
  * The host merges neighbours whose frames are neighbours too and whose protection agrees.
  * It allows vm.max_map_count mappings in a process, and past that mmap fails: the pager
@@ -66,15 +67,16 @@ static inline uintptr_t host_page_down(uintptr_t address)
 int host_reserve(void *address, size_t length, void **base);
 int host_release(void *base, size_t length);
 
-/* Show frames, hide them, change what may be done with them. */
+/* Show frames (lazily: the host finds them when they are referenced), hide them, change what may be
+ * done with them. */
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot);
+int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_hide(uintptr_t page, size_t length);
+int host_protect(uintptr_t page, size_t length, int prot);
+
 /* In [start, end) what is hidden is a hole from now on, where the kernel puts nothing by itself:
  * cheaper than the reservation, now and when a page is shown there again. */
 void host_leave_holes(uintptr_t start, uintptr_t end);
-/* The same as the first, but the host finds the frames when they are referenced. */
-int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot);
-int host_protect(uintptr_t page, size_t length, int prot);
 
 /* References, as the host's page table has them. A page that was aged stays shown, but has no entry
  * there until it is referenced, when the host makes one: that costs a tenth of a signal.

@@ -450,7 +450,7 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 	return result;
 }
 
-/* What the host maps in [start, end) gives way to the reservation. */
+/* What the host maps itself in [start, end) goes. */
 static int end_foreign(upage_space *space, uintptr_t start, uintptr_t end)
 {
 	int result = 0;

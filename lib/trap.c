@@ -261,7 +261,7 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 		return TRAP_SERVED;
 	case FAULT_BOUNDS:
 	case FAULT_PROTECTION:
-		/* The host sees one reservation without access; the program has mappings. */
+		/* The host sees a reservation or a hole; the program has mappings. */
 		info->si_code = trap->outcome == FAULT_BOUNDS ? SEGV_MAPERR : SEGV_ACCERR;
 		return TRAP_SIGSEGV;
 	case FAULT_FOREIGN:

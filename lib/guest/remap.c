@@ -64,16 +64,6 @@ static long add_like(const struct mapping *like, uintptr_t start, uintptr_t end,
 
 /* ---- In place ------------------------------------------------------------------------------------ */
 
-/* The reservation behind a foreign mapping gives way for a moment. */
-static long grow_foreign(const struct remap *r, uintptr_t end, size_t more)
-{
-	host_release((void *)end, more);
-	long result = kernel_remap(r, 0);
-	if (is_failure(result))
-		host_hide(end, more);
-	return result;
-}
-
 /* Behind @last, which ends where the range does. */
 static long grow(const struct remap *r, const struct mapping *last)
 {
@@ -82,7 +72,8 @@ static long grow(const struct remap *r, const struct mapping *last)
 	long result = add_like(&like, like.end, like.end + more, like.backing, true);
 	if (result < 0 || !like.backing->foreign)
 		return result < 0 ? result : (long)r->from;
-	result = grow_foreign(r, like.end, more);
+	host_release((void *)like.end, more); /* where nothing was yet, the reservation is in the way */
+	result = kernel_remap(r, 0);
 	if (is_failure(result))
 		space_unmap_range(whole_space, like.end, like.end + more);
 	return result;
