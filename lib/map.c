@@ -227,12 +227,9 @@ static uint64_t uncommitted_pages(const upage_space *space, uintptr_t start, uin
 	uint64_t pages = 0;
 	for (size_t i = mapping_index(&space->mappings, start);
 	     i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
-		const struct mapping *m = &space->mappings.mapping[i];
-		if (m->committed || m->backing->shared)
-			continue;
-		uintptr_t from = m->start > start ? m->start : start;
-		uintptr_t to = m->end < end ? m->end : end;
-		pages += space_pages(space, to - from);
+		const struct mapping part = mapping_part(&space->mappings.mapping[i], start, end);
+		if (!part.committed && !part.backing->shared)
+			pages += space_pages(space, part.end - part.start);
 	}
 	return pages;
 }
@@ -286,15 +283,17 @@ PUBLIC int upage_protect(upage_space *space, void *address, size_t length, int p
 	                     : UPAGE_EINVAL;
 }
 
-static int order_action(upage_space *space, uintptr_t start, uintptr_t end, int advice)
+static int visit_order(upage_space *space, struct mapping *mapping, void *argument)
 {
-	mapping_split(&space->mappings, start);
-	mapping_split(&space->mappings, end);
-	size_t first = mapping_index(&space->mappings, start), last = first;
-	for (; last < space->mappings.count && space->mappings.mapping[last].start < end; last++)
-		space->mappings.mapping[last].advice = (enum upage_advice)advice;
-	mapping_join(&space->mappings, first, last - 1);
+	(void)space;
+	mapping->advice = *(enum upage_advice *)argument;
 	return 0;
+}
+
+static int order_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
+{
+	enum upage_advice advice = (enum upage_advice)argument;
+	return map_visit(space, start, end, false, visit_order, &advice);
 }
 
 static int visit_page_out(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
@@ -340,16 +339,17 @@ static int visit_need(upage_space *space, pte_t *ptes, size_t count, uintptr_t a
 	return 0;
 }
 
-void map_need(upage_space *space, struct mapping *mapping, uintptr_t start, uintptr_t end)
+void map_need(upage_space *space, struct mapping *mapping)
 {
 	if (mapping->prot == PROT_NONE || mapping->backing->foreign)
 		return;
 	/* What a file has may never have been touched: there are no entries for it yet. */
 	uint64_t most = atomic_load(&space->pool->frames.free);
 	if (mapping->backing->store != NULL)
-		for (uintptr_t at = start; at < end && most > 0; at += space_page_size(space), most--)
+		for (uintptr_t at = mapping->start; at < mapping->end && most > 0;
+		     at += space_page_size(space), most--)
 			page_table_make(&space->table, space_vpn(space, at));
-	space_each_run(space, start, end, visit_need, mapping);
+	space_each_run(space, mapping->start, mapping->end, visit_need, mapping);
 }
 
 static int need_action(upage_space *space, uintptr_t start, uintptr_t end, int argument)
@@ -357,8 +357,8 @@ static int need_action(upage_space *space, uintptr_t start, uintptr_t end, int a
 	(void)argument;
 	for (size_t i = mapping_index(&space->mappings, start);
 	     i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
-		struct mapping *m = &space->mappings.mapping[i];
-		map_need(space, m, m->start > start ? m->start : start, m->end < end ? m->end : end);
+		struct mapping part = mapping_part(&space->mappings.mapping[i], start, end);
+		map_need(space, &part);
 	}
 	return 0;
 }

@@ -39,7 +39,7 @@ bool map_needs_room(const struct mapping *mapping);
 
 /* For such visits, of a mapping that is paged. */
 int map_protect(upage_space *space, struct mapping *mapping, int prot);
-void map_need(upage_space *space, struct mapping *mapping, uintptr_t start, uintptr_t end);
+void map_need(upage_space *space, struct mapping *mapping);
 void map_page_out(upage_space *space, uintptr_t start, uintptr_t end);
 
 /* The pages of [from, from + length) go to [to, to + length), where none are, and are of @backing

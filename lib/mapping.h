@@ -74,6 +74,16 @@ void mapping_insert(struct mappings *all, size_t i, struct mapping mapping);
 /* Takes [first, end) out of the array. Their backings are the caller's business. */
 void mapping_cut(struct mappings *all, size_t first, size_t end);
 
+/* The part of a mapping in [start, end); none: its end is not above its start. */
+static inline struct mapping mapping_part(const struct mapping *mapping, uintptr_t start,
+                                          uintptr_t end)
+{
+	struct mapping part = *mapping;
+	part.start = part.start > start ? part.start : start;
+	part.end = part.end < end ? part.end : end;
+	return part;
+}
+
 /* Makes a border between mappings at @address, if it is inside one. */
 void mapping_split(struct mappings *all, uintptr_t address);
 

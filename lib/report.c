@@ -62,7 +62,7 @@ static _Atomic int reporting; /* the process whose reports these are */
 
 static int process_id(void)
 {
-	return (int)syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	return (int)syscall_1(SYS_getpid, 0);
 }
 
 /* ---- The lock: a thread's id, so that it is known who holds it ---------------------------- */
@@ -135,7 +135,7 @@ static void record_begin(struct report *report, struct record *record, const cha
 	atomic_store(&record->state, STATE_UNUSED);
 	stats_init(&record->stats);
 	record->process = report->process;
-	record->parent = (int)syscall_6(SYS_getppid, 0, 0, 0, 0, 0, 0);
+	record->parent = (int)syscall_1(SYS_getppid, 0);
 	size_t length = strlen(program);
 	if (length >= sizeof(record->program))
 		length = sizeof(record->program) - 1;

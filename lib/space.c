@@ -272,11 +272,9 @@ int space_sync_range(upage_space *space, uintptr_t start, uintptr_t end)
 	int failure = 0;
 	for (size_t i = mapping_index(&space->mappings, start);
 	     i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
-		const struct mapping *m = &space->mappings.mapping[i];
-		if (!m->backing->shared)
-			continue;
-		space_each_run(space, m->start > start ? m->start : start, m->end < end ? m->end : end,
-		         visit_sync, &failure);
+		const struct mapping part = mapping_part(&space->mappings.mapping[i], start, end);
+		if (part.backing->shared)
+			space_each_run(space, part.start, part.end, visit_sync, &failure);
 	}
 	return failure;
 }
@@ -456,10 +454,9 @@ static int end_foreign(upage_space *space, uintptr_t start, uintptr_t end)
 	int result = 0;
 	for (size_t i = mapping_index(&space->mappings, start);
 	     result == 0 && i < space->mappings.count && space->mappings.mapping[i].start < end; i++) {
-		const struct mapping *m = &space->mappings.mapping[i];
-		uintptr_t from = m->start > start ? m->start : start, to = m->end < end ? m->end : end;
-		if (m->backing->foreign)
-			result = host_hide(from, to - from);
+		const struct mapping part = mapping_part(&space->mappings.mapping[i], start, end);
+		if (part.backing->foreign)
+			result = host_hide(part.start, part.end - part.start);
 	}
 	return result;
 }

@@ -253,8 +253,8 @@ int upage_space_create(upage_space **out, upage_pool *pool, const struct upage_s
  * @space: used by no other thread any more; NULL is allowed
  *
  * Dirty pages of shared mappings are written to their stores first.
- * Return: 0, or UPAGE_EBUSY (a page is pinned, or a heap lives in it), or the store's error (the space is
- *         left as it is, so that the data is not lost).
+ * Return: 0, or UPAGE_EBUSY (a page is pinned, or a heap lives in it), or the store's error (the
+ *         space is left as it is, so that the data is not lost).
  */
 int upage_space_destroy(upage_space *space);
 
@@ -432,8 +432,8 @@ int upage_store_open(upage_store **out, const char *path, unsigned flags);
 /*
  * A store of the program's own. The functions run in the faulting thread, in signal context:
  * no malloc, no stdio, no cancellation point in a thread that may be cancelled, no lock that a
- * thread may hold while it touches paged memory, no reference to paged memory. @page is @length bytes (a page of the pool), @offset bytes into
- * the store. They return 0 or a negated errno value; the page fault or the write-back then
+ * thread may hold while it touches paged memory, no reference to paged memory. @page is @length
+ * bytes (a page of the pool), @offset bytes into the store. They return 0 or a negated errno value; the page fault or the write-back then
  * fails with UPAGE_EIO.
  */
 struct upage_store_ops {

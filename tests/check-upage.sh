@@ -3,6 +3,9 @@
 # The command: what it refuses and how it says so, whose exit status it hands on, what it shows.
 . "$(dirname "$0")/support.sh"
 find_upage
+mkdir "$scratch/swap"
+TMPDIR=$scratch/swap
+export TMPDIR
 
 # expect STATUS ERROR WORD...: that status, nothing on stdout, and one line on stderr that has ERROR
 expect()
@@ -167,5 +170,5 @@ out=$(ulimit -S -f 0; $upage run -m 1M --stats-json "$scratch/limit.json" -- awk
 test "$out" = 449985000 || fail "a soft limit of files from outside: $out"
 grep -q '"processes_dropped": 0}$' "$scratch/limit.json" || fail "statistics are not the program's files, which are limited"
 
-test -z "$(ls "$scratch" | grep upage-swap)" || fail "a swap file was left"
+test -z "$(ls -A "$scratch/swap")" || fail "files were left: $(ls -A "$scratch/swap")"
 exit $failed

@@ -264,13 +264,6 @@ long guest_mlock(struct guest_call *call)
 	return lock(call);
 }
 
-long guest_mlock2(struct guest_call *call)
-{
-	if (whole_space != NULL)
-		return whole_mlock(call);
-	return lock(call);
-}
-
 long guest_munlock(struct guest_call *call)
 {
 	if (whole_space != NULL)

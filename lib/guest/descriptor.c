@@ -43,8 +43,8 @@ long guest_close_range(struct guest_call *call)
 	return result;
 }
 
-/* dup2 and dup3: argument 0 is copied to the number that is argument 1. */
-static long duplicate(struct guest_call *call)
+/* And dup3: argument 0 is copied to the number that is argument 1. */
+long guest_dup2(struct guest_call *call)
 {
 	int from = (int)call->argument[0], to = (int)call->argument[1];
 	if (host_owns_descriptor(from))
@@ -54,16 +54,6 @@ static long duplicate(struct guest_call *call)
 	    pool_move_descriptor(to) < 0)
 		return -EBADF;
 	return guest_hand_on(call);
-}
-
-long guest_dup2(struct guest_call *call)
-{
-	return duplicate(call);
-}
-
-long guest_dup3(struct guest_call *call)
-{
-	return duplicate(call);
 }
 
 long guest_of_descriptor(struct guest_call *call)

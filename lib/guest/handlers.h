@@ -45,12 +45,12 @@ guest_handler guest_execve, guest_execveat, guest_exit_group;
 
 /* area.c: mmap(2), mprotect(2), madvise(2) and their families on paged memory */
 guest_handler guest_brk, guest_mmap, guest_munmap, guest_mprotect, guest_mremap, guest_madvise,
-        guest_mincore, guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect, guest_mlock2,
+        guest_mincore, guest_mlock, guest_munlock, guest_msync, guest_pkey_mprotect,
         guest_process_madvise, guest_mlockall, guest_munlockall, guest_remap_file_pages;
 
 /* descriptor.c: close(2), dup2(2) and their families, which must not meet ours, and getdents(2),
  * which must not name them; for all others by the table, of a descriptor in argument 0 */
-guest_handler guest_close, guest_close_range, guest_dup2, guest_dup3, guest_getdents,
+guest_handler guest_close, guest_close_range, guest_dup2, guest_getdents,
         guest_getdents64, guest_of_descriptor;
 
 /* The process is about to end: who waits for a mutex of one of its threads, in memory that it shares

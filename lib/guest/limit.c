@@ -75,9 +75,8 @@ void limit_to_kernel(bool begins)
 /* Of a mapping, without what lies in [start, end). */
 static uint64_t bytes_beside(const struct mapping *mapping, uintptr_t start, uintptr_t end)
 {
-	uintptr_t from = mapping->start > start ? mapping->start : start;
-	uintptr_t to = mapping->end < end ? mapping->end : end;
-	return mapping->end - mapping->start - (from < to ? to - from : 0);
+	const struct mapping part = mapping_part(mapping, start, end);
+	return mapping->end - mapping->start - (part.start < part.end ? part.end - part.start : 0);
 }
 
 bool limit_allows_locked(uintptr_t start, size_t length, int prot)

@@ -69,11 +69,8 @@ static bool next_part(uintptr_t at, uintptr_t end, struct mapping *part)
 	const struct mappings *all = &whole_space->mappings;
 	size_t i = mapping_index(all, at);
 	bool found = i < all->count && all->mapping[i].start < end;
-	if (found) {
-		*part = all->mapping[i];
-		part->start = part->start > at ? part->start : at;
-		part->end = part->end < end ? part->end : end;
-	}
+	if (found)
+		*part = mapping_part(&all->mapping[i], at, end);
 	rwlock_read_release(&whole_space->lock);
 	return found;
 }
@@ -194,7 +191,7 @@ static int advise_content(upage_space *space, struct mapping *part, long advice)
 	bool file = part->backing->store != NULL, locked = part->flags & MAPPING_LOCKED;
 	switch (advice) {
 	case MADV_WILLNEED:
-		map_need(space, part, part->start, part->end);
+		map_need(space, part);
 		return 0;
 	case MADV_DONTNEED:
 	case MADV_FREE: /* at any time from now on: now */
@@ -303,9 +300,8 @@ static size_t locked_bytes(uintptr_t start, uintptr_t end)
 	const struct mappings *all = &whole_space->mappings;
 	size_t bytes = 0;
 	for (size_t i = mapping_index(all, start); i < all->count && all->mapping[i].start < end; i++) {
-		const struct mapping *m = &all->mapping[i];
-		uintptr_t from = m->start > start ? m->start : start, to = m->end < end ? m->end : end;
-		bytes += m->flags & MAPPING_LOCKED ? to - from : 0;
+		const struct mapping part = mapping_part(&all->mapping[i], start, end);
+		bytes += part.flags & MAPPING_LOCKED ? part.end - part.start : 0;
 	}
 	return bytes;
 }

@@ -40,6 +40,11 @@ static bool is_harmless(int number)
 	return number == SIGCHLD || number == SIGURG || number == SIGWINCH || number == SIGCONT;
 }
 
+static bool is_caught(const struct host_action *action)
+{
+	return action->handler != (void *)SIG_DFL && action->handler != (void *)SIG_IGN;
+}
+
 static bool is_stop(int number)
 {
 	return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU || number == SIGSTOP;
@@ -79,8 +84,7 @@ static void action_to_host(int number, const struct host_action *action)
 		return;
 	}
 	bool watched = report_deaths && action->handler == (void *)SIG_DFL && ends_process(number);
-	if (!watched &&
-	    (action->handler == (void *)SIG_DFL || action->handler == (void *)SIG_IGN)) {
+	if (!watched && !is_caught(action)) {
 		struct host_action plain = { .handler = action->handler,
 			                     .flags = action->flags & kept };
 		signals_set_action(number, &plain);
@@ -93,8 +97,7 @@ static void action_get(struct guest_actions *actions, int number, struct host_ac
 {
 	lock_acquire(&actions->lock);
 	*action = actions->action[number - 1];
-	if (action->flags & SA_RESETHAND && action->handler != (void *)SIG_DFL &&
-	    action->handler != (void *)SIG_IGN) {
+	if (action->flags & SA_RESETHAND && is_caught(action)) {
 		actions->action[number - 1].handler = (void *)SIG_DFL;
 		action_to_host(number, &actions->action[number - 1]);
 	}
@@ -141,9 +144,19 @@ static void default_action(void *context, int number, const siginfo_t *info)
 	*guest_signal_mask(context) &= ~SIGNAL_BIT(number);
 	/* Held until the frame's mask lets it through, so that a core shows where it happened. */
 	signals_set(~(SIGNAL_TRAPS & ~SIGNAL_BIT(number)));
-	long process = syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	long process = syscall_1(SYS_getpid, 0);
 	if (syscall_4(SYS_rt_tgsigqueueinfo, process, host_thread_id(), number, info) < 0)
 		syscall_3(SYS_tgkill, process, host_thread_id(), number);
+}
+
+/* What a program gets whose frame cannot be written or read. */
+static siginfo_t bad_frame(void)
+{
+	siginfo_t info;
+	memset(&info, 0, sizeof(info));
+	info.si_signo = SIGSEGV;
+	info.si_code = SI_KERNEL;
+	return info;
 }
 
 /* The program receives a signal that it does not block. @forced: it cannot go on without:
@@ -162,8 +175,7 @@ static void receive(struct guest_thread *thread, void *context, const siginfo_t 
 		if (is_harmless(number))
 			return;
 		if (is_stop(number)) { /* it had a handler when it came */
-			syscall_3(SYS_tgkill, syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0),
-			          host_thread_id(), SIGSTOP);
+			syscall_3(SYS_tgkill, syscall_1(SYS_getpid, 0), host_thread_id(), SIGSTOP);
 			return;
 		}
 		default_action(context, number, info);
@@ -172,14 +184,10 @@ static void receive(struct guest_thread *thread, void *context, const siginfo_t 
 	if (frame_push(thread, context, info, &action))
 		return;
 	/* Its stack is no good: a reference of its own, as natively. */
-	siginfo_t fault;
-	memset(&fault, 0, sizeof(fault));
-	fault.si_signo = SIGSEGV;
-	fault.si_code = SI_KERNEL;
+	const siginfo_t fault = bad_frame();
 	if (number != SIGSEGV) {
 		action_get(thread->actions, SIGSEGV, &action);
-		if (action.handler != (void *)SIG_DFL && action.handler != (void *)SIG_IGN &&
-		    !(thread->traps_blocked & SIGNAL_BIT(SIGSEGV)) &&
+		if (is_caught(&action) && !(thread->traps_blocked & SIGNAL_BIT(SIGSEGV)) &&
 		    frame_push(thread, context, &fault, &action))
 			return;
 	}
@@ -378,14 +386,11 @@ enum signal_effect guest_signal_effect(struct guest_thread *thread, signal_mask 
 
 long guest_rt_sigreturn(struct guest_call *call)
 {
-	siginfo_t info;
+	const siginfo_t info = bad_frame();
 	switch (frame_pop(call->thread, call->context)) {
 	case FRAME_LATER:
 		return GUEST_RESTART;
 	case FRAME_BAD:
-		memset(&info, 0, sizeof(info));
-		info.si_signo = SIGSEGV;
-		info.si_code = SI_KERNEL;
 		receive(call->thread, call->context, &info, true);
 		break;
 	case FRAME_POPPED:

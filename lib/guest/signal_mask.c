@@ -141,6 +141,7 @@ long guest_rt_sigtimedwait(struct guest_call *call)
 		return -EFAULT;
 	return result;
 }
+
 /* ---- The end of a call ------------------------------------------------------------------------- */
 
 long guest_signal_call_end(struct guest_thread *thread, long result)

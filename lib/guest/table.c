@@ -84,6 +84,7 @@ typedef uint64_t kernel_sigset;
 #define PLAIN(call) { .name = #call }
 #define CALL(call, ...) { .name = #call, .argument = { __VA_ARGS__ } }
 #define HANDLED(call) { .name = #call, .handler = guest_##call }
+#define SAME(call, other) { .name = #call, .handler = guest_##other }
 #define REFUSED(call) { .name = #call, .refused = true }
 /* Of the descriptor that is argument 0, where programs look at what may not be open. */
 #define DESCRIPTOR(call, ...)                                                                  \
@@ -389,7 +390,7 @@ static const struct guest_entry table[] = {
 	[289] = CALL(signalfd4, V, IN(kernel_sigset)),
 	[290] = PLAIN(eventfd2),
 	[291] = PLAIN(epoll_create1),
-	[292] = HANDLED(dup3),
+	[292] = SAME(dup3, dup2),
 	[293] = CALL(pipe2, OUT(int[2])),
 	[294] = PLAIN(inotify_init1),
 	[295] = HANDLED(preadv),
@@ -422,7 +423,7 @@ static const struct guest_entry table[] = {
 	[322] = HANDLED(execveat),
 	[323] = REFUSED(userfaultfd),
 	[324] = PLAIN(membarrier),
-	[325] = HANDLED(mlock2),
+	[325] = SAME(mlock2, mlock),
 	[326] = CALL(copy_file_range, V, INOUT(off_t), V, INOUT(off_t)),
 	[327] = HANDLED(preadv2),
 	[328] = HANDLED(pwritev2),

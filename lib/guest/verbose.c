@@ -22,7 +22,7 @@ static void line_begin(struct line *line)
 {
 	line->length = 0;
 	print_text(line, "upage: ");
-	print_decimal(line, (uint64_t)syscall_6(SYS_getpid, 0, 0, 0, 0, 0, 0));
+	print_decimal(line, (uint64_t)syscall_1(SYS_getpid, 0));
 	print_text(line, " ");
 	print_text(line, name);
 	print_text(line, ": ");
