@@ -641,7 +641,7 @@ PUBLIC int upage_stats_get(upage_pool *pool, struct upage_stats *out)
 	stats.table_bytes = pool->tables.bytes;
 	stats.metadata_bytes = pool->frames.frames * sizeof(struct frame) +
 	                       pool->replace.ops->state_size(pool->frames.frames) +
-	                       BUFFERS * frame_size(&pool->frames);
+	                       buffers_bytes(pool->buffers.page_shift);
 	stats.host_mappings = atomic_load(&pool->mappings);
 	stats.host_mappings_peak = pool->mappings_peak;
 	stats.mapping_budget = atomic_load(&pool->mapping_budget);

@@ -63,6 +63,12 @@ static inline long guest_hand_on(struct guest_call *call)
 
 #define SYSCALL_BYTES 2 /* of the instruction */
 
+/* Of the kernel's results, some of which are addresses. */
+static inline bool guest_is_error(long result)
+{
+	return result < 0 && result >= -4095;
+}
+
 /* What the library's functions return, in the kernel's words. */
 static inline long guest_errno(int result)
 {

@@ -39,11 +39,6 @@ static uintptr_t end_of(const struct mapping *mapping)
 	return mapping->end;
 }
 
-static bool is_failure(long result)
-{
-	return result < 0 && result > -4096;
-}
-
 static long kernel_remap(const struct remap *r, int flags)
 {
 	return syscall_6(SYS_mremap, (long)r->from, (long)r->old_length, (long)r->new_length, flags,
@@ -74,7 +69,7 @@ static long grow(const struct remap *r, const struct mapping *last)
 		return result < 0 ? result : (long)r->from;
 	host_release((void *)like.end, more); /* where nothing was yet, the reservation is in the way */
 	result = kernel_remap(r, 0);
-	if (is_failure(result))
+	if (guest_is_error(result))
 		space_unmap_range(whole_space, like.end, like.end + more);
 	return result;
 }
@@ -105,7 +100,7 @@ static long move_foreign(const struct remap *r, const struct mapping *mapping)
 	if (result < 0)
 		return result;
 	result = kernel_remap(r, (r->flags & MREMAP_DONTUNMAP) | MREMAP_MAYMOVE | MREMAP_FIXED);
-	if (is_failure(result))
+	if (guest_is_error(result))
 		space_unmap_range(whole_space, r->to, r->to + r->new_length);
 	else
 		leave(r);
@@ -224,7 +219,7 @@ static long place_each(const struct remap *r)
 		uintptr_t to = end_of(mapping) < end ? end_of(mapping) : end;
 		const struct remap one = { at, at - r->from + r->to, to - at, to - at, r->flags };
 		long result = place(&one, mapping);
-		if (is_failure(result))
+		if (guest_is_error(result))
 			return result;
 		at = to;
 	}

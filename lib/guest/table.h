@@ -69,11 +69,6 @@ long guest_carry(struct guest_call *call, const long value[6],
  * kernel finds the error. Return: false: no memory. */
 bool guest_take_copy(struct guest_call *call, long *pointer, size_t bytes);
 
-static inline bool guest_is_error(long result)
-{
-	return result < 0 && result >= -4095;
-}
-
 /* special.c: small ones, whose arguments depend on each other */
 guest_handler guest_ptrace, guest_bpf, guest_capget, guest_capset, guest_sysfs, guest_mq_notify,
         guest_landlock_add_rule, guest_fsconfig, guest_setxattrat, guest_getxattrat,

@@ -176,7 +176,7 @@ static long probe(size_t length, int prot, int flags, int descriptor, int64_t of
 {
 	long result = syscall_6(SYS_mmap, 0, (long)length, prot, flags & (MAP_TYPE | MAP_GROWSDOWN),
 	                        descriptor, (long)offset);
-	if (result < 0 && result > -4096)
+	if (guest_is_error(result))
 		return result;
 	syscall_2(SYS_munmap, result, length);
 	return 0;
@@ -194,7 +194,7 @@ static long settle(uintptr_t made, uintptr_t place, size_t length, int prot, uns
 		return result;
 	result = syscall_6(SYS_mremap, (long)made, (long)length, (long)length,
 	                   MREMAP_MAYMOVE | MREMAP_FIXED, (long)place, 0);
-	if (result < 0 && result > -4096) {
+	if (guest_is_error(result)) {
 		space_unmap_range(whole_space, place, place + length);
 		return result;
 	}
@@ -212,7 +212,7 @@ static long map_foreign(uintptr_t address, size_t length, size_t alignment, int 
 	if (result < 0)
 		return result;
 	long made = syscall_6(SYS_mmap, 0, (long)length, prot, flags & ~apart, descriptor, (long)offset);
-	if (made < 0 && made > -4096)
+	if (guest_is_error(made))
 		return made;
 	uintptr_t place;
 	rwlock_write(&whole_space->lock);
@@ -349,7 +349,7 @@ long whole_shmat(struct guest_call *call)
 	if (address % HOST_PAGE_SIZE != 0 || (address == 0 && flags & SHM_REMAP))
 		return -EINVAL;
 	long made = syscall_3(SYS_shmat, call->argument[0], 0, flags & ~(SHM_RND | SHM_REMAP));
-	if (made < 0 && made > -4096)
+	if (guest_is_error(made))
 		return made;
 	long result = syscall_3(SYS_shmctl, call->argument[0], IPC_STAT, &status);
 	size_t length = host_page_up(status.shm_segsz);
