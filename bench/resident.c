@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * resident.c - what paging costs a whole program when memory is ample
+ * resident.c - what paging costs a whole program when memory is ample, and when it is short
  *
  * Question   How much longer does a program run in paged memory when no page is ever evicted, so
  *            that all that is left are start-up, first touches of pages, and system calls that trap?
  *            linked-NAME: a program linked with upage-malloc, whose heap is paged.
  *            run-NAME: an unmodified program under `upage run`, all of whose memory is.
+ *            And short-NAME: how much longer in a part of the frames that it takes when they are ample?
+ *            A quarter for sort, half for xz. Only where it is asked for: it takes minutes.
  * Unit       seconds of wall time a run, start-up and end included; in the JSON, milliseconds.
  * Baseline   linked: the same source with the C library's malloc. run: the same program, natively.
  * Ratio      The median of the rounds' own ratios, ours and the baseline by turns; beside it the
  *            least and the largest, and the median ratio of processor times (of all processes of
  *            a run), which other work on the machine disturbs less. The geometric means are of
  *            the programs that ran.
- * Target     run: none over 2.5. linked: none yet.
- * Repeat     make bench, or bench/resident [--quick] [--json FILE] [linked|run|NAME]..., quiet
+ * Target     run: none over 2.5. short-sort: 20; short-xz: 10. linked: none yet.
+ * Repeat     make bench, or bench/resident [--quick] [--json FILE] [linked|run|short|NAME]..., quiet
  *            machine. The programs of linked are tests/linked/NAME-native, -linked: "make check"
  *            builds them. Those of run are what is installed.
  */
@@ -128,7 +130,16 @@ static const struct workload {
 	{ "run-make", "make", "exec $UPAGE make -B -s -j2" },
 	{ "run-node", "node", "exec $UPAGE node work.js" },
 	{ "run-java", "javac", "exec $UPAGE java -Xmx128m -XX:+UseSerialGC -Xshare:off Work" },
+
+	{ "short-sort", "sort", "exec $UPAGE sort large" },
+	{ "short-xz", "xz", "head -c 28000000 large | $UPAGE xz -3 -c" },
 };
+
+/* Of those whose memory is short: the part of their footprint that is left, and the rounds. */
+static const struct shortage {
+	const char *name;
+	unsigned percent, rounds;
+} shortages[] = { { "short-sort", 25, 3 }, { "short-xz", 50, 1 } };
 
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 
@@ -142,9 +153,9 @@ struct mean {
 	unsigned count;
 };
 
-static unsigned rounds = 11;
+static unsigned rounds_most = 11;
 static FILE *json;
-static char upage[PATH_MAX + 32];
+static char upage_command[PATH_MAX], upage[PATH_MAX + 100]; /* the second with its options */
 static char directory[] = "/tmp/upage-resident-XXXXXX";
 
 /* Runs @command to its end. Return: whether its status was 0. */
@@ -190,7 +201,47 @@ static bool is_there(const char *needs)
 	return shell(command, &times);
 }
 
-static void row(const char *name, double value, double base, double *ratio, double processor)
+/* NULL: its memory is ample. */
+static const struct shortage *shortage_of(const struct workload *workload)
+{
+	for (size_t i = 0; i < sizeof(shortages) / sizeof(shortages[0]); i++)
+		if (strcmp(shortages[i].name, workload->name) == 0)
+			return &shortages[i];
+	return NULL;
+}
+
+static void set_memory(const char *options)
+{
+	snprintf(upage, sizeof(upage), "%s run %s --", upage_command, options);
+}
+
+/* The frames that a run takes where they are ample, in bytes. */
+static unsigned long long footprint(const struct workload *workload)
+{
+	static const char field[] = "\"frames_peak\": ";
+	char line[4096] = "";
+	set_memory("--stats-json footprint.json -m " AMPLE);
+	run(workload, true);
+	FILE *file = fopen("footprint.json", "r");
+	const char *found = NULL;
+	while (found == NULL && file != NULL && fgets(line, sizeof(line), file) != NULL)
+		found = strstr(line, field);
+	if (found == NULL)
+		bench_fail("footprint.json says nothing of frames_peak");
+	fclose(file);
+	return strtoull(found + sizeof(field) - 1, NULL, 10) * 4096;
+}
+
+static void choose_memory(const struct workload *workload, const struct shortage *shortage)
+{
+	char options[64] = "-m " AMPLE;
+	if (shortage != NULL)
+		snprintf(options, sizeof(options), "-m %llu", footprint(workload) * shortage->percent / 100);
+	set_memory(options);
+}
+
+static void row(const char *name, double value, double base, double *ratio, unsigned rounds,
+                double processor)
 {
 	double median = bench_median(ratio, rounds);
 	printf("%-18s %9.3f   %9.3f   %6.2f   %5.2f to %5.2f   %9.2f\n", name, value / 1e3, base / 1e3,
@@ -207,13 +258,18 @@ static void compare(const struct workload *workload, struct mean *mean)
 {
 	double our[BENCH_ROUNDS_MAX], their[BENCH_ROUNDS_MAX], ratio[BENCH_ROUNDS_MAX];
 	double processor[BENCH_ROUNDS_MAX];
+	const struct shortage *shortage = shortage_of(workload);
+	unsigned rounds = shortage != NULL ? shortage->rounds : rounds_most;
 
 	if (!is_there(workload->needs)) {
 		printf("%-18s skipped: there is no %s\n", workload->name, workload->needs);
 		return;
 	}
-	run(workload, true);
-	run(workload, false);
+	choose_memory(workload, shortage);
+	if (rounds > 1) {
+		run(workload, true);
+		run(workload, false);
+	}
 	for (unsigned i = 0; i < rounds; i++) {
 		struct times ours, theirs;
 		if (i % 2 == 0) {
@@ -228,7 +284,7 @@ static void compare(const struct workload *workload, struct mean *mean)
 		ratio[i] = ours.wall / theirs.wall;
 		processor[i] = theirs.processor > 0 ? ours.processor / theirs.processor : 1;
 	}
-	row(workload->name, bench_median(our, rounds), bench_median(their, rounds), ratio,
+	row(workload->name, bench_median(our, rounds), bench_median(their, rounds), ratio, rounds,
 	    bench_median(processor, rounds));
 	mean->logarithms += log(ratio[rounds / 2]);
 	mean->count++;
@@ -259,7 +315,7 @@ static bool is_meant(const struct workload *workload, const char *word)
 
 static bool is_chosen(const struct workload *workload, char **words)
 {
-	bool chosen = words[0] == NULL;
+	bool chosen = words[0] == NULL && shortage_of(workload) == NULL;
 	for (; *words != NULL && !chosen; words++)
 		chosen = is_meant(workload, *words);
 	return chosen;
@@ -267,7 +323,7 @@ static bool is_chosen(const struct workload *workload, char **words)
 
 __attribute__((noreturn)) static void usage(void)
 {
-	fprintf(stderr, "usage: resident [--quick] [--json FILE] [linked|run|NAME]...\n");
+	fprintf(stderr, "usage: resident [--quick] [--json FILE] [linked|run|short|NAME]...\n");
 	exit(2);
 }
 
@@ -278,7 +334,7 @@ static char **options(char **words)
 	for (; *words != NULL && (*words)[0] == '-'; words++) {
 		if (strcmp(*words, "--quick") == 0) {
 			setenv("SMALL", "4", 1);
-			rounds = 5;
+			rounds_most = 5;
 		} else if (strcmp(*words, "--json") == 0 && words[1] != NULL) {
 			json = fopen(*++words, "w");
 			if (json == NULL)
@@ -306,7 +362,7 @@ static void find_programs(void)
 		bench_fail("/proc/self/exe: %s", strerror(errno));
 	here[length] = '\0';
 	*strrchr(here, '/') = '\0';
-	snprintf(upage, sizeof(upage), "%s/../tools/upage run -m " AMPLE " --", here);
+	snprintf(upage_command, sizeof(upage_command), "%s/../tools/upage", here);
 	snprintf(linked, sizeof(linked), "%s/../tests/linked", here);
 	setenv("LINKED", linked, 1);
 	setenv("SOURCES", LINKED_SOURCES, 1);
@@ -326,7 +382,7 @@ static void clean_up(void)
 
 int main(int argc, char **argv)
 {
-	struct mean linked = { 0 }, whole = { 0 };
+	struct mean linked = { 0 }, whole = { 0 }, scarce = { 0 };
 	struct times times;
 	char **words = options(argv + (argc > 0));
 
@@ -340,7 +396,9 @@ int main(int argc, char **argv)
 	       "single rounds", "cpu ratio");
 	for (size_t i = 0; i < WORKLOADS; i++)
 		if (is_chosen(&workloads[i], words))
-			compare(&workloads[i], strncmp(workloads[i].name, "run", 3) == 0 ? &whole : &linked);
+			compare(&workloads[i], shortage_of(&workloads[i]) != NULL              ? &scarce
+			                       : strncmp(workloads[i].name, "run", 3) == 0 ? &whole
+			                                                                   : &linked);
 	geometric_mean("linked", &linked);
 	geometric_mean("run", &whole);
 	if (json != NULL && fclose(json) != 0)
