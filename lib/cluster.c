@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cluster.h"
 
+#include "host.h"
 #include "view.h"
 
-/* Pages of a file that come in together, whoever is asked for. */
+/* Pages of a file that come in together, whoever is asked for; and what the kernel itself maps around a
+ * fault, where that much is free that nobody will miss it. */
 #define FILE_BLOCK 4u
+#define FILE_BLOCK_AMPLE 16u
 
 /* ---- Who takes part ----------------------------------------------------------------------- */
 
@@ -12,6 +15,15 @@
 static bool is_plenty(const struct upage_pool *pool)
 {
 	return atomic_load(&pool->frames.free) > pool->frames.frames / 4;
+}
+
+/* The aligned pages of its mapping of which at least those that are empty come in with a page. */
+static size_t block_of(const struct upage_pool *pool, const struct backing *backing)
+{
+	uint64_t frames = pool->frames.frames, taken = frames - atomic_load(&pool->frames.free);
+	if (backing->store == NULL)
+		return 1;
+	return backing->store->descriptor != NULL && taken < frames / 8 ? FILE_BLOCK_AMPLE : FILE_BLOCK;
 }
 
 /* Whether the neighbours of a page in a mapping with this content may come in with it. Of a file
@@ -68,7 +80,7 @@ void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, in
 	if (most == 0 || value != 0 || !is_plenty(pool) || !is_suitable(page->backing, access))
 		return;
 	size_t index = pte_index(page->pte);
-	size_t block = page->backing->store != NULL ? smaller(FILE_BLOCK, most + 1) : 1;
+	size_t block = smaller(block_of(pool, page->backing), most + 1);
 	size_t on_left = smaller(index, (page->address - start) / page_size(pool));
 	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
 	                  index - 1;
@@ -126,7 +138,27 @@ static bool take_frames(struct upage_pool *pool, struct cluster *c)
 	return false;
 }
 
-/* Their content. A file may end before the last of them. Return: whether all is well. */
+/* A file may end before the last of them. Return: whether there is anything of the page's own. */
+static bool end_with_file(struct upage_pool *pool, struct cluster *c, uint64_t bytes)
+{
+	uint64_t there = (bytes + page_size(pool) - 1) / page_size(pool);
+	if (there <= c->own)
+		return false;
+	if (there < c->count) {
+		frame_free(&pool->frames, c->pfn + (uint32_t)there, c->count - (uint32_t)there);
+		give_up(c, (uint32_t)there);
+	}
+	return true;
+}
+
+/* Nothing is read of what the host shows from the file. */
+static bool find_end(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
+{
+	int64_t bytes = host_file_size(*backing->store->descriptor) - backing_offset(backing, c->address);
+	return bytes > 0 && end_with_file(pool, c, (uint64_t)bytes);
+}
+
+/* Their content. Return: whether all is well. */
 static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
 {
 	if (backing->store == NULL)
@@ -140,14 +172,8 @@ static bool fill(struct upage_pool *pool, struct cluster *c, const struct backin
 		                         .offset = backing_offset(backing, c->address) };
 	store_submit(backing->store, &request);
 	bool good = store_complete(&request) == 0;
-	if (good) {
-		uint32_t there = (uint32_t)((request.moved + page_size(pool) - 1) / page_size(pool));
-		good = there > c->own;
-		if (good && there < c->count) {
-			frame_free(&pool->frames, c->pfn + there, c->count - there);
-			give_up(c, there);
-		}
-	}
+	if (good)
+		good = end_with_file(pool, c, request.moved);
 	if (good)
 		good = frame_write_run(&pool->frames, c->pfn, c->count, buffer) == 0;
 	buffer_give_run(&pool->buffers, buffer, c->count);
@@ -161,7 +187,8 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		             .count = page->before + 1u + page->after,
 		             .own = page->before };
 	bool taken = take_frames(pool, &c);
-	if (!taken || !fill(pool, &c, page->backing)) {
+	bool shows_file = page_shows_file(page, access);
+	if (!taken || !(shows_file ? find_end(pool, &c, page->backing) : fill(pool, &c, page->backing))) {
 		if (taken)
 			frame_free(&pool->frames, c.pfn, c.count);
 		give_up(&c, 0);
@@ -173,7 +200,7 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		const struct page one = { .pte = c.ptes + i,
 			                  .address = c.address + i * page_size(pool),
 			                  .backing = page->backing };
-		values[i] = page_settle(pool, &one, c.pfn + i, SWAP_NONE);
+		values[i] = page_settle(pool, &one, c.pfn + i, SWAP_NONE) | (shows_file ? PTE_FILE : 0);
 	}
 	/* What the host does not show is resident nevertheless, and read ahead. */
 	bool shown = view_show_run(pool, c.ptes, values, c.count, c.address,

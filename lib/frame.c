@@ -274,6 +274,12 @@ int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
 
 /* ---- Copies for forks ------------------------------------------------------------------ */
 
+/* What was never written to is zero in the copy too: a page that is shown from its file, for one. */
+static bool has_content(const struct frame *frame)
+{
+	return frame->state == FRAME_USED && frame->stained;
+}
+
 /* A pass over the frames that knows free runs by their heads: O(used frames and free runs). */
 static int copy_used(struct frame_table *table, int to)
 {
@@ -285,8 +291,10 @@ static int copy_used(struct frame_table *table, int to)
 			pfn += UINT64_C(1) << frame->order;
 			continue;
 		}
-		uint64_t first = pfn;
-		while (pfn < table->frames && table->frame[pfn].state == FRAME_USED)
+		uint64_t first = pfn++;
+		if (!frame->stained)
+			continue;
+		while (pfn < table->frames && has_content(&table->frame[pfn]))
 			pfn++;
 		result = host_copy(table->memory, to, frame_offset(table, first),
 		                   (size_t)(pfn - first) << table->page_shift);

@@ -68,6 +68,12 @@ int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot)
 	return is_failure(result) ? (int)result : 0;
 }
 
+int host_show_file(int file, uintptr_t page, off_t offset, size_t length, int prot)
+{
+	long result = map(page, length, prot, MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, file, offset);
+	return is_failure(result) ? (int)result : 0;
+}
+
 int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot)
 {
 	long result = map(page, length, prot, MAP_SHARED | MAP_FIXED, memory, offset);

@@ -71,6 +71,8 @@ int host_release(void *base, size_t length);
  * done with them. */
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot);
 int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, int prot);
+/* Pages of a file, of which none will be written to: no frames. */
+int host_show_file(int file, uintptr_t page, off_t offset, size_t length, int prot);
 int host_hide(uintptr_t page, size_t length);
 int host_protect(uintptr_t page, size_t length, int prot);
 

@@ -3,6 +3,7 @@
 
 #include "cluster.h"
 #include "evict.h"
+#include "host.h"
 #include "view.h"
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
@@ -44,18 +45,27 @@ static int fill(struct upage_pool *pool, const struct page *page, uint64_t value
 	return result;
 }
 
-/* Fills frame @pfn and makes the page resident there, hidden. On failure the frame is free. */
-static int page_place(struct upage_pool *pool, const struct page *page, uint64_t *value,
-                      uint32_t pfn)
+/* Whether a page is in its file. Return: 0 or STORE_PAST_END, or the host's error. */
+static int find_in_file(const struct page *page)
 {
-	int result = fill(pool, page, *value, pfn);
+	int64_t size = host_file_size(*page->backing->store->descriptor);
+	return size < 0 ? (int)size : backing_offset(page->backing, page->address) < size ? 0 : STORE_PAST_END;
+}
+
+/* Makes the page resident in frame @pfn, hidden, with its content unless that is shown from a file.
+ * On failure the frame is free. */
+static int page_place(struct upage_pool *pool, const struct page *page, uint64_t *value,
+                      uint32_t pfn, int access)
+{
+	bool shows_file = !(*value & PTE_SWAPPED) && page_shows_file(page, access);
+	int result = shows_file ? find_in_file(page) : fill(pool, page, *value, pfn);
 	if (result != 0) {
 		frame_free(&pool->frames, pfn, 1);
 		return result;
 	}
 	uint32_t slot = *value & PTE_SWAPPED ? (uint32_t)pte_number(*value) : SWAP_NONE;
 	uint64_t expected = *value & PTE_EXPECTED;
-	*value = page_settle(pool, page, pfn, slot) | expected;
+	*value = page_settle(pool, page, pfn, slot) | expected | (shows_file ? PTE_FILE : 0);
 	return 0;
 }
 
@@ -70,7 +80,7 @@ static int page_bring_in(struct upage_pool *pool, const struct page *page, uint6
 		if (result < 0)
 			return result;
 	}
-	return page_place(pool, page, value, pfn);
+	return page_place(pool, page, value, pfn, access);
 }
 
 /* Takes a pin on a resident page, if the limits allow. */
@@ -127,7 +137,9 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		/* The entry changes only with what the host shows: a failure leaves it. */
 		uint64_t after = pte_referenced(page, value, access, pin);
 		uint64_t shown = after, give = page_access(page, after);
-		if ((after & PTE_ACCESS) != give)
+		if (after & PTE_FILE && after & PTE_DIRTY)
+			result = fill(pool, page, after, (uint32_t)pte_number(after));
+		if (result == 0 && (after & PTE_ACCESS) != give)
 			result = view_show(pool, page, &shown, give);
 		if (result == 0) {
 			if (value & PTE_PREFETCHED)
@@ -155,7 +167,7 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 	if (!(value & PTE_PRESENT) && has_content) {
 		uint32_t pfn = take_free_frame(pool, page);
 		room = pfn != FRAME_NONE;
-		if (room && page_place(pool, page, &value, pfn) == 0) {
+		if (room && page_place(pool, page, &value, pfn, PROT_READ) == 0) {
 			value |= PTE_PREFETCHED;
 			stats_count(pool->stats, COUNT_PREFETCHED);
 		}
@@ -305,20 +317,6 @@ void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
 	for (size_t i = 0; i < count; i++)
 		if (atomic_load(&ptes[i]) != 0)
 			discard_one(pool, &ptes[i], pte_lock(&ptes[i]));
-}
-
-bool pager_is_copy(struct upage_pool *pool, pte_t *pte)
-{
-	if (!(atomic_load(pte) & (PTE_PRESENT | PTE_LOCKED)))
-		return false;
-	uint64_t value = pte_lock(pte);
-	bool copy = (value & PTE_PRESENT) && !(value & PTE_DIRTY);
-	if (copy) {
-		const struct frame *frame = &pool->frames.frame[pte_number(value)];
-		copy = frame->slot == 0 && frame->pins == 0;
-	}
-	pte_unlock(pte, value);
-	return copy;
 }
 
 void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t address,

@@ -73,9 +73,6 @@ void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count);
 void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t address,
                 struct backing *backing);
 
-/* Whether the page is resident, unpinned, and a copy of what its store has: never written. */
-bool pager_is_copy(struct upage_pool *pool, pte_t *pte);
-
 /* They may from now on be accessed as @prot says: what has more is revoked. */
 int pager_restrict(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, int prot);
 

@@ -103,6 +103,15 @@ static inline uint64_t page_settle(struct upage_pool *pool, const struct page *p
 	return pte_make(pfn, PTE_PRESENT);
 }
 
+/* Whether a page that comes in for @access is shown from its file: a private one, until it is written
+ * to. Its frame is taken, as for any page, but has no content. */
+static inline bool page_shows_file(const struct page *page, int access)
+{
+	const struct backing *backing = page->backing;
+	return backing->store != NULL && backing->store->descriptor != NULL && !backing->shared &&
+	       !(access & PROT_WRITE);
+}
+
 /* The access that a page is given: all that its mapping allows, but writing only once it is
  * dirty, so that what was never written need not be saved. */
 static inline uint64_t page_access(const struct page *page, uint64_t value)

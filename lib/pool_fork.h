@@ -13,10 +13,10 @@
  *                makes the copies
  *      (fork)
  *      parent    lets go of the copies, shows pages again, lets go of the locks
- *      child     hides what is the parent's, takes the copies for its own, shows these
+ *      child     takes the copies for its own, shows these in place of what is the parent's
  *
- * Shown again is what was shown before, in runs of frames beside each other. Pages that would
- * take a call each are left hidden: the next reference is a soft fault.
+ * Shown again is what was shown before, in runs of frames beside each other. Where there are many,
+ * pages that would take a call each are left hidden: the next reference is a soft fault.
  *
  * The child keeps the program's own pins (upage_pin), and none of system calls under way.
  *

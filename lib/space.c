@@ -292,7 +292,7 @@ static int visit_count(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 			return UPAGE_EIO;
 		pages->present += (value & PTE_PRESENT) != 0;
 		pages->swapped += (value & PTE_SWAPPED) != 0;
-		pages->seams += view_seams_owned(&ptes[i], value);
+		pages->seams += view_seams_owned(space->pool, &ptes[i], value);
 	}
 	return 0;
 }
@@ -553,14 +553,15 @@ static int visit_cover(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 static int visit_uncover(upage_space *space, pte_t *ptes, size_t count, uintptr_t address,
                          void *argument)
 {
-	(void)argument;
-	view_uncover(space->pool, ptes, count, address);
+	int *failure = argument;
+	int result = view_uncover(space->pool, ptes, count, address, space->cover);
+	*failure = result < 0 ? result : *failure;
 	return 0;
 }
 
-static int each_run_of_all(upage_space *space, run_visitor *visit)
+static int each_run_of_all(upage_space *space, run_visitor *visit, void *argument)
 {
-	return space_each_run(space, space->base, space->base + space->length, visit, NULL);
+	return space_each_run(space, space->base, space->base + space->length, visit, argument);
 }
 
 /* The locks of spaces are taken in the order of the table, here only: nobody else holds one and
@@ -603,31 +604,46 @@ int space_fork_hide(void)
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		spaces[i]->covered = spaces[i]->frozen;
 		if (spaces[i]->frozen)
-			each_run_of_all(spaces[i], visit_wait);
+			each_run_of_all(spaces[i], visit_wait, NULL);
 	}
 	for (unsigned i = 0; i < atomic_load(&space_count) && result == 0; i++) {
 		upage_space *space = spaces[i];
 		if (!space->covered)
 			continue;
 		if (atomic_load(&space->pool->pinned) > 0)
-			result = each_run_of_all(space, visit_cover);
+			result = each_run_of_all(space, visit_cover, NULL);
 		else
 			result = hide_all(space);
 	}
 	return result;
 }
 
-/* The pages of the spaces that are @covered are shown again. */
-static void uncover_all(void)
+/* The pages of the spaces that are @covered are shown again. Return: 0 or a failure of the host's. */
+static int uncover_all(void)
 {
+	int result = 0;
+	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
+		upage_space *space = spaces[i];
+		if (space->covered && space->cover != VIEW_PARENTS)
+			space->cover = view_few(space->pool) ? VIEW_HIDDEN_FEW : VIEW_HIDDEN_MANY;
+	}
 	for (unsigned i = 0; i < atomic_load(&space_count); i++)
 		if (spaces[i]->covered)
 			spaces[i]->pool->mappings = 1;
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
-		if (spaces[i]->covered)
-			each_run_of_all(spaces[i], visit_uncover);
-		spaces[i]->covered = false;
+		upage_space *space = spaces[i];
+		if (space->covered)
+			each_run_of_all(space, visit_uncover, &result);
+		space->covered = false;
+		space->cover = VIEW_HIDDEN_FEW;
 	}
+	return result;
+}
+
+/* In a child, whether what is its parent's is better replaced than hidden first. */
+static bool is_replaced(const upage_space *space)
+{
+	return space->frozen && !space->covered && view_few(space->pool);
 }
 
 /* A store's failure is no reason: the pages stay dirty, in the child too. */
@@ -656,9 +672,12 @@ void space_fork_child(bool adopted)
 {
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
-		/* With the parent's memory open to us there is no going on. */
-		if (space->base != 0 && space_is_lost(space) && hide_all(space) < 0)
-			host_die();
+		if (space->base == 0 || !space_is_lost(space))
+			continue;
+		if (adopted && is_replaced(space))
+			space->cover = VIEW_PARENTS;
+		else if (hide_all(space) < 0)
+			host_die(); /* with the parent's memory open to us there is no going on */
 	}
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
@@ -670,7 +689,8 @@ void space_fork_child(bool adopted)
 		if (adopted)
 			space->process = atomic_load(fork_word);
 	}
-	uncover_all();
+	if (uncover_all() < 0)
+		host_die();
 	lock_release(&spaces_lock);
 	lock_release(&space_shared_lock);
 }
@@ -683,7 +703,7 @@ void space_wait_all(void)
 		if (space->base == 0 || space_is_lost(space))
 			continue;
 		rwlock_write(&space->lock);
-		each_run_of_all(space, visit_wait);
+		each_run_of_all(space, visit_wait, NULL);
 		rwlock_write_release(&space->lock);
 	}
 	lock_release(&spaces_lock);

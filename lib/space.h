@@ -15,6 +15,7 @@
 #include "mapping.h"
 #include "page_table.h"
 #include "pager.h"
+#include "view.h"
 
 struct upage_space {
 	_Atomic uintptr_t base;   /* 0: not in use */
@@ -28,7 +29,8 @@ struct upage_space {
 	_Atomic unsigned heaps;   /* that live here */
 	uint64_t process;         /* that it belongs to, by host_fork_word() */
 	bool frozen;              /* around a fork: its lock is held for it  */
-	bool covered;             /* and the host hides what entries say is shown */
+	bool covered;             /* and the host does not show what entries say is shown */
+	enum view_cover cover;    /* what it shows, then */
 };
 
 /* The space that has @address in its range, or NULL. */

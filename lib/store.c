@@ -8,7 +8,7 @@
 
 #include "host.h"
 
-#define BACKING_SLAB (64u << 10)
+#define BACKING_SLAB HOST_PAGE_SIZE
 
 static struct lock store_lock; /* guards what follows, references and mappings */
 static struct backing *free_backings;

@@ -50,6 +50,7 @@ struct upage_store {
 	const struct store_ops *ops;
 	bool writable;
 	uint64_t device, inode; /* of a file: two stores of one file are one; else 0, 0 */
+	const _Atomic int *descriptor; /* of a file that the host can show pages of; NULL: it is read */
 	uint64_t mappings;
 };
 
@@ -89,7 +90,8 @@ static inline int store_complete(struct store_request *request)
 int store_transfer(upage_store *store, enum store_operation operation, void *buffer,
                    size_t length, off_t offset);
 
-/* The regular file of a descriptor, which stays the caller's, to be read. Signal context: yes. */
+/* The regular file of a descriptor, which stays the caller's, to be read; one that the host has mapped,
+ * and can show pages of (PTE_FILE). Signal context: yes. */
 int store_open_descriptor(upage_store **out, int descriptor);
 
 static inline bool store_is_same(const upage_store *a, const upage_store *b)

@@ -101,7 +101,10 @@ static int file_create(upage_store **out, int descriptor, bool writable)
 int store_open_descriptor(upage_store **out, int descriptor)
 {
 	int copy = host_descriptor(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0);
-	return copy < 0 ? copy : file_create(out, copy, false);
+	int result = copy < 0 ? copy : file_create(out, copy, false);
+	if (result == 0)
+		(*out)->descriptor = &((struct file_store *)*out)->descriptor;
+	return result;
 }
 
 PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)

@@ -3,40 +3,46 @@
 
 #include "host.h"
 
+#define UNCOVER_FEW 512 /* mappings: all that is shown is shown again */
 #define IDLE_RUN_MAX 32 /* pages that are hidden together when they are not in use */
-#define UNCOVER_LEAST 8 /* a run that is worth a call, which its pages may not need */
+#define UNCOVER_LEAST 8 /* of many runs, one that is worth a call, which its pages may not need */
 
 /* ---- How many mappings that takes ------------------------------------------------------- */
 
 /* The host joins two neighbours if neither is shown, or both are, with the same protection
- * and from frames beside each other. */
-static bool host_joins(uint64_t left, uint64_t right)
+ * and from frames, or places in a file, beside each other. */
+static bool host_joins(const struct upage_pool *pool, uint64_t left, uint64_t right)
 {
-	if ((left & PTE_ACCESS) != (right & PTE_ACCESS))
+	const struct frame *frame = pool->frames.frame;
+	if ((left ^ right) & PTE_ACCESS)
 		return false;
-	return !(left & PTE_ACCESS) || pte_number(left) + 1 == pte_number(right);
+	if (!(left & PTE_ACCESS))
+		return true;
+	if ((left & PTE_FILE) && (right & PTE_FILE)) /* whose mapping is the same */
+		return frame[pte_number(left)].backing == frame[pte_number(right)].backing;
+	return !((left | right) & PTE_FILE) && pte_number(left) + 1 == pte_number(right);
 }
 
 /* Seams of a page with its neighbours. Beyond the leaf nothing is looked up: the neighbour
  * counts as hidden, so that the sum is an upper bound. */
-static unsigned seams(pte_t *pte, uint64_t value)
+static unsigned seams(const struct upage_pool *pool, pte_t *pte, uint64_t value)
 {
-	return !host_joins(pte_left(pte), value) + !host_joins(value, pte_right(pte));
+	return !host_joins(pool, pte_left(pte), value) + !host_joins(pool, value, pte_right(pte));
 }
 
-unsigned view_seams_owned(pte_t *pte, uint64_t value)
+unsigned view_seams_owned(const struct upage_pool *pool, pte_t *pte, uint64_t value)
 {
 	if (!(value & PTE_ACCESS))
 		return 0;
-	return !host_joins(pte_left(pte), value) + !(pte_right(pte) & PTE_ACCESS);
+	return !host_joins(pool, pte_left(pte), value) + !(pte_right(pte) & PTE_ACCESS);
 }
 
 /* Changes a locked PTE's access bits (and number) and keeps the count. */
 static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_t after)
 {
 	lock_acquire(&pool->mapping_lock);
-	pool->mappings += seams(pte, after);
-	pool->mappings -= seams(pte, before);
+	pool->mappings += seams(pool, pte, after);
+	pool->mappings -= seams(pool, pte, before);
 	if (pool->mappings > pool->mappings_peak)
 		pool->mappings_peak = pool->mappings;
 	pte_set_locked(pte, after);
@@ -62,7 +68,7 @@ static void relieve(struct upage_pool *pool)
 		if (!frame_trylock(pool, pfn, &pte, &value))
 			continue;
 		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
-		if (frame->pins == 0 && after != value && seams(pte, value) > 0 &&
+		if (frame->pins == 0 && after != value && seams(pool, pte, value) > 0 &&
 		    !turn_keeps(&pool->turn, frame->page) &&
 		    host_hide(frame->page, page_size(pool)) == 0) {
 			record(pool, pte, value, after);
@@ -72,11 +78,11 @@ static void relieve(struct upage_pool *pool)
 	}
 }
 
-/* Pages from @i on that are one host mapping: the same access, frames beside each other. */
-static size_t shown_run(pte_t *ptes, size_t i, size_t count)
+/* Pages from @i on that are one host mapping. */
+static size_t shown_run(const struct upage_pool *pool, pte_t *ptes, size_t i, size_t count)
 {
 	size_t end = i + 1;
-	while (end < count && host_joins(atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
+	while (end < count && host_joins(pool, atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
 		end++;
 	return end - i;
 }
@@ -189,7 +195,7 @@ bool view_is_referenced(struct upage_pool *pool, pte_t *pte, uintptr_t address, 
 	if (!(*value & PTE_ACCESS))
 		return false;
 	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
-	size_t run = shown_run(pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
+	size_t run = shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
 	uint64_t references = host_references(address, page_size(pool), (unsigned)run);
 	if (references & 1)
 		return true;
@@ -205,19 +211,36 @@ bool view_is_referenced(struct upage_pool *pool, pte_t *pte, uintptr_t address, 
 	return false;
 }
 
+/* The frames of pages beside each other, or the part of the file: @value is the first's. */
+static int show(const struct upage_pool *pool, uint64_t value, uintptr_t address, size_t pages,
+                bool lazily)
+{
+	uint64_t pfn = pte_number(value);
+	size_t length = pages * page_size(pool);
+	int prot = pte_prot(value);
+	if (value & PTE_FILE) {
+		const struct backing *backing = pool->frames.frame[pfn].backing;
+		return host_show_file(*backing->store->descriptor, address,
+		                      backing_offset(backing, address), length, prot);
+	}
+	off_t offset = frame_offset(&pool->frames, pfn);
+	return lazily ? host_show_lazily(pool->frames.memory, address, offset, length, prot)
+	              : host_show(pool->frames.memory, address, offset, length, prot);
+}
+
 int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
 {
 	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
-	off_t offset = frame_offset(&pool->frames, pte_number(*value));
+	if (access & PTE_WRITE)
+		after &= ~(uint64_t)PTE_FILE;
 	view_make_room(pool);
 	for (int attempt = 0;; attempt++) {
 		int result;
 		record(pool, page->pte, *value, after);
-		if (*value & PTE_ACCESS)
+		if ((*value & PTE_ACCESS) && !((*value ^ after) & PTE_FILE))
 			result = host_protect(page->address, page_size(pool), pte_prot(after));
 		else
-			result = host_show(pool->frames.memory, page->address, offset,
-			                   page_size(pool), pte_prot(after));
+			result = show(pool, after, page->address, 1, false);
 		if (result == 0)
 			break;
 		record(pool, page->pte, after, *value);
@@ -238,9 +261,7 @@ int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 	view_make_room(pool);
 	for (size_t i = 0; i < count; i++)
 		record(pool, &ptes[i], values[i], values[i] | access);
-	int result = host_show(pool->frames.memory, address,
-	                       frame_offset(&pool->frames, pte_number(values[0])),
-	                       count * page_size(pool), pte_prot(access));
+	int result = show(pool, values[0] | access, address, count, false);
 	for (size_t i = 0; i < count; i++) {
 		if (result == 0)
 			values[i] |= access;
@@ -274,23 +295,33 @@ int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t add
 	return result;
 }
 
-void view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
+bool view_few(const struct upage_pool *pool)
 {
+	return pool->mappings <= UNCOVER_FEW;
+}
+
+int view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address,
+                 enum view_cover cover)
+{
+	int result = 0;
 	for (size_t i = 0, run; i < count; i += run) {
 		uint64_t value = atomic_load(&ptes[i]);
 		run = 1;
 		if (!(value & PTE_ACCESS))
 			continue;
-		run = shown_run(ptes, i, count);
-		if ((run >= UNCOVER_LEAST || any_is_pinned(pool, value, run)) &&
-		    host_show_lazily(pool->frames.memory, address + i * page_size(pool),
-		                     frame_offset(&pool->frames, pte_number(value)),
-		                     run * page_size(pool), pte_prot(value)) == 0)
+		run = shown_run(pool, ptes, i, count);
+		if (cover == VIEW_PARENTS && (value & PTE_FILE))
+			continue;
+		uintptr_t start = address + i * page_size(pool);
+		bool worth = cover != VIEW_HIDDEN_MANY || run >= UNCOVER_LEAST || any_is_pinned(pool, value, run);
+		if (worth && show(pool, value, start, run, true) == 0)
 			continue;
 		for (size_t k = i; k < i + run; k++)
 			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
-		host_hide(address + i * page_size(pool), run * page_size(pool));
+		int failure = worth ? host_hide(start, run * page_size(pool)) : 0;
+		result = failure < 0 ? failure : result;
 	}
 	for (size_t i = 0; i < count; i++)
-		pool->mappings += view_seams_owned(&ptes[i], atomic_load(&ptes[i]));
+		pool->mappings += view_seams_owned(pool, &ptes[i], atomic_load(&ptes[i]));
+	return result;
 }

@@ -11,6 +11,10 @@
  * they stay resident, and only their next reference traps. What the host refuses nevertheless
  * cuts the budget; it grows back.
  *
+ * What is shown of a page of a private file that nobody has written to is the host's own page of
+ * that file, not the frame that it takes (PTE_FILE): it need not be read, nor copied by a fork. With
+ * the first access for writing comes the frame, which the caller has filled.
+ *
  * A page that is shown can be aged: it stays so, but the host will tell whether it was referenced
  * since. That costs a fraction of hiding it and of the fault that shows it again.
  *
@@ -69,13 +73,24 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 
 /* Of the seams between host mappings that a shown page has, those that count as its own when
  * all pages are gone through: the left one, and the right one if nothing is shown there. */
-unsigned view_seams_owned(pte_t *pte, uint64_t value);
+unsigned view_seams_owned(const struct upage_pool *pool, pte_t *pte, uint64_t value);
 
 /* Around a fork, while nobody works on any page: hides what is shown, but pinned pages, though
- * entries say that it is; and then makes it so again, in the parent or the child, as far as
- * that takes few calls (else pages are hidden, and the entries say that), and counts mappings,
- * from where pool->mappings stands. Return: 0, or the host's error. */
+ * entries say that it is. Return: 0, or the host's error. */
 int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
-void view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address);
+
+/* And then makes it so again, in the parent or the child, and counts mappings, from where
+ * pool->mappings stands. Where there are many, pages that would take a call each are hidden, and the
+ * entries say that. Return: 0, or the host's error: something of the parent's may still be shown. */
+enum view_cover {
+	VIEW_HIDDEN_FEW,  /* nothing is shown, in a few mappings it was */
+	VIEW_HIDDEN_MANY,
+	VIEW_PARENTS,     /* in a child: what its parent sees; pages of files stay as they are */
+};
+int view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address,
+                 enum view_cover cover);
+
+/* Whether what is shown is so little that it is worth showing again one by one. */
+bool view_few(const struct upage_pool *pool);
 
 #endif

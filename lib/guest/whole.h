@@ -69,7 +69,7 @@ const char *whole_name(const struct mapping *mapping);
 /* The store of a mapped file; NULL: none is mapped. `lock` is held. */
 upage_store *whole_store(uint64_t device, uint64_t inode);
 
-/* A call of the program's has been made: what it changed in mapped files is seen. */
+/* A call of the program's has been made: a mapped file may have become shorter. */
 void whole_call_done(struct guest_call *call, long result);
 
 /* What the kernel would say of the first stack, the data segment, and the auxiliary vector. */
