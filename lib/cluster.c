@@ -4,10 +4,10 @@
 #include "host.h"
 #include "view.h"
 
-/* Pages of a file that come in together, whoever is asked for; and what the kernel itself maps around a
- * fault, where that much is free that nobody will miss it. */
+/* Pages of a file that come in together, whoever is asked for; and where so much is free that nobody
+ * will miss it. */
 #define FILE_BLOCK 4u
-#define FILE_BLOCK_AMPLE 16u
+#define FILE_BLOCK_AMPLE 8u
 
 /* ---- Who takes part ----------------------------------------------------------------------- */
 

@@ -10,8 +10,8 @@
  * How many? As many as are resident in a row on the other side of the page: what was dense so far
  * will go on so. Touched in order, pages come in by 1, 2, 4 ... up to the most; what comes in
  * for nothing is never more than what was there before it. Of a file, which is code more often
- * than not, at least four come together, those of an aligned block; sixteen, as the kernel does it,
- * of files that are shown as they are (PTE_FILE) while seven frames of eight are free.
+ * than not, at least four come together, those of an aligned block; eight of files that are shown as
+ * they are (PTE_FILE), which costs little, while seven frames of eight are free.
  *
  * Only what is empty takes part: swapped pages come in alone. Under pressure all pages do:
  * to evict one for another that nobody asked for is poison.

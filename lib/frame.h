@@ -80,7 +80,7 @@ uint32_t frame_allocate(struct frame_table *table, uint32_t count);
  * 2^FRAME_PLACE_ORDER frames, and there as far from the start as page number @page is from a
  * multiple of that: so that the frames on both sides are free for the pages on both sides.
  * Return: the frame, or FRAME_NONE. O(log frames). */
-#define FRAME_PLACE_ORDER 9
+#define FRAME_PLACE_ORDER 7
 uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page);
 
 /* Frame @pfn itself if it is free: so that neighbouring pages get neighbouring frames and

@@ -70,7 +70,7 @@ int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot)
 
 int host_show_file(int file, uintptr_t page, off_t offset, size_t length, int prot)
 {
-	long result = map(page, length, prot, MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, file, offset);
+	long result = map(page, length, prot, MAP_PRIVATE | MAP_FIXED, file, offset);
 	return is_failure(result) ? (int)result : 0;
 }
 

@@ -75,16 +75,20 @@ static void install_trap(int number, const struct host_action *action)
 		signals_install(number, catch_trap, flags, ~SIGNAL_TRAPS);
 }
 
+/* Whether more is to be done for @action than the kernel does by itself. */
+static bool needs_us(int number, const struct host_action *action)
+{
+	bool watched = report_deaths && action->handler == (void *)SIG_DFL && ends_process(number);
+	return watched || is_caught(action) || SIGNAL_BIT(number) & TRAPS_HANDLED;
+}
+
 /* What the kernel does where the program asked for @action. */
 static void action_to_host(int number, const struct host_action *action)
 {
 	const unsigned long kept = SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT;
 	if (SIGNAL_BIT(number) & TRAPS_HANDLED) {
 		install_trap(number, action);
-		return;
-	}
-	bool watched = report_deaths && action->handler == (void *)SIG_DFL && ends_process(number);
-	if (!watched && !is_caught(action)) {
+	} else if (!needs_us(number, action)) {
 		struct host_action plain = { .handler = action->handler,
 			                     .flags = action->flags & kept };
 		signals_set_action(number, &plain);
@@ -410,7 +414,8 @@ void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, 
 		signals_get_action(number, action);
 		if (number == SIGSEGV)
 			signals_hand_back(action);
-		action_to_host(number, action);
+		if (needs_us(number, action))
+			action_to_host(number, action);
 	}
 }
 

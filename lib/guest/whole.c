@@ -53,23 +53,7 @@ bool whole_has(uintptr_t address, size_t length)
 /* One store a file, however often it is mapped: each holds a descriptor. */
 #define FILES_MAX 1024
 static upage_store *files[FILES_MAX];
-static char *names[FILES_MAX]; /* of NAME_BYTES each */
-static unsigned files_end;     /* all after it are NULL */
-#define NAME_BYTES 4096
-
-static void remember_name(unsigned i, int descriptor)
-{
-	char link[40] = "/proc/self/fd/";
-	struct stream stream = { .text = link + 14, .size = sizeof(link) - 14,
-		                 .descriptor = STREAM_KEEP };
-	if (names[i] == NULL)
-		names[i] = host_metadata(NAME_BYTES);
-	if (names[i] == NULL)
-		return;
-	stream_decimal(&stream, (uint64_t)descriptor);
-	long length = syscall_3(SYS_readlink, link, names[i], NAME_BYTES - 1);
-	names[i][length > 0 ? length : 0] = '\0';
-}
+static unsigned files_end; /* all after it are NULL */
 
 upage_store *whole_store(uint64_t device, uint64_t inode)
 {
@@ -99,10 +83,8 @@ static int file_of(int descriptor, upage_store **out)
 	if (free == FILES_MAX)
 		return -ENFILE;
 	result = store_open_descriptor(&files[free], descriptor);
-	if (result == 0) {
-		remember_name(free, descriptor);
+	if (result == 0)
 		files_end = free == files_end ? free + 1 : files_end;
-	}
 	*out = files[free];
 	return (int)result;
 }
@@ -489,12 +471,24 @@ void whole_fork_child(void)
 
 /* ---- Names ------------------------------------------------------------------------------------- */
 
+/* As the kernel names it now: it may have been moved, or removed. */
+static const char *file_name(const upage_store *store)
+{
+	static char name[4096]; /* whole_lock is held */
+	char link[40] = "/proc/self/fd/";
+	struct stream stream = { .text = link + 14, .size = sizeof(link) - 14,
+		                 .descriptor = STREAM_KEEP };
+	stream_decimal(&stream, (uint64_t)atomic_load(store->descriptor));
+	long length = syscall_3(SYS_readlink, link, name, sizeof(name) - 1);
+	name[length > 0 ? length : 0] = '\0';
+	return name;
+}
+
 const char *whole_name(const struct mapping *mapping)
 {
-	for (unsigned i = 0; mapping->backing->store != NULL && i < files_end; i++)
-		if (files[i] == mapping->backing->store)
-			return names[i];
-	if (mapping->backing->store != NULL || mapping->backing->foreign)
+	if (mapping->backing->store != NULL)
+		return file_name(mapping->backing->store);
+	if (mapping->backing->foreign)
 		return NULL;
 	if (mapping->start < WHOLE_STACK && mapping->end >= WHOLE_STACK)
 		return "[stack]";
