@@ -113,7 +113,7 @@ static void give_up(struct cluster *c, uint32_t from)
 
 /* Frames beside those of the pages on one of the sides, or where there is room for more. Those
  * pages that get none are given up. Return: whether the page's own gets one. */
-static bool take_frames(struct upage_pool *pool, struct cluster *c)
+static bool take_frames(struct upage_pool *pool, struct cluster *c, bool shows_file)
 {
 	uint64_t left = pte_left(c->ptes), right = pte_right(c->ptes + c->count - 1);
 	uint32_t got = 0;
@@ -125,7 +125,8 @@ static bool take_frames(struct upage_pool *pool, struct cluster *c)
 		got = frame_allocate_from(&pool->frames, c->pfn, c->count);
 	}
 	if (got == 0) {
-		c->pfn = frame_allocate_placed(&pool->frames, c->address >> pool->frames.page_shift);
+		c->pfn = frame_allocate_placed(&pool->frames, c->address >> pool->frames.page_shift,
+		                               shows_file ? FRAME_PLACE_ORDER_FILE : FRAME_PLACE_ORDER);
 		if (c->pfn == FRAME_NONE)
 			return false;
 		got = 1 + frame_allocate_from(&pool->frames, c->pfn + UINT64_C(1), c->count - 1);
@@ -186,8 +187,8 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		             .address = page->address - page->before * page_size(pool),
 		             .count = page->before + 1u + page->after,
 		             .own = page->before };
-	bool taken = take_frames(pool, &c);
 	bool shows_file = page_shows_file(page, access);
+	bool taken = take_frames(pool, &c, shows_file);
 	if (!taken || !(shows_file ? find_end(pool, &c, page->backing) : fill(pool, &c, page->backing))) {
 		if (taken)
 			frame_free(&pool->frames, c.pfn, c.count);

@@ -167,18 +167,18 @@ bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
 	return frame_allocate_from(table, pfn, 1) == 1;
 }
 
-uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page)
+uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page, unsigned place)
 {
 	lock_acquire(&table->lock);
-	unsigned order = FRAME_PLACE_ORDER;
+	unsigned order = place;
 	while (order < FRAME_ORDERS && table->list[order] == FRAME_NONE)
 		order++;
 	if (order == FRAME_ORDERS) /* no run is that long: the longest that there is */
-		for (order = FRAME_PLACE_ORDER; order > 0 && table->list[order] == FRAME_NONE;)
+		for (order = place; order > 0 && table->list[order] == FRAME_NONE;)
 			order--;
 	uint32_t head = table->list[order], pfn = FRAME_NONE;
 	if (head != FRAME_NONE) {
-		unsigned span = order < FRAME_PLACE_ORDER ? order : FRAME_PLACE_ORDER;
+		unsigned span = order < place ? order : place;
 		pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
 		take_from_run(table, head, order, pfn, 1);
 	}

@@ -77,11 +77,12 @@ bool frame_table_is_valid(struct frame_table *table);
 uint32_t frame_allocate(struct frame_table *table, uint32_t count);
 
 /* A frame for a page that has no neighbour in memory, in the longest run there is up to
- * 2^FRAME_PLACE_ORDER frames, and there as far from the start as page number @page is from a
+ * 2^@place frames, and there as far from the start as page number @page is from a
  * multiple of that: so that the frames on both sides are free for the pages on both sides.
  * Return: the frame, or FRAME_NONE. O(log frames). */
-#define FRAME_PLACE_ORDER 7
-uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page);
+#define FRAME_PLACE_ORDER 9
+#define FRAME_PLACE_ORDER_FILE 6 /* where frames have no content, and need not be side by side */
+uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page, unsigned place);
 
 /* Frame @pfn itself if it is free: so that neighbouring pages get neighbouring frames and
  * the host can merge their mappings. Return: whether it was. O(log frames). */

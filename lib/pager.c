@@ -23,7 +23,8 @@ static uint32_t take_free_frame(struct upage_pool *pool, const struct page *page
 	if ((right & PTE_PRESENT) && pte_number(right) > 0 &&
 	    frame_allocate_at(&pool->frames, pte_number(right) - 1))
 		return (uint32_t)pte_number(right) - 1;
-	return frame_allocate_placed(&pool->frames, page->address >> pool->frames.page_shift);
+	return frame_allocate_placed(&pool->frames, page->address >> pool->frames.page_shift,
+	                             FRAME_PLACE_ORDER);
 }
 
 /* The content of a page that is not resident, into a frame. */
