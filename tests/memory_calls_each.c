@@ -531,10 +531,37 @@ static void files(void)
 	close(memory);
 }
 
+/* As root, which may mount one, else the refusals. */
+static void no_execution(void)
+{
+	tell("== a file system without execution\n");
+	clear();
+	pid_t child = fork();
+	if (child == 0) {
+		T(unshare(CLONE_NEWNS));
+		T(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+		T(mount("none", "/mnt", "tmpfs", MS_NOEXEC, NULL));
+		int file = open("/mnt", O_TMPFILE | O_RDWR, 0600);
+		T(ftruncate(file, 8 * PAGE));
+		T(mmap(AT(0), 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0));
+		survey("mapped", 0, 1);
+		T(mprotect(AT(0), 8 * PAGE, PROT_READ | PROT_EXEC));
+		T(mprotect(AT(0), 8 * PAGE, RW));
+		T(mmap(AT(8), PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, file, 0));
+		survey("unchanged", 0, 9);
+		publish(self);
+		_exit(0);
+	}
+	int status = -1;
+	waitpid(child, &status, 0);
+	tell("status %x\n", (unsigned)status);
+}
+
 void each_call(void)
 {
 	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, protections, remaps,
-		                               advices,    forks,     locks,      others,      files };
+		                               advices,    forks,     locks,      others,      files,
+		                               no_execution };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);

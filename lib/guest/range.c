@@ -12,6 +12,8 @@
 #include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
 
 #include "handlers.h"
 #include "host.h"
@@ -82,11 +84,20 @@ static long of_kernel(long number, const struct mapping *part, long argument)
 
 /* ---- mprotect ----------------------------------------------------------------------------------- */
 
+/* Of a file system mounted so, the host would not show a page for execution. */
+static bool may_execute(const struct mapping *part)
+{
+	struct statfs system;
+	const upage_store *store = part->backing->store;
+	return store == NULL || (part->prot & PROT_EXEC) ||
+	       syscall_2(SYS_fstatfs, *store->descriptor, &system) < 0 || !(system.f_flags & ST_NOEXEC);
+}
+
 static int visit_protect(upage_space *space, struct mapping *part, void *argument)
 {
 	int prot = *(const int *)argument;
 	if (!part->backing->foreign)
-		return map_protect(space, part, prot);
+		return prot & PROT_EXEC && !may_execute(part) ? -EACCES : map_protect(space, part, prot);
 	long result = of_kernel(SYS_mprotect, part, prot);
 	if (result == 0)
 		part->prot = prot;
