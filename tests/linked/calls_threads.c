@@ -6,10 +6,15 @@
  */
 #include "calls.h"
 
+#include <linux/rseq.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -563,6 +568,32 @@ static void many_threads(void)
 	pthread_key_delete(key);
 }
 
+/* ---- Restartable sequences -------------------------------------------------------------- */
+
+#define RSEQ_BYTES 32
+#define RSEQ_SIGNATURE 0x53053053 /* the C library's */
+
+/* The kernel would write into the area of a thread that comes back to a processor, and kill who has
+ * it elsewhere than in memory. The C library's own area gives way first. */
+static void register_sequences(void)
+{
+	char *own = (char *)__builtin_thread_pointer() + __rseq_offset;
+	long ended = -1;
+	for (unsigned bytes = RSEQ_BYTES; __rseq_size > 0 && ended < 0 && bytes <= 512; bytes += RSEQ_BYTES)
+		ended = syscall(SYS_rseq, own, bytes, RSEQ_FLAG_UNREGISTER, RSEQ_SIGNATURE);
+	char *area = memset(evicted_pages(1), 0, PAGE);
+	push_out();
+	long registered = syscall(SYS_rseq, area, RSEQ_BYTES, 0, RSEQ_SIGNATURE);
+	check("registered, or there are none", registered == 0 || errno == ENOSYS);
+	churn(50);
+	say("alive");
+}
+
+static void sequences(void)
+{
+	say("status %x", (unsigned)in_child(register_sequences));
+}
+
 const struct call_case thread_cases[] = {
 	EASY_CASE(mutex_private),
 	EASY_CASE(mutex_shared),
@@ -581,5 +612,6 @@ const struct call_case thread_cases[] = {
 	CASE(semaphores),
 	CASE(joins),
 	EASY_CASE(many_threads),
+	CASE(sequences),
 	{ 0 },
 };
