@@ -518,14 +518,23 @@ int host_renumber(int descriptor)
 
 /* ---- Metadata ------------------------------------------------------------------------ */
 
+/* It is not in a core, where it would be much larger than what is the program's. */
+static void *map_own(size_t bytes, int flags, int descriptor)
+{
+	long result = map(0, bytes, PROT_READ | PROT_WRITE, flags, descriptor, 0);
+	if (is_failure(result))
+		return NULL;
+	syscall_3(SYS_madvise, result, bytes, MADV_DONTDUMP);
+	return (void *)result;
+}
+
 void *host_metadata(size_t bytes)
 {
 	bytes = round_up(bytes, HOST_PAGE_SIZE);
-	long result = map(0, bytes, PROT_READ | PROT_WRITE, RESERVATION, -1, 0);
-	if (is_failure(result))
-		return NULL;
-	atomic_fetch_add(&metadata_bytes, bytes);
-	return (void *)result;
+	void *memory = map_own(bytes, RESERVATION, -1);
+	if (memory != NULL)
+		atomic_fetch_add(&metadata_bytes, bytes);
+	return memory;
 }
 
 void host_metadata_release(void *memory, size_t bytes)
@@ -542,15 +551,12 @@ size_t host_metadata_bytes(void)
 
 void *host_shared(size_t bytes)
 {
-	long result = map(0, round_up(bytes, HOST_PAGE_SIZE), PROT_READ | PROT_WRITE,
-	                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return is_failure(result) ? NULL : (void *)result;
+	return map_own(round_up(bytes, HOST_PAGE_SIZE), MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 }
 
 void *host_share(int descriptor, size_t bytes)
 {
-	long result = map(0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-	return is_failure(result) ? NULL : (void *)result;
+	return map_own(bytes, MAP_SHARED, descriptor);
 }
 
 _Atomic uint64_t *host_fork_word(void)

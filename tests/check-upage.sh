@@ -80,6 +80,41 @@ same 134 sh -c 'kill -ABRT $$'
 same 127 sh -c 'no-such-program 2>/dev/null'
 same 126 sh -c "$scratch 2>/dev/null"
 
+# ---- Cores: whether there is one, of what size, and with what in it
+# cored LIMIT WORD...: how a program ends whose core has that limit; the core is $scratch/core/*
+cored()
+{
+	limit=$1
+	shift
+	rm -rf "$scratch/core"
+	mkdir "$scratch/core"
+	(ulimit -S -c "$limit" && cd "$scratch/core" &&
+		perl -e 'system { $ARGV[0] } @ARGV; printf "%x", $?' "$@" 2>/dev/null)
+}
+pattern=$(cat /proc/sys/kernel/core_pattern)
+if test "$(ulimit -H -c)" != unlimited || ! command -v perl >/dev/null; then
+	echo "cores are not tested: limited, or no perl"
+else
+	for limit in 0 1 unlimited; do
+		for signal in ABRT SEGV TERM; do
+			native=$(cored $limit sh -c "kill -$signal \$\$")
+			paged=$(cored $limit "$upage" run -m 1M -- sh -c "kill -$signal \$\$")
+			test "$paged" = "$native" || fail "by SIG$signal, core limit $limit: status $paged, natively $native"
+		done
+	done
+	told=$(cored unlimited "$upage" run -m 4M --stats-json "$scratch/core.json" -- \
+		perl -e '$word = "page" x 2000; $word .= "d word"; kill "ABRT", $$')
+	case $pattern in
+	\|* | */* | '') echo "cores are not looked into: the core pattern is '$pattern'" ;;
+	*)
+		test "$told" = 86 || fail "no core: $told"
+		test "$(cat "$scratch"/core/* | wc -c)" -lt 8000000 || fail "a large core: $(ls -l "$scratch/core")"
+		grep -q 'pagepaged word' "$scratch"/core/* || fail "the program's memory is not in its core"
+		;;
+	esac
+	rm -rf "$scratch/core"
+fi
+
 # ---- Scripts, arguments, environment
 printf '#!/bin/sh -e\necho "$0 $# $2"\n' >"$scratch/script"
 same 0 "$scratch/script" one 'two words'
