@@ -61,15 +61,16 @@ static bool ends_process(int number)
 
 static _Atomic bool sigsys_closed;
 
-/* A program that takes SIGSYS, or ignores it, may be sent it faster than our handler can begin: then
- * the handlers would pile up. So it is closed while one runs, and a system call opens it again. */
+/* Sent faster than our handlers can begin, they would pile up. So SIGSEGV is closed while its handler
+ * runs: serving a page fault touches no paged memory. And SIGSYS is, where a program takes or ignores
+ * it: a system call opens it again. */
 static void install_trap(int number, const struct host_action *action)
 {
-	unsigned long flags = SA_NODEFER | (action->flags & SA_RESTART);
+	unsigned long flags = action->flags & SA_RESTART;
 	if (number == SIGSYS && action->handler != (void *)SIG_DFL)
 		atomic_store(&sigsys_closed, true);
 	if (number == SIGSYS)
-		signals_install(number, sigsys_handler, flags,
+		signals_install(number, sigsys_handler, flags | SA_NODEFER,
 		                atomic_load(&sigsys_closed) ? SIGNAL_BIT(SIGSYS) : 0);
 	else
 		signals_install(number, catch_trap, flags, ~SIGNAL_TRAPS);
@@ -225,6 +226,13 @@ static void deliver(struct guest_thread *thread, void *context)
 	thread->has_temporary = false;
 }
 
+/* What follows may touch paged memory. */
+static void open_sigsegv(void)
+{
+	const signal_mask bit = SIGNAL_BIT(SIGSEGV);
+	syscall_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, sizeof(bit));
+}
+
 /* A thread that is about to go on, in one of the windows of the gate, goes back and looks. */
 static void leave_window(greg_t *r)
 {
@@ -248,6 +256,7 @@ void guest_signal_leave(void *context)
 	if (!(atomic_load(&thread->caught) & CAUGHT_SIGNAL))
 		syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, sizeof(all));
 	if (!region_has(thread, (uintptr_t)r[REG_RSP])) {
+		open_sigsegv();
 		deliver(thread, context);
 		gate_leave(context, &thread->caught);
 	}
@@ -269,9 +278,9 @@ static void keep(struct guest_thread *thread, const siginfo_t *info)
 static void keep_trap(struct guest_thread *thread, const siginfo_t *info, void *context)
 {
 	signal_mask bit = SIGNAL_BIT(info->si_signo);
-	/* Handlers of ours would pile up, where they are sent faster than they leave; those that come
-	 * before this still do. What is left to do here neither traps nor touches paged memory. */
-	if (region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]))
+	/* Handlers of ours would pile up, where they are sent faster than they leave. What is left to
+	 * do here neither traps nor touches paged memory. */
+	if (info->si_signo == SIGSYS && region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]))
 		syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, NULL, sizeof(bit));
 	if (!(atomic_load(&thread->trap_pending) & bit)) {
 		thread->trap_waiting[info->si_signo == SIGSEGV ? 0 : 1] = *info;
@@ -307,6 +316,7 @@ static void own_fault(const siginfo_t *info, void *context)
 	print_text(&line, ", address ");
 	print_hex(&line, (uintptr_t)info->si_addr);
 	print_flush(&line, 2);
+	open_sigsegv();
 	default_action(context, info->si_signo, info);
 }
 
@@ -323,18 +333,20 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 		info->si_signo = SIGBUS;
 		info->si_code = BUS_ADRERR;
 	}
-	if (verdict == TRAP_SERVED)
-		; /* the reference is made again */
-	else if (!ours && !sent && guest_trace_begin())
-		; /* this one too, now that its tracer sees it */
-	else if (ours && !sent)
+	if (verdict == TRAP_SERVED) {
+		/* the reference is made again */
+	} else if (!ours && !sent && guest_trace_begin()) {
+		/* this one too, now that its tracer sees it */
+	} else if (ours && !sent) {
 		own_fault(info, context);
-	else if (sent && number == SIGSEGV)
+	} else if (sent && number == SIGSEGV) {
 		keep_trap(thread, info, context);
-	else if (ours)
+	} else if (ours) {
 		keep(thread, info);
-	else
+	} else {
+		open_sigsegv();
 		receive(thread, context, info, !sent);
+	}
 	gate_leave(context, &thread->caught);
 }
 

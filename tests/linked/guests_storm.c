@@ -115,37 +115,72 @@ static void lists(void)
 
 /* ---- Traps that are sent ------------------------------------------------------------------------------ */
 
-static atomic_bool stop;
+static atomic_bool *stop; /* shared with other processes */
 static pid_t target;
+static int trap;
 
-static void *send_sigsys(void *argument)
+static void *send_trap(void *argument)
 {
 	sigset_t all;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
-	while (!stop)
-		syscall(SYS_tgkill, getpid(), target, SIGSYS);
+	while (!*stop)
+		syscall(SYS_tgkill, getpid(), target, trap);
 	return argument;
 }
 
-/* None of the calls is lost for a SIGSYS that somebody sends just then. */
-static void sent_sigsys(void)
+static pid_t send_trap_from_outside(void)
+{
+	pid_t receiver = getpid(), child = (pid_t)MUST(fork());
+	if (child != 0)
+		return child;
+	signal(trap, SIG_DFL);
+	while (!*stop && kill(receiver, trap) == 0)
+		;
+	_exit(0);
+}
+
+/* None of the calls and references is lost for a trap that somebody sends just then. */
+static void sent(int number)
 {
 	pthread_t threads[3];
+	int status;
 	long wrong = 0, parent = getppid();
-	handle(SIGSYS, note, 0);
+	stop = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int *memory = calloc(40, PAGE), each = PAGE / sizeof(int);
+	MUST_BE(stop != MAP_FAILED && memory != NULL);
+	trap = number;
+	handle(number, note, 0);
 	taken = 0;
-	stop = false;
 	target = (pid_t)syscall(SYS_gettid);
+	pid_t child = send_trap_from_outside();
 	for (int i = 0; i < 3; i++)
-		MUST_BE(pthread_create(&threads[i], NULL, send_sigsys, NULL) == 0);
-	for (int i = 0; i < 5000 || taken < 100; i++)
+		MUST_BE(pthread_create(&threads[i], NULL, send_trap, NULL) == 0);
+	for (int i = 0; i < 5000 || taken < 100; i++) {
 		wrong += syscall(SYS_getppid) != parent;
-	stop = true;
+		memory[i % 40 * each]++;
+	}
+	*stop = true;
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
-	signal(SIGSYS, SIG_DFL);
-	say("wrong %ld, signals %s", wrong, taken > 0 ? "came" : "never came");
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	signal(number, SIG_DFL);
+	for (int i = 1; i < 40; i++)
+		wrong += memory[i * each] != memory[0] && memory[i * each] != memory[0] - 1;
+	say("wrong %ld, signals %s, sender %x", wrong, taken > 0 ? "came" : "never came", (unsigned)status);
+	free(memory);
+	munmap(stop, PAGE);
+}
+
+static void sent_sigsys(void)
+{
+	sent(SIGSYS);
+}
+
+static void sent_sigsegv(void)
+{
+	sent(SIGSEGV);
 }
 
 /* ---- Instructions that need several pages ------------------------------------------------------------------ */
@@ -361,6 +396,7 @@ const struct test storm_tests[] = {
 	{ "transfers", transfers },
 	{ "lists", lists },
 	{ "sent_sigsys", sent_sigsys },
+	{ "sent_sigsegv", sent_sigsegv },
 	{ "working_sets", working_sets },
 	{ "sleepers", sleepers },
 	{ "killing_each_other", killing_each_other },
