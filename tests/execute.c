@@ -517,8 +517,21 @@ static void by_chain(void *length)
 	_exit(count_down((int)(size_t)length));
 }
 
+/* The file goes on behind the data, but memory does not. */
+static void say_zeros(void)
+{
+	extern const char __bss_start[];
+	const char *at = __bss_start + 256; /* before it is what the loader has filled */
+	size_t others = 0;
+	for (; (uintptr_t)at % 4096 != 0; at++)
+		others += *at != 0;
+	if (others != 0)
+		SAY("%zu bytes of what is uninitialized are not zero", others);
+}
+
 int main(int count, char **arguments_of)
 {
+	say_zeros();
 	if (count == 1 && arguments_of[0][0] == '\0') /* executed with no words */
 		return second(count, arguments_of);
 	if (count > 1 && strcmp(arguments_of[1], "--say") == 0)

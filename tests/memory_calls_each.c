@@ -97,12 +97,17 @@ static void map_kinds(void)
 	T(mmap(AT(60), 3 * PAGE, RW, ANON | MAP_FIXED | MAP_POPULATE | MAP_LOCKED | MAP_STACK | MAP_NORESERVE, -1, 0));
 	T(mmap(AT(63), 3 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE | MAP_LOCKED, -1, 0));
 	survey("populated", 60, 6);
+	T(madvise(AT(60), PAGE, MADV_DONTNEED));
+	T(madvise(AT(63), PAGE, MADV_DONTNEED));
 	T(munmap(AT(70), 4 * PAGE));
 	T(mmap(AT(71) + 5, PAGE, RW, ANON, -1, 0));
 	T(mmap(AT(72), PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	T(mmap(AT(73), PAGE, RW, MAP_PRIVATE, self->file, 0));
 	T(mmap(AT(71), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
 	char *low = mmap(NULL, PAGE, RW, ANON | MAP_32BIT, -1, 0);
+	char *huge = mmap(NULL, (size_t)12 << 40, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+	tell("12 TiB: %d\n", huge != MAP_FAILED);
+	munmap(huge, (size_t)12 << 40);
 	tell("32 bits: %d\n", low != MAP_FAILED && (uintptr_t)low < (uintptr_t)1 << 31);
 	munmap(low, PAGE);
 	close(zero);
@@ -137,6 +142,42 @@ static void grows_down(void)
 	setrlimit(RLIMIT_STACK, &limit);
 	T(pread(self->file, AT(530), PAGE, 0));
 	LOOK(AT(530)), LOOK(AT(529)), tell("\n");
+}
+
+/* How many mappings there are in the reservation, as /proc says. */
+static unsigned count_mappings(void)
+{
+	static char text[1 << 20];
+	int file = open("/proc/self/maps", O_RDONLY);
+	unsigned count = 0;
+	size_t length = 0;
+	for (ssize_t n; (n = read(file, text + length, sizeof(text) - 1 - length)) > 0;)
+		length += (size_t)n;
+	text[length] = '\0';
+	close(file);
+	for (char *line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line += line != NULL)
+		count += strtoull(line, NULL, 16) - (uintptr_t)self->base < 4 * PAGES * PAGE;
+	return count;
+}
+
+/* What is one again after it was several is one mapping again. */
+static void joins(void)
+{
+	tell("== mappings that join\n");
+	clear();
+	mmap(AT(10), 100 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	unsigned before = count_mappings();
+	for (size_t i = 0; i < 100; i += 2)
+		mprotect(AT(10 + i), PAGE, PROT_READ);
+	tell("split: %d more", (int)(count_mappings() - before));
+	for (size_t i = 0; i < 100; i += 2)
+		mprotect(AT(10 + i), PAGE, RW);
+	for (size_t i = 1; i < 100; i += 3)
+		madvise(AT(10 + i), PAGE, MADV_DONTNEED);
+	tell(", joined: %d more", (int)(count_mappings() - before));
+	for (size_t i = 0; i < 100; i += 2)
+		mmap(AT(10 + i), PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	tell(", mapped again: %d more\n", (int)(count_mappings() - before));
 }
 
 static void protections(void)
@@ -559,9 +600,8 @@ static void no_execution(void)
 
 void each_call(void)
 {
-	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, protections, remaps,
-		                               advices,    forks,     locks,      others,      files,
-		                               no_execution };
+	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, joins, protections, remaps,
+		                               advices, forks, locks, others, files, no_execution };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);
