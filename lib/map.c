@@ -73,6 +73,8 @@ int map_add(upage_space *space, const struct mapping *mapping)
 	size_t i = mapping_index(&space->mappings, mapping->start);
 	backing_reference(mapping->backing);
 	mapping_insert(&space->mappings, i, *mapping);
+	if (mapping->backing->foreign)
+		physical_count_foreign(space->pool, (int64_t)(mapping->end - mapping->start));
 	mapping_join(&space->mappings, i, i);
 	return 0;
 }

@@ -48,6 +48,8 @@ struct upage_pool {
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
+	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */
+	_Atomic uint64_t foreign_bytes_peak;
 	_Atomic uint32_t spaces;        /* that use this pool                            */
 	uint64_t process;               /* that it belongs to, by host_fork_word()       */
 	unsigned cluster_pages;         /* that one fault may bring in: cluster.h        */
@@ -65,6 +67,14 @@ struct page {
 	struct backing *backing;
 	uint16_t before, after;  /* empty neighbours, locked, that may come in with it: cluster.h */
 };
+
+/* The lock of the space that has them is held for writing. */
+static inline void physical_count_foreign(struct upage_pool *pool, int64_t bytes)
+{
+	uint64_t now = atomic_fetch_add(&pool->foreign_bytes, (uint64_t)bytes) + (uint64_t)bytes;
+	if (now > atomic_load(&pool->foreign_bytes_peak))
+		atomic_store(&pool->foreign_bytes_peak, now);
+}
 
 static inline size_t page_size(const struct upage_pool *pool)
 {

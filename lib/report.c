@@ -299,15 +299,21 @@ typedef void writer(struct report *report, struct stream *out);
 
 static void write_table(struct report *report, struct stream *out)
 {
-	struct upage_stats stats;
+	struct upage_stats stats, sum = { .size = 0 };
 	struct stats_labels labels;
 	struct record *record, *top = first_record(report);
+	size_t i = 0;
 	describe(report, top, &stats, &labels);
 	stats_table(out, &stats, &labels);
-	for (size_t i = 0; (record = next_record(report, top, &i)) != NULL;) {
+	if (next_record(report, top, &i) == NULL)
+		return;
+	stats_table_heading(out);
+	i = 0;
+	for (record = top; record != NULL; record = next_record(report, top, &i)) {
 		describe(report, record, &stats, &labels);
-		stats_table_process(out, &stats, &labels);
+		stats_table_process(out, &stats, &labels, &sum);
 	}
+	stats_table_total(out, &sum);
 }
 
 static void write_json(struct report *report, struct stream *out)
@@ -645,6 +651,8 @@ PUBLIC int upage_stats_get(upage_pool *pool, struct upage_stats *out)
 	stats.host_mappings = atomic_load(&pool->mappings);
 	stats.host_mappings_peak = pool->mappings_peak;
 	stats.mapping_budget = atomic_load(&pool->mapping_budget);
+	stats.shared_bytes = atomic_load(&pool->foreign_bytes);
+	stats.shared_bytes_peak = atomic_load(&pool->foreign_bytes_peak);
 	signal_mask mask = signals_block();
 	stats.largest_free_run = frame_largest_run(&pool->frames);
 	stats.swap_slots = swap_used(pool->swap);

@@ -477,6 +477,8 @@ int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 		const struct mapping *m = &space->mappings.mapping[last];
 		if (m->committed)
 			pager_uncommit(space->pool, space_pages(space, m->end - m->start));
+		if (m->backing->foreign)
+			physical_count_foreign(space->pool, (int64_t)(m->start - m->end));
 		backing_release(m->backing);
 	}
 	mapping_cut(&space->mappings, first, last);

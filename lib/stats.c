@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "stats.h"
 
+#include <string.h>
+
 #include "compiler.h"
 #include "host.h"
 
@@ -164,6 +166,8 @@ static const struct number before_compaction[] = {
 	N(", \"largest_free_run\": ", largest_free_run),
 	N(", \"table_bytes\": ", table_bytes),
 	N(", \"metadata_bytes\": ", metadata_bytes),
+	N(", \"shared_bytes\": ", shared_bytes),
+	N(", \"shared_bytes_peak\": ", shared_bytes_peak),
 	N("},\n \"faults\": {\"total\": ", faults),
 	N(", \"zero_fill\": ", zero_fill),
 	N(", \"major\": ", major),
@@ -281,6 +285,16 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	}
 }
 
+static void add_shared(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->shared_bytes_peak == 0)
+		return;
+	stream_text(out, "\n  shared        ");
+	add_size(out, stats->shared_bytes);
+	stream_text(out, " mapped by the host, most ");
+	add_size(out, stats->shared_bytes_peak);
+}
+
 static void add_evictions(struct stream *out, const struct upage_stats *stats)
 {
 	N("\n  evictions     ", evictions);
@@ -322,7 +336,9 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	N(", now free ", frames_free);
 	stream_text(out, "\n  tables        ");
 	add_size(out, stats->table_bytes);
-	N(" of page tables\n  page faults   ", faults);
+	stream_text(out, " of page tables");
+	add_shared(out, stats);
+	N("\n  page faults   ", faults);
 	N(": ", zero_fill);
 	N(" zero fill, ", major);
 	N(" major, ", soft);
@@ -341,22 +357,92 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	stream_text(out, "\n");
 }
 
-void stats_table_process(struct stream *out, const struct upage_stats *stats,
-                         const struct stats_labels *labels)
+/* ---- The lines of a tree ---------------------------------------------------------------- */
+
+static void add_spaces(struct stream *out, size_t width, size_t taken)
 {
-	if (labels->merged > 0)
-		add_number(out, "  more processes ", labels->merged);
-	else
-		add_number(out, "  process ", (uint64_t)labels->process);
-	N(": ", faults);
-	N(" page faults (", major);
-	N(" major), ", evictions);
-	N(" evictions, ", writebacks);
-	stream_text(out, " written back, ");
-	add_seconds(out, labels->wall_ns);
-	stream_text(out, ", ");
-	stream_text(out, labels->ended != NULL ? labels->ended : "");
+	for (; taken < width; taken++)
+		stream_text(out, " ");
+}
+
+static void add_right(struct stream *out, size_t width, const char *text)
+{
+	add_spaces(out, width, strlen(text));
+	stream_text(out, text);
+}
+
+static void add_right_number(struct stream *out, size_t width, uint64_t number, uint64_t unit,
+                             unsigned places)
+{
+	char digits[32];
+	struct stream text = { digits, sizeof(digits), 0, STREAM_KEEP, 0 };
+	stream_fixed(&text, number, unit, places);
+	add_right(out, width, digits);
+}
+
+static const struct column {
+	const char *name;
+	size_t width, offset; /* in struct upage_stats */
+} columns[] = {
+	{ "faults", 11, offsetof(struct upage_stats, faults) },
+	{ "major", 10, offsetof(struct upage_stats, major) },
+	{ "evictions", 11, offsetof(struct upage_stats, evictions) },
+	{ "written back", 14, offsetof(struct upage_stats, writebacks) },
+};
+#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+enum { WIDTH_PROCESS = 9, WIDTH_TIME = 10, WIDTH_ENDED = 9 };
+
+static uint64_t number_of(const struct upage_stats *stats, const struct column *column)
+{
+	return *(const uint64_t *)(const void *)((const char *)stats + column->offset);
+}
+
+static void add_columns(struct stream *out, const struct upage_stats *stats)
+{
+	for (size_t i = 0; i < COLUMNS; i++)
+		add_right_number(out, columns[i].width, number_of(stats, &columns[i]), 1, 0);
+}
+
+/* How it ended, and what it was: names may be long. */
+static void add_end(struct stream *out, const char *ended, const char *program)
+{
+	stream_text(out, "  ");
+	stream_text(out, ended);
+	add_spaces(out, WIDTH_ENDED, strlen(ended));
+	stream_text(out, "  ");
+	stream_text(out, program);
+	stream_text(out, "\n");
+}
+
+void stats_table_heading(struct stream *out)
+{
+	add_right(out, WIDTH_PROCESS, "process");
+	for (size_t i = 0; i < COLUMNS; i++)
+		add_right(out, columns[i].width, columns[i].name);
+	add_right(out, WIDTH_TIME, "seconds");
+	add_end(out, "ended", "program");
+}
+
+void stats_table_process(struct stream *out, const struct upage_stats *stats,
+                         const struct stats_labels *labels, struct upage_stats *sum)
+{
+	char ended[32];
+	struct stream end = { ended, sizeof(ended), 0, STREAM_KEEP, 0 };
+	bool many = labels->merged > 0;
+	add_right_number(out, WIDTH_PROCESS, many ? labels->merged : (uint64_t)labels->process, 1, 0);
+	add_columns(out, stats);
+	for (size_t i = 0; i < COLUMNS; i++)
+		*(uint64_t *)(void *)((char *)sum + columns[i].offset) += number_of(stats, &columns[i]);
+	add_right_number(out, WIDTH_TIME, labels->wall_ns, 1000000000, 2);
+	stream_text(&end, labels->ended != NULL ? labels->ended : "");
 	if (labels->signal != 0)
-		add_number(out, " ", (uint64_t)labels->signal);
+		add_number(&end, " ", (uint64_t)labels->signal);
+	add_end(out, ended, many ? "(so many more)" : labels->program);
+}
+
+void stats_table_total(struct stream *out, const struct upage_stats *sum)
+{
+	add_right(out, WIDTH_PROCESS, "total");
+	add_columns(out, sum);
 	stream_text(out, "\n");
 }

@@ -87,10 +87,14 @@ void stats_json_begin(struct stream *out, const struct upage_stats *stats,
                       const struct stats_labels *labels);
 void stats_json_end(struct stream *out, uint64_t dropped);
 
-/* Lines for people: of a whole process; of another process, one. */
+/* Lines for people, of one process. */
 void stats_table(struct stream *out, const struct upage_stats *stats,
                  const struct stats_labels *labels);
+
+/* Of a tree of processes: a heading, one line each, whose counts are added to @sum, and that. */
+void stats_table_heading(struct stream *out);
 void stats_table_process(struct stream *out, const struct upage_stats *stats,
-                         const struct stats_labels *labels);
+                         const struct stats_labels *labels, struct upage_stats *sum);
+void stats_table_total(struct stream *out, const struct upage_stats *sum);
 
 #endif

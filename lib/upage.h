@@ -572,6 +572,8 @@ struct upage_stats {
 	uint64_t pinned_pages;  /* pages pinned, in all                              */
 	uint64_t fault_ns_p50, fault_ns_p99, fault_ns_max; /* inside the handler     */
 	uint64_t intercepted;   /* system calls that were intercepted, in the whole process */
+	uint64_t shared_bytes;  /* of a whole program, mapped now by the host itself (MAP_SHARED, ...)  */
+	uint64_t shared_bytes_peak;
 };
 
 /**

@@ -27,6 +27,21 @@ for seed in 1 2 3; do
 	same 1M fuzz 1$seed 1000 4
 done
 
+# ---- What is shared is counted apart: no more than the reservation of 4 MiB, and what lies elsewhere
+# shared KEY WORD...: of memory_calls
+shared()
+{
+	key=$1
+	shift
+	$upage run -m 4M --stats-json "$scratch/shared.json" -- "$@" >/dev/null
+	sed -n "s/.*\"$key\": \([0-9]*\).*/\1/p" "$scratch/shared.json" | head -n 1
+}
+for run in 'calls' 'fuzz 1 3000 1'; do
+	most=$(shared shared_bytes_peak ./memory_calls $run)
+	test "$most" -gt 65536 && test "$most" -lt 6000000 || fail "memory_calls $run: at most $most bytes shared"
+done
+test "$(shared shared_bytes_peak ./execute --count 0)" = 0 || fail "execute has shared mappings"
+
 # ---- What /proc says
 run="timeout 60 $upage run -m 4M --"
 $run cat /proc/self/maps >"$scratch/maps"

@@ -149,6 +149,11 @@ $upage --version | grep -q '^upage [0-9]' || fail "--version"
 $upage --help | grep -q -e '--memory' || fail "--help"
 $upage run --help | grep -q -e '--memory' || fail "run --help"
 $upage run -m 1M --stats -- true 2>&1 | grep -q 'page faults' || fail "--stats"
+$upage run -m 1M --stats -- timeout 50 true >"$scratch/out" 2>&1
+awk '$1 == "process" { from = NR } from && NR > from && $1 != "total" { faults += $2; told = told " " $7 " " $NF }
+	$1 == "total" { total = $2; last = NR }
+	END { exit !(last == NR && total == faults && told == " exit timeout exec timeout exit true") }' \
+	"$scratch/out" || fail "the table of a tree: $(cat "$scratch/out")"
 $upage run -m 16M --stats -- true 2>&1 | grep -q 'read ahead' || fail "pages come in alone"
 $upage run -m 16M --prefetch off --stats -- true 2>&1 | grep -q 'read ahead' && fail "--prefetch off"
 $upage run -m 1M --stats-json "$scratch/%p.json" -- sh -c 'true & wait' &&

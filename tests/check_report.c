@@ -215,7 +215,7 @@ START_TEST(with_a_process_id_in_the_name_each_writes_its_own)
 }
 END_TEST
 
-START_TEST(the_table_has_a_line_for_each_other_process)
+START_TEST(the_table_has_a_line_for_each_process)
 {
 	int pipes[2], saved = dup(2);
 	char line[100];
@@ -232,9 +232,9 @@ START_TEST(the_table_has_a_line_for_each_other_process)
 	drain(pipes[0], text, sizeof(text));
 	ck_assert_int_eq(strncmp(text, "upage: ", 7), 0);
 	ck_assert_ptr_null(strstr(text + 7, "upage: "));
-	snprintf(line, sizeof(line), "\n  process %d: 0 page faults", child);
+	snprintf(line, sizeof(line), "\n%9d%11d%10d", child, 0, 0);
 	ck_assert_ptr_null(strstr(text, line));
-	snprintf(line, sizeof(line), "\n  process %d: 12 page faults (12 major)", child);
+	snprintf(line, sizeof(line), "\n%9d%11d%10d", child, 12, 12);
 	ck_assert_ptr_nonnull(strstr(text, line));
 }
 END_TEST
@@ -352,7 +352,7 @@ int main(void)
 	tcase_add_test(tests, it_is_told_how_each_process_ended);
 	tcase_add_test(tests, the_time_of_a_killed_process_is_that_until_its_last_fault);
 	tcase_add_test(tests, with_a_process_id_in_the_name_each_writes_its_own);
-	tcase_add_test(tests, the_table_has_a_line_for_each_other_process);
+	tcase_add_test(tests, the_table_has_a_line_for_each_process);
 	tcase_add_test(tests, a_full_table_of_processes_loses_no_count);
 	tcase_add_test(tests, a_child_without_a_copy_writes_nothing);
 	tcase_add_test(tests, every_pool_writes_its_own);

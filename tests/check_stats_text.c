@@ -68,6 +68,8 @@ static const struct {
 	N("memory.largest_free_run", largest_free_run),
 	N("memory.table_bytes", table_bytes),
 	N("memory.metadata_bytes", metadata_bytes),
+	N("memory.shared_bytes", shared_bytes),
+	N("memory.shared_bytes_peak", shared_bytes_peak),
 	N("faults.total", faults),
 	N("faults.zero_fill", zero_fill),
 	N("faults.major", major),
@@ -250,6 +252,7 @@ START_TEST(the_table_leaves_out_what_did_not_happen)
 	ck_assert_ptr_null(strstr(text, "other traps"));
 	ck_assert_ptr_null(strstr(text, "read ahead"));
 	ck_assert_ptr_null(strstr(text, "system calls"));
+	ck_assert_ptr_null(strstr(text, "shared"));
 	stats.bounds = stats.prefetched = 1;
 	table_text(&stats, &labels, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "other traps"));
@@ -289,7 +292,8 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"store\": \"file:/tmp\", \"page_size\": 1000002,\n"
 	        " \"memory\": {\"frames\": 1000003, \"frames_peak\": 1000004, "
 	        "\"free_frames\": 1000005, \"largest_free_run\": 1000007, "
-	        "\"table_bytes\": 1000008, \"metadata_bytes\": 1000009},\n"
+	        "\"table_bytes\": 1000008, \"metadata_bytes\": 1000009, "
+	        "\"shared_bytes\": 1000032, \"shared_bytes_peak\": 1000033},\n"
 	        " \"faults\": {\"total\": 1000010, \"zero_fill\": 1000011, \"major\": 1000012, "
 	        "\"soft\": 1000013, \"write_upgrade\": 1000014, \"protection\": 1000015, "
 	        "\"bounds\": 1000016, \"failed\": 1000017},\n"
@@ -319,6 +323,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  memory        1000003 frames of 977 KiB = 931.3 GiB; most in use 1000004, "
 	        "now free 1000005\n"
 	        "  tables        977 KiB of page tables\n"
+	        "  shared        977 KiB mapped by the host, most 977 KiB\n"
 	        "  page faults   1000010: 1000011 zero fill, 1000012 major, 1000013 soft, "
 	        "1000014 write upgrade\n"
 	        "  other traps   1000015 protection, 1000016 bounds, 1000017 that failed\n"
@@ -335,26 +340,32 @@ START_TEST(the_table_is_written_as_it_always_was)
 }
 END_TEST
 
-START_TEST(another_process_is_one_line_of_the_table)
+START_TEST(a_tree_is_a_line_each_and_their_sum)
 {
 	static char text[8192];
-	struct upage_stats stats = distinct_stats();
+	struct upage_stats stats = distinct_stats(), sum = { .size = 0 };
 	struct stats_labels of = labels;
 	struct stream out = { text, sizeof(text), 0, STREAM_KEEP, 0 };
-	stats_table_process(&out, &stats, &of);
+	stats_table_heading(&out);
+	stats_table_process(&out, &stats, &of, &sum);
+	of.program = "a-program-with-a-name-that-is-long";
 	of.ended = "signal";
 	of.signal = 11;
-	stats_table_process(&out, &stats, &of);
+	of.wall_ns = 0;
+	stats_table_process(&out, &stats, &of, &sum);
 	of.signal = 0;
 	of.merged = 7;
 	of.ended = "exit";
-	stats_table_process(&out, &stats, &of);
-	ck_assert_str_eq(text, "  process 4711: 1000010 page faults (1000012 major), 1000018 evictions, "
-	                       "1000019 written back, 12.25 s, exit\n"
-	                       "  process 4711: 1000010 page faults (1000012 major), 1000018 evictions, "
-	                       "1000019 written back, 12.25 s, signal 11\n"
-	                       "  more processes 7: 1000010 page faults (1000012 major), 1000018 "
-	                       "evictions, 1000019 written back, 12.25 s, exit\n");
+	stats_table_process(&out, &stats, &of, &sum);
+	stats_table_total(&out, &sum);
+	ck_assert_str_eq(
+	        text,
+	        "  process     faults     major  evictions  written back   seconds  ended      program\n"
+	        "     4711    1000010   1000012    1000018       1000019     12.25  exit       program\n"
+	        "     4711    1000010   1000012    1000018       1000019      0.00  signal 11  "
+	        "a-program-with-a-name-that-is-long\n"
+	        "        7    1000010   1000012    1000018       1000019      0.00  exit       (so many more)\n"
+	        "    total    3000030   3000036    3000054       3000057\n");
 }
 END_TEST
 
@@ -438,7 +449,7 @@ int main(void)
 	tcase_add_test(written, a_size_is_told_in_a_unit_that_suits_it);
 	tcase_add_test(written, the_object_is_written_as_it_always_was);
 	tcase_add_test(written, the_table_is_written_as_it_always_was);
-	tcase_add_test(written, another_process_is_one_line_of_the_table);
+	tcase_add_test(written, a_tree_is_a_line_each_and_their_sum);
 	tcase_add_test(written, fixed_point_is_rounded_and_carried);
 	tcase_add_test(written, a_text_in_pieces_is_the_text_in_one);
 	tcase_add_test(written, a_stream_stops_at_the_first_failure);
