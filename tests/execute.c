@@ -5,6 +5,7 @@
  * What it prints must be the same natively and under `upage run`. Programs that it executes are
  * itself, as "--say WORD...", scripts, and damaged files in the working directory.
  */
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -478,10 +479,39 @@ static void with_state(void *unused)
 	execv(self, words);
 }
 
+static int count_descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	int count = 0;
+	must(directory != NULL);
+	while (readdir(directory) != NULL)
+		count++;
+	closedir(directory);
+	return count;
+}
+
+/* One that the kernel itself refuses, when all else has been done for it, with a trap ignored. */
+static void after_too_much(void)
+{
+	struct rlimit before, after;
+	int open_before = count_descriptors(), zeros = 0;
+	getrlimit(RLIMIT_STACK, &before);
+	signal(SIGSEGV, SIG_IGN);
+	with_many((void *)(size_t)1200);
+	SAY("  error %s", strerrorname_np(errno));
+	char *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < 1 << 20; i += 4096)
+		zeros += memory[i] == 0;
+	getrlimit(RLIMIT_STACK, &after);
+	SAY("  %d descriptors more, stack limit %s, pages %d", count_descriptors() - open_before,
+	    before.rlim_cur == after.rlim_cur ? "the same" : "another", zeros);
+}
+
 /* One that fails changes nothing. */
 static void after_a_failure(void *unused)
 {
 	sigset_t mask;
+	after_too_much();
 	signal(SIGUSR1, handler);
 	signal(SIGSEGV, handler);
 	execv("./lost", words);
