@@ -33,7 +33,7 @@ long rlimit_descriptor_call(long number, long a, long b, long c, long d, bool ab
 	signal_mask mask = signals_set(SIGNALS_ALL);
 	lock_acquire(&rlimit_lock);
 	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0 &&
-	    limit.rlim_cur < RLIMIT_DESCRIPTORS_END && limit.rlim_cur < limit.rlim_max) {
+	    limit.rlim_cur < limit.rlim_max && !(above && limit.rlim_cur >= RLIMIT_DESCRIPTORS_END)) {
 		const struct rlimit raised = { limit.rlim_max, limit.rlim_max };
 		syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL);
 		result = syscall_4(number, a, b, above ? (long)limit.rlim_cur : c, d);

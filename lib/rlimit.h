@@ -30,8 +30,8 @@ void rlimit_begin(void);
 void rlimit_end(void);
 
 /* A call that makes a descriptor, while the soft limit is the hard one. @above: its argument @c
- * is the program's own limit, at or above which the number is to be. Return: -EMFILE: there is no
- * more to be had. */
+ * is the program's own limit, at or above which the number is to be, if that is not high. Return:
+ * -EMFILE: there is no more to be had. */
 long rlimit_descriptor_call(long number, long a, long b, long c, long d, bool above);
 
 /* The longest file that we may write: past it, a write kills. */

@@ -47,7 +47,14 @@ ulimit -n 64; ulimit -S -n 20; ulimit -n
 i=3; while [ $i -lt 10 ]; do eval "exec $i</dev/null"; i=$((i + 1)); done
 cat /proc/self/limits | grep 'open files'
 END
+# All descriptors taken, under a soft limit that is high: a fork has its own above.
+cat >"$scratch/full" <<'END'
+perl -e 'while (open(my $file, "<", "/dev/null")) { push @all, $file } print "full\n";
+	my $child = fork; exit 7 unless $child; waitpid $child, 0; print defined $child ? $? >> 8 : $!, "\n"'
+END
 execute=/bin/sh
 native_then "limits" : "$scratch/limits"
+test "$(ulimit -H -n)" = unlimited || test "$(ulimit -H -n)" -lt 6000 ||
+	native_then "no descriptors left" "ulimit -S -n 5000" "$scratch/full"
 native_then "soft limits from outside" "ulimit -S -v 400000; ulimit -S -n 10; ulimit -c 5" "$scratch/limits"
 exit $failed
