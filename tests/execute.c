@@ -333,6 +333,13 @@ static void with_nothing(void *unused)
 	syscall(SYS_execve, self, NULL, environ);
 }
 
+static void with_none(void *unused)
+{
+	char *none[] = { NULL };
+	(void)unused;
+	syscall(SYS_execve, self, none, environ);
+}
+
 static void with_bad_words(void *unused)
 {
 	(void)unused;
@@ -375,6 +382,7 @@ static void with_one(void *bytes)
 static void arguments(void)
 {
 	child_of("no words at all", with_nothing, NULL);
+	child_of("an empty list of words", with_none, NULL);
 	child_of("words nowhere", with_bad_words, NULL);
 	child_of("a variable nowhere", with_bad_environment, NULL);
 	child_of("no environment", with_no_environment, NULL);
