@@ -2,22 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # gdb as the manual page says: one that is paged, of a native program; and one outside, of a paged
 # program. Both say what they say of a native program.
-set -u
-upage=../tools/upage
-test -x $upage && test -x ./memory_calls || { echo "tools/upage or memory_calls was not built"; exit 77; }
+. "$(dirname "$0")/support.sh"
+find_upage
+test -x ./memory_calls || { echo "memory_calls was not built"; exit 77; }
 command -v gdb >/dev/null || { echo "there is no gdb"; exit 77; }
-$upage run -- true || { echo "system calls cannot be intercepted here"; exit 77; }
-scratch=$(mktemp -d) || exit 99
 program=
 trap 'test -z "$program" || kill "$program"; rm -rf "$scratch"' EXIT
-failed=0
 unset LD_PRELOAD DEBUGINFOD_URLS
-
-fail()
-{
-	echo "FAIL: $*"
-	failed=1
-}
 
 # told FILE: what was seen of the program
 told()

@@ -28,19 +28,17 @@ for seed in 1 2 3; do
 done
 
 # ---- What is shared is counted apart: no more than the reservation of 4 MiB, and what lies elsewhere
-# shared KEY WORD...: of memory_calls
+# shared WORD...: the most bytes
 shared()
 {
-	key=$1
-	shift
 	$upage run -m 4M --stats-json "$scratch/shared.json" -- "$@" >/dev/null
-	sed -n "s/.*\"$key\": \([0-9]*\).*/\1/p" "$scratch/shared.json" | head -n 1
+	number shared_bytes_peak "$scratch/shared.json"
 }
 for run in 'calls' 'fuzz 1 3000 1'; do
-	most=$(shared shared_bytes_peak ./memory_calls $run)
+	most=$(shared ./memory_calls $run)
 	test "$most" -gt 65536 && test "$most" -lt 6000000 || fail "memory_calls $run: at most $most bytes shared"
 done
-test "$(shared shared_bytes_peak ./execute --count 0)" = 0 || fail "execute has shared mappings"
+test "$(shared ./execute --count 0)" = 0 || fail "execute has shared mappings"
 
 # ---- What /proc says
 run="timeout 60 $upage run -m 4M --"
