@@ -36,6 +36,8 @@ static const char input[] =
         "awk 'BEGIN { for (x = 1; i++ < 400000;) { x = (x * 69069 + 12345) % 4294967296;\n"
         "  printf \"%d line %x %d\\n\", x % 1000003, x % 65521, i } }' >lines\n"
         "cat lines lines lines lines >large\n"
+        "awk 'BEGIN { for (x = 3; i++ < 2026000;) { x = (x * 69069 + 12345) % 4294967296;\n"
+        "  printf \"line %d %x\\n\", x % 997, x % 65521 } }' >text\n" /* 28 MB */
         "cat >work.sql <<'E'\n"
         "create table t(a integer primary key, b, c text);\n"
         "with recursive n(x) as (select 1 union all select x + 1 from n where x < 150000)\n"
@@ -132,7 +134,7 @@ static const struct workload {
 	{ "run-java", "javac", "exec $UPAGE java -Xmx128m -XX:+UseSerialGC -Xshare:off Work" },
 
 	{ "short-sort", "sort", "exec $UPAGE sort large" },
-	{ "short-xz", "xz", "head -c 28000000 large | $UPAGE xz -3 -c" },
+	{ "short-xz", "xz", "exec $UPAGE xz -3 -c text" },
 };
 
 /* Of those whose memory is short: the part of their footprint that is left, and the rounds. */

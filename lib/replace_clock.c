@@ -8,8 +8,8 @@
  * have been referenced since, its bit is set again, and the hand goes on.
  *
  * A look at a page that is in use costs more than one that evicts: the host forgets the reference,
- * and makes it again. So the hand passes by, for 0, 1, 3, 7, 15, 31 rounds, what was found in use 1, 2,
- * 3, 4, 5, 6 times in a row. The first look that finds it idle takes the frame, whatever was before.
+ * and makes it again. So the hand passes by, for 0, 1, 3, 7 ... 63 rounds, what was found in use 1, 2, 3, 4 ...
+ * 7 times in a row. The first look that finds it idle takes the frame, whatever was before.
  * That also tells pages that are in use more often from those that happen to be: xz in half of its
  * memory takes a sixth fewer major faults, and two thirds of the looks a fault.
  *
@@ -25,7 +25,7 @@
  */
 #include "replace.h"
 
-#define STREAK_MAX 6
+#define STREAK_MAX 7
 #define PASSES_MAX ((1u << (STREAK_MAX - 1)) - 1)
 
 struct clock_frame {
