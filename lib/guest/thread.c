@@ -81,6 +81,7 @@ static uintptr_t copy_frame(struct guest_thread *child, const struct guest_conte
 	memcpy(context, parent, sizeof(struct guest_context));
 	context->machine.fpregs = state > 0 ? (void *)fpstate : NULL;
 	context->machine.gregs[REG_RAX] = 0;
+	context->machine.gregs[REG_RCX] = 0; /* or the call seems lost: guest_signal_sigsys() */
 	if (stack != 0)
 		context->machine.gregs[REG_RSP] = (greg_t)stack;
 	/* rt_sigreturn restores the alternate stack too. */

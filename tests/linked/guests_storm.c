@@ -140,7 +140,13 @@ static pid_t send_trap_from_outside(void)
 	_exit(0);
 }
 
-/* None of the calls and references is lost for a trap that somebody sends just then. */
+static void *end_at_once(void *argument)
+{
+	return argument;
+}
+
+/* None of the calls and references is lost for a trap that somebody sends just then, and no thread
+ * that begins. */
 static void sent(int number)
 {
 	pthread_t threads[3];
@@ -159,6 +165,9 @@ static void sent(int number)
 	for (int i = 0; i < 5000 || taken < 100; i++) {
 		wrong += syscall(SYS_getppid) != parent;
 		memory[i % 40 * each]++;
+		pthread_t thread;
+		if (i % 50 == 0 && pthread_create(&thread, NULL, end_at_once, NULL) == 0)
+			pthread_join(thread, NULL);
 	}
 	*stop = true;
 	for (int i = 0; i < 3; i++)
@@ -372,11 +381,6 @@ static void processes_in_a_storm(void)
 	timer_delete(timer);
 	signal(SIGUSR1, SIG_IGN);
 	say("threads %d, forked %d, left %d", threads, forked, left);
-}
-
-static void *end_at_once(void *argument)
-{
-	return argument;
 }
 
 static void many_threads(void)
