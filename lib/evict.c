@@ -236,21 +236,29 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *sea
 		pte_unlock(pte, value);
 		return false;
 	}
-	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL &&
-	    view_is_referenced(pool, pte, pool->frames.frame[pfn].page, &value)) {
-		search->spared++;
-		replace_touch(&pool->replace, pfn);
-		pte_unlock(pte, value);
-		return false;
+	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL) {
+		size_t idle = view_idle(pool, pte, pool->frames.frame[pfn].page, value);
+		if (idle == 0)
+			replace_touch(&pool->replace, pfn);
+		if (idle == 0 || replace_idle(&pool->replace, pfn)) {
+			search->spared++;
+			pte_unlock(pte, value);
+			return false;
+		}
+		if (idle > 1)
+			view_hide_idle(pool, pte, pool->frames.frame[pfn].page, &value, idle);
 	}
-	return evict_locked(pool, pte, value, search);
+	if (evict_locked(pool, pte, value, search))
+		return true;
+	replace_touch(&pool->replace, pfn); /* or it is offered again before all others are */
+	return false;
 }
 
 /* Asks the policy until a candidate's frame could be taken, or each was offered. */
 static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 {
 	struct aged aged = { .count = 0 };
-	uint64_t offers = 2 * atomic_load(&pool->replace.held) + 2 + SPARED_MAX;
+	uint64_t offers = REPLACE_OFFERS * (atomic_load(&pool->replace.held) + 1) + SPARED_MAX;
 	for (uint64_t i = 0; i < offers; i++) {
 		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
 		bool revoked = aged.count > 0;

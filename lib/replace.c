@@ -51,6 +51,14 @@ void replace_touch(struct replace *replace, upage_pfn pfn)
 	lock_release(&replace->lock);
 }
 
+bool replace_idle(struct replace *replace, upage_pfn pfn)
+{
+	lock_acquire(&replace->lock);
+	bool stays = replace->ops->idle(replace->state, pfn);
+	lock_release(&replace->lock);
+	return stays;
+}
+
 void replace_remove(struct replace *replace, upage_pfn pfn)
 {
 	atomic_fetch_sub(&replace->held, 1);

@@ -7,13 +7,14 @@
  * references observed (touch) and frames taken away (remove), and asked for candidates.
  *
  * A candidate is an offer, not a removal: the pager may find it pinned or locked and ask
- * again, and says remove when it has really taken it. Asking moves on, so that twice as many
- * questions as there are frames offer every frame at least once.
+ * again, and says remove when it has really taken it. Asking moves on: if touch is said of those that
+ * were offered and could not be taken, REPLACE_OFFERS questions a frame offer every frame.
  *
  * A reference is seen where it is looked for. A policy that cares (it has `touch`) names the frames
  * whose reference it has forgotten (`aged`), and the host is made to forget it too. When such a
- * frame is offered, and was referenced since, the pager says touch and asks for another. Where
- * the host cannot tell, the page is hidden instead: its next reference traps, which says touch.
+ * frame is offered, and was referenced since, the pager says touch and asks for another; if it was
+ * not, it asks whether that is enough (`idle`). Where the host cannot tell, the page is hidden
+ * instead: its next reference traps, which says touch.
  *
  * Locking: replace_* take the policy's lock (rank 3). Signal context: yes, but replace_init.
  * Source: OSTEP ch. 22; Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an
@@ -35,6 +36,7 @@ struct aged {
 };
 
 #define REPLACE_NONE UINT64_MAX
+#define REPLACE_OFFERS 8
 
 struct replace_ops {
 	const char *name;
@@ -42,6 +44,7 @@ struct replace_ops {
 	void (*init)(void *state, uint64_t frames, uint64_t seed);
 	void (*insert)(void *state, upage_pfn pfn);
 	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care */
+	bool (*idle)(void *state, upage_pfn pfn);   /* has touch: whether it stays for now */
 	void (*remove)(void *state, upage_pfn pfn);
 	upage_pfn (*candidate)(void *state, struct aged *aged); /* REPLACE_NONE: no frame, or
 	                                                           aged is full: revoke, ask again */
@@ -66,6 +69,8 @@ void replace_init(struct replace *replace, const struct replace_ops *ops, void *
                   uint64_t frames, uint64_t seed);
 void replace_insert(struct replace *replace, upage_pfn pfn);
 void replace_touch(struct replace *replace, upage_pfn pfn);
+/* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
+bool replace_idle(struct replace *replace, upage_pfn pfn);
 void replace_remove(struct replace *replace, upage_pfn pfn);
 upage_pfn replace_candidate(struct replace *replace, struct aged *aged);
 

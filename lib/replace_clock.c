@@ -8,14 +8,14 @@
  * have been referenced since, its bit is set again, and the hand goes on.
  *
  * A look at a page that is in use costs more than one that evicts: the host forgets the reference,
- * and makes it again. So the hand passes by, for 0, 1, 3, 7 ... 63 rounds, what was found in use 1, 2, 3, 4 ...
- * 7 times in a row. The first look that finds it idle takes the frame, whatever was before.
- * That also tells pages that are in use more often from those that happen to be: xz in half of its
- * memory takes a sixth fewer major faults, and two thirds of the looks a fault.
+ * and makes it again. So each look that finds a page in use adds a step, each that finds it idle takes one
+ * away, and on step 1, 2, 3 ... 7 the hand passes by for the next 0, 1, 3 ... 63 rounds. What is idle on the
+ * lowest loses its frame. That also tells pages that are in use more often from those that happen to
+ * be: xz in half of its memory takes a third fewer major faults than by the plain clock, and as many looks.
  *
  *      held == false              no page in the frame
- *      referenced == false        not referenced since the hand passed: a candidate
  *      passes > 0                 as often the hand passes by, leaving the bit as it is
+ *      referenced == false        not referenced since it was cleared: a candidate
  *
  * With the bit set on placement the hand sees just what it would see in hardware reference bits.
  * What a look at them costs is bounded where candidates are taken (evict.c): when nearly all pages
@@ -25,13 +25,15 @@
  */
 #include "replace.h"
 
-#define STREAK_MAX 7
-#define PASSES_MAX ((1u << (STREAK_MAX - 1)) - 1)
+/* Until the hand has gone round as often as a frame may be passed by, it offers no frame more often than
+ * there are steps: REPLACE_OFFERS. */
+#define STEP_MAX (REPLACE_OFFERS - 1)
+#define PASSES_MAX ((1u << (STEP_MAX - 1)) - 1)
 
 struct clock_frame {
 	uint8_t held : 1;
 	uint8_t referenced : 1;
-	uint8_t streak : 3; /* looks in a row that found it in use */
+	uint8_t step : 3; /* looks that found it in use, less those that did not */
 	uint8_t passes;
 };
 
@@ -63,6 +65,11 @@ static void clock_insert(void *state, upage_pfn pfn)
 		clock->end = pfn + 1;
 }
 
+static void pass_by(struct clock_frame *frame)
+{
+	frame->passes = (uint8_t)((1u << (frame->step - 1)) - 1);
+}
+
 static void clock_touch(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
@@ -70,9 +77,20 @@ static void clock_touch(void *state, upage_pfn pfn)
 	if (!frame->held || frame->referenced)
 		return;
 	frame->referenced = true;
-	if (frame->streak < STREAK_MAX)
-		frame->streak++;
-	frame->passes = (uint8_t)((1u << (frame->streak - 1)) - 1);
+	if (frame->step < STEP_MAX)
+		frame->step++;
+	pass_by(frame);
+}
+
+static bool clock_idle(void *state, upage_pfn pfn)
+{
+	struct clock *clock = state;
+	struct clock_frame *frame = &clock->frame[pfn];
+	if (!frame->held || frame->step <= 1)
+		return false;
+	frame->step--;
+	pass_by(frame);
+	return true;
 }
 
 static void clock_remove(void *state, upage_pfn pfn)
@@ -91,12 +109,11 @@ static upage_pfn clock_candidate(void *state, struct aged *aged)
 			clock->hand = 0;
 		upage_pfn pfn = clock->hand;
 		struct clock_frame *frame = &clock->frame[pfn];
-		if (frame->held && !frame->referenced) {
-			clock->hand++;
-			return pfn;
-		}
 		if (frame->held && frame->passes > 0) {
 			frame->passes--;
+		} else if (frame->held && !frame->referenced) {
+			clock->hand++;
+			return pfn;
 		} else if (frame->held) {
 			if (aged->count == REPLACE_AGED_MAX)
 				return REPLACE_NONE;
@@ -113,5 +130,6 @@ const struct replace_ops replace_clock = { .name = "clock",
 	                                   .init = clock_init,
 	                                   .insert = clock_insert,
 	                                   .touch = clock_touch,
+	                                   .idle = clock_idle,
 	                                   .remove = clock_remove,
 	                                   .candidate = clock_candidate };

@@ -189,26 +189,26 @@ static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values,
 	return n;
 }
 
-bool view_is_referenced(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)
+size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value)
 {
-	uint64_t values[IDLE_RUN_MAX];
-	if (!(*value & PTE_ACCESS))
-		return false;
+	if (!(value & PTE_ACCESS))
+		return 1;
 	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
 	size_t run = shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
 	uint64_t references = host_references(address, page_size(pool), (unsigned)run);
-	if (references & 1)
-		return true;
-	if (references != 0)
-		run = (size_t)__builtin_ctzll(references);
-	values[0] = *value;
-	run = lock_behind(pool, pte, values, run);
-	if (run > 1)
-		view_hide_run(pool, pte, values, run, address);
+	return references != 0 ? (size_t)__builtin_ctzll(references) : run;
+}
+
+void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value,
+                    size_t count)
+{
+	uint64_t values[IDLE_RUN_MAX] = { *value };
+	count = lock_behind(pool, pte, values, count);
+	if (count > 1)
+		view_hide_run(pool, pte, values, count, address);
 	*value = values[0];
-	for (size_t i = 1; i < run; i++)
+	for (size_t i = 1; i < count; i++)
 		pte_unlock(pte + i, values[i]);
-	return false;
 }
 
 /* The frames of pages beside each other, or the part of the file: @value is the first's. */

@@ -51,8 +51,8 @@ int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 /* No reference to the page succeeds any more until it is shown. Return: as above. */
 int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
 
-/* Up to REPLACE_AGED_MAX shown pages, by their addresses: from now on view_is_referenced() is the
- * answer to whether they were referenced since. Where the host cannot tell, they are hidden, and
+/* Up to REPLACE_AGED_MAX shown pages, by their addresses: from now on view_idle() tells
+ * whether they were referenced since. Where the host cannot tell, they are hidden, and
  * the next reference is a soft fault. Their values are kept as the entries are. */
 struct locked_page {
 	pte_t *pte;
@@ -61,10 +61,14 @@ struct locked_page {
 };
 void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t count);
 
+/* How many pages from this one on, beside each other in frames too, were not referenced since they were
+ * aged; 0: it was itself. */
+size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value);
 
-/* Whether an aged page was referenced since. One that was not is about to leave: if pages behind
- * it were not either, and are in the frames behind its own, all are hidden by one call. */
-bool view_is_referenced(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
+/* Hides a page that is about to leave, and by the same call those of the @count, it included, that
+ * nobody else works on. */
+void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value,
+                    size_t count);
 
 /* @count locked pages beside each other, but pinned ones, which the kernel may be using: as few
  * calls as there are stretches without a pinned page. @values: kept as the entries are. */

@@ -219,6 +219,27 @@ START_TEST(full_swap_lends_the_slots_of_resident_pages)
 }
 END_TEST
 
+/* Pages in use are passed by for many rounds, in which those that cannot be saved come round again and
+ * again: swap is full, and all the others are dirty at last. */
+START_TEST(a_page_in_use_can_go_where_no_other_can)
+{
+	struct machine m = machine_make("memory=64K,swap-size=16K,overcommit");
+	memset(machine_map(m, 4, RW), 1, 4 * PAGE);
+	char *used = machine_map(m, 4, RW), *read = machine_map(m, 16, RW);
+	char *others = machine_map(m, 12, RW);
+	for (size_t i = 0; i < 1000; i++) {
+		touch(read + i % 16 * PAGE);
+		for (size_t k = 0; k < 4; k++)
+			touch(used + k * PAGE);
+	}
+	memset(others, 1, 12 * PAGE);
+	usleep(20000); /* nothing stays for its turn any more (turn.h) */
+	touch(read);
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 4);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Several threads ------------------------------------------------------------------------ */
 
 #define THREADS 8
@@ -508,6 +529,7 @@ int main(void)
 	tcase_add_test(tests, pages_of_zeros_need_no_slot);
 	tcase_add_test(tests, pages_only_read_cost_no_write);
 	tcase_add_test(tests, full_swap_lends_the_slots_of_resident_pages);
+	tcase_add_test(tests, a_page_in_use_can_go_where_no_other_can);
 	tcase_add_test(tests, threads_that_fault_on_one_page_read_it_once);
 	tcase_add_test(tests, faults_on_different_pages_do_not_wait_for_each_other);
 	tcase_add_test(tests, a_drop_waits_for_a_fault_under_way);
