@@ -53,7 +53,7 @@ fault -
 tlb-shootdown -
 matrix -
 memcpy -
-memthrash -
+memthrash 8
 misaligned -
 qsort -
 tsearch 1
@@ -254,12 +254,17 @@ run()
 {
 	to=$1
 	shift
-	rm -rf "$scratch/work"
-	mkdir "$scratch/work"
-	measure execute "$@"
-	# Its own figures, if it has some, are on further lines.
-	operations=$(awk -v name="$name" '$2 == "metrc:" && $4 == name { print $5; exit }' "$scratch/$to.out")
-	operations=${operations:-0}
+	# sigio waits for ever for its first signal in one run of four, natively: again, if nothing
+	# was done and nothing was wrong.
+	for attempt in 1 2 3; do
+		rm -rf "$scratch/work"
+		mkdir "$scratch/work"
+		measure execute "$@"
+		# Its own figures, if it has some, are on further lines.
+		operations=$(awk -v name="$name" '$2 == "metrc:" && $4 == name { print $5; exit }' "$scratch/$to.out")
+		operations=${operations:-0}
+		[ $status = 0 ] && [ "$operations" = 0 ] || break
+	done
 }
 
 # Why the last run did not pass: nothing if it did.
