@@ -122,11 +122,12 @@ static long set_file_limit(uint64_t soft, uint64_t hard)
 	rlimit_begin();
 	rlimit_file_lowered();
 	long result = syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit);
-	if (limit.rlim_max < hard)
-		limit.rlim_max = hard;
-	limit.rlim_cur = soft;
-	if (result == 0)
+	if (result == 0) {
+		limit.rlim_cur = soft;
+		if (limit.rlim_max < hard)
+			limit.rlim_max = hard;
 		result = syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+	}
 	if (result == 0)
 		limit_begin(LIMIT_FILE, RLIM_INFINITY, hard);
 	rlimit_end();
