@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "space.h"
 
-#include "cluster.h"
 #include "host.h"
 #include "signals.h"
 #include "view.h"
 
 #define SPACES_MAX 1024
 #define SPACE_SHIFT 21 /* spaces start at multiples of 2 MiB where they may choose */
-#define READ_AHEAD 16 /* pages, for UPAGE_SEQUENTIAL */
 #define LENGTH_DEFAULT ((size_t)1 << 40)
 
 static _Atomic(upage_space *) spaces[SPACES_MAX];
@@ -51,141 +49,6 @@ bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uint
 	bool any = mapping_nearest(&space->mappings, address, start, end);
 	rwlock_read_release(&space->lock);
 	return any;
-}
-
-/* ---- Page faults ------------------------------------------------------------------------ */
-
-enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int access,
-                                   struct page *page, uint64_t *value, enum upage_advice *advice,
-                                   int *failure)
-{
-	for (;;) {
-		rwlock_read(&space->lock);
-		const struct mapping *mapping = mapping_find(&space->mappings, address);
-		enum fault_outcome outcome = FAULT_SERVED;
-		bool locked = false;
-		if (mapping == NULL) {
-			outcome = FAULT_BOUNDS;
-		} else if (mapping->backing->foreign) {
-			*failure = access & ~effective_prot(mapping->prot) ? UPAGE_EACCES : 0;
-			outcome = FAULT_FOREIGN;
-		} else if (access & ~effective_prot(mapping->prot)) {
-			outcome = FAULT_PROTECTION;
-		} else if (mapping->flags & MAPPING_GUARD) {
-			outcome = FAULT_BOUNDS;
-		} else {
-			page->pte = page_table_make(&space->table, space_vpn(space, address));
-			page->address = address & ~(space_page_size(space) - 1);
-			page->prot = effective_prot(mapping->prot);
-			page->backing = mapping->backing;
-			*advice = mapping->advice;
-			if (page->pte == NULL) {
-				*failure = UPAGE_ENOMEM;
-				outcome = FAULT_FAILED;
-			} else {
-				locked = pte_trylock(page->pte, value);
-			}
-			page->before = page->after = 0;
-			if (locked && mapping->advice != UPAGE_RANDOM)
-				cluster_lock(space->pool, page, *value, access, mapping->start, mapping->end);
-		}
-		rwlock_read_release(&space->lock);
-		if (locked || outcome != FAULT_SERVED)
-			return outcome;
-		pte_wait(page->pte);
-	}
-}
-
-/* After a read from a store in a sequential mapping: the pages behind it too, as long as
- * there are free frames. */
-static void read_ahead(upage_space *space, uintptr_t address)
-{
-	for (unsigned i = 1; i <= READ_AHEAD; i++) {
-		uintptr_t next = address + i * space_page_size(space);
-		struct page page;
-		uint64_t value;
-		rwlock_read(&space->lock);
-		const struct mapping *mapping = mapping_find(&space->mappings, next);
-		bool locked = false;
-		if (mapping != NULL && mapping->advice == UPAGE_SEQUENTIAL &&
-		    mapping->prot != PROT_NONE && !mapping->backing->foreign) {
-			page = (struct page){
-				.pte = page_table_make(&space->table, space_vpn(space, next)),
-				.address = next & ~(space_page_size(space) - 1),
-				.prot = effective_prot(mapping->prot),
-				.backing = mapping->backing,
-			};
-			locked = page.pte != NULL && pte_trylock(page.pte, &value);
-		}
-		rwlock_read_release(&space->lock);
-		if (!locked || !pager_prefetch(space->pool, &page, value))
-			break;
-	}
-}
-
-/* What lies between the pages of mappings that keep their distance, where it may be referenced. */
-static uintptr_t lowest_start(const struct mappings *all, size_t i)
-{
-	const struct mapping *before = i > 0 ? &all->mapping[i - 1] : NULL;
-	if (before == NULL)
-		return 0;
-	bool apart = before->prot != PROT_NONE && !(before->flags & MAPPING_GROWS);
-	return before->end + (apart ? MAPPING_GROWTH_GAP : 0);
-}
-
-bool space_grow(upage_space *space, uintptr_t address)
-{
-	bool grown = false;
-	rwlock_write(&space->lock);
-	size_t i = mapping_index(&space->mappings, address);
-	struct mapping *m = i < space->mappings.count ? &space->mappings.mapping[i] : NULL;
-	uintptr_t start = address & ~(space_page_size(space) - 1);
-	if (m != NULL && m->start <= address) {
-		grown = true; /* another thread was faster */
-	} else if (m != NULL && m->flags & MAPPING_GROWS && start >= space->base &&
-	           m->end - start <= host_stack_limit() && start >= lowest_start(&space->mappings, i) &&
-	           (!m->committed || pager_commit(space->pool, space_pages(space, m->start - start)))) {
-		m->start = start;
-		mapping_join(&space->mappings, i, i);
-		grown = true;
-	}
-	rwlock_write_release(&space->lock);
-	return grown;
-}
-
-enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure)
-{
-	struct stats *stats = space->pool->stats;
-	struct page page;
-	uint64_t value;
-	enum upage_advice advice;
-	if (space_is_lost(space)) {
-		*failure = UPAGE_ENOTSUP;
-		return FAULT_FAILED;
-	}
-	enum fault_outcome outcome =
-	        space_lock_page(space, address, access, &page, &value, &advice, failure);
-	if (outcome == FAULT_BOUNDS && space_grow(space, address))
-		outcome = space_lock_page(space, address, access, &page, &value, &advice, failure);
-	/* It may have come to be there since. */
-	if (outcome == FAULT_FOREIGN && *failure == 0 &&
-	    host_populate(address & ~(HOST_PAGE_SIZE - 1), HOST_PAGE_SIZE, access & PROT_WRITE) == 0)
-		return FAULT_SERVED;
-	if (outcome == FAULT_SERVED) {
-		enum counter kind;
-		*failure = pager_resolve(space->pool, &page, value, access, PIN_NONE, &kind);
-		if (*failure == STORE_PAST_END)
-			return FAULT_PAST_END;
-		if (*failure < 0)
-			outcome = FAULT_FAILED;
-		else if (kind == COUNT_MAJOR && advice == UPAGE_SEQUENTIAL)
-			read_ahead(space, address);
-	}
-	if (outcome != FAULT_SERVED)
-		stats_count(stats, outcome == FAULT_BOUNDS       ? COUNT_BOUNDS
-		                   : outcome == FAULT_FAILED ? COUNT_FAILED
-		                                             : COUNT_PROTECTION);
-	return outcome;
 }
 
 /* ---- Passes over the pages of a range ---------------------------------------------------- */
