@@ -55,7 +55,7 @@ static void say_told(const char *what, const void *address)
 	    told.trap != 14 ? "-" : told.cr2 == (long)(uintptr_t)address ? "right" : "other");
 }
 
-static void attempt(const char *what, volatile char *address, int access)
+UNSANITIZED static void attempt(const char *what, volatile char *address, int access)
 {
 	memset((void *)&told, 0, sizeof(told));
 	if (sigsetjmp(escape, 1) == 0) {

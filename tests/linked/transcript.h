@@ -17,6 +17,9 @@
 #endif
 #define PAGE ((size_t)4096)
 
+/* Of functions that do on purpose what no program may: a sanitizer would end them before it is done. */
+#define UNSANITIZED __attribute__((no_sanitize("undefined")))
+
 /* ---- Lines ----------------------------------------------------------------------------- */
 
 /* What stands before each line. */
