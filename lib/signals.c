@@ -12,10 +12,6 @@ static struct lock action_lock;
 static struct host_action program_action; /* for SIGSEGV; guarded by action_lock */
 static _Atomic bool taken_over, handed_back;
 
-#ifndef SA_RESTORER
-#define SA_RESTORER 0x04000000 /* the kernel's; the C library hides it */
-#endif
-
 signal_mask signals_set(signal_mask mask)
 {
 	signal_mask before = 0;

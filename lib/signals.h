@@ -29,6 +29,10 @@ signal_mask signals_set(signal_mask mask);
 /* Blocks every signal but SIGSYS; what public functions do while they hold a lock. */
 signal_mask signals_block(void);
 
+#ifndef SA_RESTORER
+#define SA_RESTORER 0x04000000 /* the kernel's; the C library hides it */
+#endif
+
 /* The kernel's struct sigaction, on both machines. */
 struct host_action {
 	void *handler;

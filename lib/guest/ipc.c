@@ -17,15 +17,6 @@
 #include "vector.h"
 #include "whole.h"
 
-#ifndef SEM_STAT_ANY
-#define SEM_STAT_ANY 20
-#endif
-#ifndef SHM_STAT_ANY
-#define SHM_STAT_ANY 15
-#endif
-#ifndef MSG_STAT_ANY
-#define MSG_STAT_ANY 13
-#endif
 
 static const struct request_pointer semaphore_pointers[] = {
 	{ IPC_STAT, 3, REQUEST_OUT, sizeof(struct semid_ds) },

@@ -121,9 +121,6 @@ static uintptr_t headers_address(const struct image *image)
 	return 0;
 }
 
-#ifndef AT_MINSIGSTKSZ
-#define AT_MINSIGSTKSZ 51
-#endif
 
 static int stack_fill(struct loader *loader)
 {

@@ -24,9 +24,6 @@
 #include "syscall.h"
 #include "vector.h"
 
-#ifndef MSG_ZEROCOPY
-#define MSG_ZEROCOPY 0x4000000
-#endif
 
 #define NAME_MAX_BYTES ((int)sizeof(struct sockaddr_storage))
 #define CONTROL_MAX ((size_t)1 << 20) /* far above what the kernel takes or gives */

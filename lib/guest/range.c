@@ -22,9 +22,6 @@
 #include "syscall.h"
 #include "whole.h"
 
-#ifndef MLOCK_ONFAULT
-#define MLOCK_ONFAULT 1
-#endif
 
 /* ---- Ranges ------------------------------------------------------------------------------------ */
 

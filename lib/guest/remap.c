@@ -18,9 +18,6 @@
 #include "syscall.h"
 #include "whole.h"
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 #define PLACED (MREMAP_FIXED | MREMAP_DONTUNMAP)
 
 struct remap {

@@ -15,9 +15,6 @@
 
 #define SIGNALS 64
 
-#ifndef SA_RESTORER
-#define SA_RESTORER 0x04000000
-#endif
 #ifndef SA_EXPOSE_TAGBITS
 #define SA_EXPOSE_TAGBITS 0x00000800
 #endif

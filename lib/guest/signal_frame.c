@@ -9,9 +9,6 @@
 
 #define RED_ZONE 128
 
-#ifndef SA_RESTORER
-#define SA_RESTORER 0x04000000
-#endif
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1U << 31)
 #endif

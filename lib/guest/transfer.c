@@ -27,9 +27,6 @@
 #include "syscall.h"
 #include "vector.h"
 
-#ifndef RWF_NOWAIT
-#define RWF_NOWAIT 0x08
-#endif
 #define RWF_ATOMIC_WRITE 0x40 /* RWF_ATOMIC of Linux 6.11 */
 
 struct transfer {

@@ -92,10 +92,6 @@ static int file_of(int descriptor, upage_store **out)
 /* ---- Where a mapping goes -------------------------------------------------------------------- */
 
 #define FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
-#ifndef MAP_HUGE_SHIFT
-#define MAP_HUGE_SHIFT 26
-#define MAP_HUGE_MASK 0x3f
-#endif
 
 uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int flags)
 {

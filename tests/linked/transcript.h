@@ -12,9 +12,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 #define PAGE ((size_t)4096)
 
 /* Of functions that do on purpose what no program may: a sanitizer would end them before it is done. */
