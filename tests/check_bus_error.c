@@ -4,12 +4,6 @@
  * program go on?
  */
 #include <fcntl.h>
-#include <poll.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #include "support_refusal.h"
 
@@ -18,48 +12,10 @@ struct ending {
 	char text[4096]; /* what it wrote on stderr */
 };
 
-static double seconds(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* Runs @body in a process of its own, whose pools are its own. One that does not end is a
- * failure of the test. */
 static struct ending run(void (*body)(void))
 {
-	struct ending ending = { 0 };
-	int ends[2];
-	size_t length = 0;
-	ck_assert_int_eq(pipe(ends), 0);
-	fflush(NULL);
-	pid_t child = fork();
-	ck_assert_int_ge(child, 0);
-	if (child == 0) {
-		setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-		dup2(ends[1], 2);
-		close(ends[0]);
-		close(ends[1]);
-		body();
-		_exit(0);
-	}
-	close(ends[1]);
-	struct pollfd ready = { .fd = ends[0], .events = POLLIN };
-	for (double limit = seconds() + 10;;) {
-		int wait = (int)((limit - seconds()) * 1000);
-		ssize_t n = -1;
-		if (wait > 0 && poll(&ready, 1, wait) > 0)
-			n = read(ends[0], ending.text + length, sizeof(ending.text) - 1 - length);
-		if (n <= 0) {
-			if (n < 0)
-				kill(child, SIGKILL);
-			break;
-		}
-		length += (size_t)n;
-	}
-	waitpid(child, &ending.status, 0);
-	close(ends[0]);
+	struct ending ending;
+	ending.status = in_child(body, ending.text, sizeof(ending.text));
 	return ending;
 }
 

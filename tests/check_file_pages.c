@@ -4,9 +4,6 @@
  * to: each takes a frame, without content, and shows what the file has
  */
 #include <fcntl.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
 
 #include "store.h"
 #include "support_fork.h"
@@ -55,12 +52,6 @@ static bool is_file(volatile const char *memory, size_t from, size_t pages)
 	return true;
 }
 
-static uint64_t resident(struct machine m)
-{
-	struct upage_stats stats = machine_stats(m);
-	return stats.frames - stats.frames_free;
-}
-
 /* Kilobytes of shared memory that the process shows: of frames. */
 static long shown_frames(void)
 {
@@ -82,7 +73,7 @@ START_TEST(what_is_only_read_takes_frames_but_not_their_memory)
 	volatile char *memory = file_map(m, LENGTH_PAGES * PAGE, RW);
 	long before = shown_frames();
 	ck_assert(is_file(memory, 0, LENGTH_PAGES));
-	ck_assert_uint_eq(resident(m), LENGTH_PAGES);
+	ck_assert_uint_eq(machine_resident(m), LENGTH_PAGES);
 	ck_assert_int_eq(shown_frames(), before);
 	ck_assert_uint_eq(machine_stats(m).major + machine_stats(m).prefetched, LENGTH_PAGES);
 	ck_assert_uint_lt(machine_stats(m).host_mappings, 8);
@@ -101,12 +92,11 @@ START_TEST(what_is_written_is_the_programs_and_no_files)
 	for (size_t i = 1; i < LENGTH_PAGES; i += 4)
 		memory[i * PAGE + 7] = '!';
 	ck_assert_int_eq(shown_frames() - before, LENGTH_PAGES / 4 * 4);
-	ck_assert_uint_eq(resident(m), LENGTH_PAGES);
+	ck_assert_uint_eq(machine_resident(m), LENGTH_PAGES);
 	for (size_t i = 0; i < LENGTH_PAGES * PAGE; i++)
 		ck_assert_int_eq(memory[i], i / PAGE % 4 == 1 && i % PAGE == 7 ? '!' : byte_of(i));
 	ck_assert_int_eq(pread(file, &byte, 1, PAGE + 7), 1);
 	ck_assert_int_eq(byte, byte_of(PAGE + 7));
-	ck_assert_ok(upage_pool_verify(m.pool));
 	file_unmap(m, memory);
 	machine_end(m);
 }
@@ -150,36 +140,14 @@ START_TEST(small_memories_evict_them_and_read_them_again)
 }
 END_TEST
 
-static sigjmp_buf back;
-
-static void on_bus(int number)
-{
-	(void)number;
-	siglongjmp(back, 1);
-}
-
-/* Return: whether the reference ends in SIGBUS. */
-static bool is_bus_error(volatile char *at, bool write)
-{
-	if (sigsetjmp(back, 1) != 0)
-		return true;
-	if (write)
-		*at = 1;
-	else
-		(void)*at;
-	return false;
-}
-
 START_TEST(a_file_ends_where_it_ends_now)
 {
 	struct machine m = machine_make(memories[_i]);
 	const size_t bytes = 20 * PAGE + 100;
 	volatile char *memory = file_map(m, bytes, RW);
-	struct sigaction action = { .sa_handler = on_bus }, before;
-	sigaction(SIGBUS, &action, &before);
 	for (size_t i = 0; i < 21 * PAGE; i++)
 		ck_assert_int_eq(memory[i], i < bytes ? byte_of(i) : 0);
-	ck_assert_uint_eq(resident(m), 21);
+	ck_assert_uint_eq(machine_resident(m), 21);
 	ck_assert(is_bus_error(memory + 21 * PAGE, false));
 	ck_assert(is_bus_error(memory + 22 * PAGE, true));
 	/* Resident pages that the file has lost are lost, but what was written. */
@@ -189,7 +157,6 @@ START_TEST(a_file_ends_where_it_ends_now)
 	ck_assert(is_bus_error(memory + 11 * PAGE, true));
 	ck_assert_int_eq(memory[12 * PAGE], '!');
 	ck_assert(is_file(memory, 0, 10));
-	sigaction(SIGBUS, &before, NULL);
 	file_unmap(m, memory);
 	machine_end(m);
 }
@@ -214,25 +181,17 @@ START_TEST(protection_and_its_return)
 }
 END_TEST
 
-static void *wait_for_byte(void *descriptor)
-{
-	char byte;
-	return read(*(int *)descriptor, &byte, 1) == 1 ? NULL : descriptor;
-}
-
 /* Loop: with another thread, whose pages are hidden while it is copied. */
 START_TEST(a_child_shows_the_file_and_has_what_was_written)
 {
 	struct machine m = machine_make("memory=4M,prefetch=auto");
 	volatile char *memory = file_map(m, LENGTH_PAGES * PAGE, RW);
-	int pipes[2];
-	pthread_t thread;
-	ck_assert_int_eq(pipe(pipes), 0);
+	struct bystander bystander;
 	ck_assert(is_file(memory, 0, LENGTH_PAGES));
 	for (size_t i = 0; i < LENGTH_PAGES; i += 5)
 		memory[i * PAGE] = 'p';
 	if (_i == 1)
-		pthread_create(&thread, NULL, wait_for_byte, &pipes[0]);
+		bystander_begin(&bystander);
 	uint64_t faults = machine_stats(m).faults;
 	pid_t child = fork();
 	if (child == 0) {
@@ -250,12 +209,8 @@ START_TEST(a_child_shows_the_file_and_has_what_was_written)
 	for (size_t i = 0; i < LENGTH_PAGES; i++)
 		ck_assert_int_eq(memory[i * PAGE], i % 5 == 0 ? 'p' : byte_of(i * PAGE));
 	ck_assert_uint_eq(machine_stats(m).faults, faults);
-	if (_i == 1) {
-		ck_assert_int_eq(write(pipes[1], "", 1), 1);
-		pthread_join(thread, NULL);
-	}
-	close(pipes[0]);
-	close(pipes[1]);
+	if (_i == 1)
+		bystander_end(&bystander);
 	file_unmap(m, memory);
 	machine_end(m);
 }

@@ -4,7 +4,6 @@
  * neither sees what the other does then; where there can be no copy, the child has none, and
  * says so
  */
-#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -71,26 +70,18 @@ START_TEST(all_pages_resident_are_copied_too)
 }
 END_TEST
 
-static void *wait_for_byte(void *descriptor)
-{
-	char byte;
-	return read(*(int *)descriptor, &byte, 1) == 1 ? NULL : descriptor;
-}
-
 /* What was revoked stays so. */
 START_TEST(what_was_shown_is_shown_again_in_both)
 {
 	struct machine m = machine_make("memory=4M");
 	char *memory = machine_map(m, PAGES, RW);
-	int pipes[2];
-	pthread_t thread;
+	struct bystander bystander;
 	fill(memory, PAGES, 3);
 	ck_assert_ok(upage_protect(m.space, memory + 10 * PAGE, PAGE, PROT_NONE));
 	ck_assert_ok(upage_protect(m.space, memory + 10 * PAGE, PAGE, RW));
 	ck_assert_ok(upage_protect(m.space, memory + 14 * PAGE, PAGE, PROT_READ));
-	ck_assert_int_eq(pipe(pipes), 0);
 	if (_i == 1)
-		pthread_create(&thread, NULL, wait_for_byte, &pipes[0]);
+		bystander_begin(&bystander);
 	struct upage_stats before = machine_stats(m);
 	pid_t child = fork();
 	if (child == 0) {
@@ -107,12 +98,8 @@ START_TEST(what_was_shown_is_shown_again_in_both)
 	ck_assert_ok(upage_pool_verify(m.pool));
 	ck_assert(holds(memory, PAGES, 3));
 	ck_assert_uint_eq(machine_stats(m).soft - before.soft, 2);
-	if (_i == 1) {
-		ck_assert_int_eq(write(pipes[1], "", 1), 1);
-		pthread_join(thread, NULL);
-	}
-	close(pipes[0]);
-	close(pipes[1]);
+	if (_i == 1)
+		bystander_end(&bystander);
 	machine_end(m);
 }
 END_TEST

@@ -3,7 +3,6 @@
  * check_host.c - does the host do what we ask of it, and do we say so when it does not?
  */
 #include <fcntl.h>
-#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>

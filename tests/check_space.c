@@ -3,7 +3,6 @@
  * check_space.c - mappings: what a program sees in them, whatever happens to their frames
  */
 #include <fcntl.h>
-#include <stdbool.h>
 #include <unistd.h>
 
 #include "support.h"

@@ -3,7 +3,6 @@
  * check_stats.c - do the counters add up, and are times what they were?
  */
 #include <pthread.h>
-#include <stdbool.h>
 
 #include "host.h"
 #include "stats.h"

@@ -8,10 +8,14 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,15 +98,17 @@ static inline size_t drain(int descriptor, char *text, size_t size)
 	return length;
 }
 
-/* Runs @body in a child that has 20 seconds. Return: its wait status; what it said on stderr is in
+/* Runs @body in a child that has 20 seconds, and leaves no core. Return: its wait status; what it said on stderr is in
  * @said. */
 static inline int in_child(void (*body)(void), char *said, size_t size)
 {
 	int pipes[2], status;
 	ck_assert_int_eq(pipe(pipes), 0);
+	fflush(NULL);
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(20);
+		setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 		dup2(pipes[1], 2);
 		close(pipes[0]);
 		close(pipes[1]);
@@ -114,6 +120,32 @@ static inline int in_child(void (*body)(void), char *said, size_t size)
 	close(pipes[0]);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	return status;
+}
+
+static sigjmp_buf bus_error_escape;
+
+static inline void on_bus_error(int number)
+{
+	(void)number;
+	siglongjmp(bus_error_escape, 1);
+}
+
+/* Whether a reference ends so. */
+static inline bool is_bus_error(volatile char *at, bool write)
+{
+	const struct sigaction action = { .sa_handler = on_bus_error };
+	struct sigaction before;
+	volatile bool error = true;
+	sigaction(SIGBUS, &action, &before);
+	if (sigsetjmp(bus_error_escape, 1) == 0) {
+		if (write)
+			*at = 1;
+		else
+			(void)*at;
+		error = false;
+	}
+	sigaction(SIGBUS, &before, NULL);
+	return error;
 }
 
 /* Pages of memory. */
@@ -155,6 +187,13 @@ static inline struct upage_stats machine_stats(struct machine machine)
 	struct upage_stats stats = { .size = sizeof(stats) };
 	ck_assert_ok(upage_stats_get(machine.pool, &stats));
 	return stats;
+}
+
+/* Pages. */
+static inline uint64_t machine_resident(struct machine machine)
+{
+	struct upage_stats stats = machine_stats(machine);
+	return stats.frames - stats.frames_free;
 }
 
 /* Ends both, and asks whether a frame or a slot was lost. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * support_fork.h - what the tests of forks share: memory that is known again, children
+ * support_fork.h - what the tests of forks share: memory that is known again, children, other threads
  */
 #ifndef UPAGE_TESTS_SUPPORT_FORK_H
 #define UPAGE_TESTS_SUPPORT_FORK_H
 
-#include <stdbool.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -27,6 +27,33 @@ static inline void must_end_well(pid_t child)
 	int status;
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned)status);
+}
+
+/* A thread that does nothing: what is shown is hidden for a fork then. */
+struct bystander {
+	pthread_t thread;
+	int pipes[2];
+};
+
+static inline void *bystander_wait(void *argument)
+{
+	struct bystander *bystander = argument;
+	char byte;
+	return read(bystander->pipes[0], &byte, 1) == 1 ? NULL : argument;
+}
+
+static inline void bystander_begin(struct bystander *bystander)
+{
+	ck_assert_int_eq(pipe(bystander->pipes), 0);
+	ck_assert_int_eq(pthread_create(&bystander->thread, NULL, bystander_wait, bystander), 0);
+}
+
+static inline void bystander_end(struct bystander *bystander)
+{
+	ck_assert_int_eq(write(bystander->pipes[1], "", 1), 1);
+	pthread_join(bystander->thread, NULL);
+	close(bystander->pipes[0]);
+	close(bystander->pipes[1]);
 }
 
 static inline void fill(char *memory, size_t pages, uint64_t seed)
