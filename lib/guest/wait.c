@@ -19,6 +19,7 @@
 #include "compiler.h"
 #include "handlers.h"
 #include "host.h"
+#include "rlimit.h"
 #include "syscall.h"
 #include "table.h"
 
@@ -114,7 +115,7 @@ long guest_ppoll(struct guest_call *call)
 
 #define SELECT_MOST (1 << 24) /* descriptors: likewise */
 #define SELECT_USUAL 1024     /* that every set has room for */
-#define OURS_END 4096         /* our own descriptors are below: host_keep() */
+#define OURS_END (2 * RLIMIT_DESCRIPTORS_END) /* our own are below: host_keep() */
 
 /* How many descriptors the kernel's table has room for, up to @count. It looks at no more of a
  * set, which may be the smaller for it: so it is asked, with sets of no descriptor that end

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -189,6 +190,13 @@ static void select_sets(void)
 	CALL("select of a closed one", select(high + 1, NULL, &sets[1], NULL, timeout));
 	CALL("select of -1", select(-1, &sets[0], NULL, NULL, timeout));
 	CALL("select of bad sets", select(10, BAD, NULL, NULL, timeout));
+	/* A set of the usual size at the end of memory: of how many descriptors, is for the kernel to say. */
+	char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST_BE(pages != MAP_FAILED && mprotect(pages + PAGE, PAGE, PROT_NONE) == 0);
+	pages[PAGE - sizeof(fd_set)] = 1 << 2;
+	CALL("select of more than there are",
+	     syscall(SYS_select, 1 << 20, NULL, pages + PAGE - sizeof(fd_set), NULL, timeout));
+	munmap(pages, 2 * PAGE);
 	timeout->tv_usec = -1;
 	CALL("select with a bad time", syscall(SYS_select, -1, &sets[0], NULL, NULL, timeout));
 	close_ends();
