@@ -134,6 +134,10 @@ fi
 # ---- Inside itself: the outer one's options hold
 expect 127 "nothing-here" run -- $upage run nothing-here
 expect 126 "$scratch" run -- $upage run "$scratch"
+mkdir "$scratch/bin"
+echo >"$scratch/bin/not-executable"
+PATH=$scratch/bin:/nowhere:$PATH expect 126 "not-executable: permission denied" run not-executable
+PATH=$scratch/bin:/nowhere:$PATH expect 126 "not-executable: permission denied" run -- $upage run not-executable
 expect 125 "'--polcy'" run -- $upage run --polcy clock true
 for program in true false "$scratch/script"; do
 	$program >"$scratch/native"

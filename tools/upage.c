@@ -272,30 +272,32 @@ static int take_option(struct command *command, char **argv, int at)
 
 /* ---- The program's file ------------------------------------------------------------------------ */
 
-/* As execvp(3) looks for it. Return: 0 or an exit status. */
-static int find_file(const char *name, char *path, size_t size)
+/* As execvp(3) looks for it. */
+static void find_file(const char *name, char *path, size_t size)
 {
 	const char *list = getenv("PATH");
-	int status = EXIT_NOT_FOUND;
-	if (strchr(name, '/') != NULL || name[0] == '\0') {
+	bool denied = false;
+	if (strchr(name, '/') != NULL) {
 		snprintf(path, size, "%s", name);
-		return name[0] != '\0' ? 0 : EXIT_NOT_FOUND;
+		return;
 	}
 	if (list == NULL)
 		list = "/bin:/usr/bin";
-	for (;;) {
+	for (bool more = name[0] != '\0'; more; list++) {
 		size_t length = strcspn(list, ":");
 		struct stat file;
 		snprintf(path, size, "%.*s%s%s", (int)length, list, length > 0 ? "/" : "./", name);
 		if (stat(path, &file) == 0 && S_ISREG(file.st_mode)) {
 			if (access(path, X_OK) == 0)
-				return 0;
-			status = EXIT_CANNOT;
+				return;
+			denied = true;
 		}
-		if (list[length] == '\0')
-			return status;
-		list += length + 1;
+		list += length;
+		more = list[0] != '\0';
 	}
+	if (denied)
+		fail(EXIT_CANNOT, "%s: permission denied", name);
+	fail(EXIT_NOT_FOUND, "%s: no such program", name);
 }
 
 _Noreturn static void fail_program(const struct loader *loader, int error)
@@ -311,11 +313,7 @@ static void find_program(struct loader *loader, char **arguments)
 {
 	static char path[PATH_MAX];
 	struct program *program = &loader->program;
-	int status = find_file(arguments[0], path, sizeof(path));
-	if (status == EXIT_NOT_FOUND)
-		fail(status, "%s: no such program", arguments[0]);
-	if (status != 0)
-		fail(status, "%s: permission denied", arguments[0]);
+	find_file(arguments[0], path, sizeof(path));
 	int result = program_find(program, AT_FDCWD, path, 0, path);
 	if (result < 0)
 		fail_program(loader, result);
@@ -485,15 +483,13 @@ static int load(struct loader *loader)
 _Noreturn static void pass_on(const struct command *command, char **arguments)
 {
 	char path[PATH_MAX];
-	int status = find_file(arguments[0], path, sizeof(path));
+	find_file(arguments[0], path, sizeof(path));
 	if (command->verbose || command->config.stats || command->config.stats_json[0] != '\0')
 		fprintf(stderr, "upage: this is inside another upage run, whose options hold\n");
-	if (status == 0) {
-		execve(path, arguments, environ);
-		status = errno == ENOENT || errno == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT;
-	}
-	fail(status, "%s: %s", arguments[0],
-	     status == EXIT_NOT_FOUND ? "no such program" : strerror(errno));
+	execve(path, arguments, environ);
+	bool missing = errno == ENOENT || errno == ENOTDIR;
+	fail(missing ? EXIT_NOT_FOUND : EXIT_CANNOT, "%s: %s", arguments[0],
+	     missing ? "no such program" : strerror(errno));
 }
 
 _Noreturn static void run(struct command *command, char **arguments)
@@ -502,7 +498,6 @@ _Noreturn static void run(struct command *command, char **arguments)
 	int result = 0, given = resumed(command, RESUME_PROGRAM);
 	loader.environment = environ;
 	if (given >= 0) {
-		fcntl(given, F_SETFD, FD_CLOEXEC);
 		loader.name = arguments[0];
 		loader.arguments = arguments + 1;
 		result = program_take(&loader.program, given);
