@@ -148,6 +148,56 @@ for program in true false "$scratch/script"; do
 done
 $upage run -m 1M -- $upage run --stats true 2>&1 | grep -q 'whose options hold' || fail "inner --stats"
 
+# ---- Programs with rights of their own: refused, and natively where a program executes them
+cp "$(command -v id)" "$(command -v ls)" "$scratch"
+owned=no
+if chown 65534:65534 "$scratch/id" "$scratch/ls" && chmod u+s "$scratch/id" && chmod 2755 "$scratch/ls" &&
+	test "$("$scratch/id" -u)" = 65534; then
+	owned=yes
+	expect 126 "$scratch/id: it is set-uid" run "$scratch/id"
+	expect 126 "$scratch/ls: it is set-uid, set-gid" run "$scratch/ls"
+	same 0 sh -c "$scratch/id -u"
+	cp "$(command -v id)" "$scratch/group-id"
+	chgrp 65534 "$scratch/group-id"
+	chmod 2755 "$scratch/group-id"
+	same 0 sh -c "$scratch/group-id -g"
+	chmod 2705 "$scratch/group-id" # for locks, not rights
+	same 0 "$scratch/group-id" -g
+	if setpriv --no-new-privs true; then
+		out=$(setpriv --no-new-privs "$upage" run "$scratch/id" -u 2>&1)
+		test "$out" = 0 || fail "a set-uid program that would get no rights: $out"
+	fi
+	chmod 755 "$scratch" "$scratch/group-id"
+	if setcap cap_net_raw=ep "$scratch/group-id" && setpriv --reuid 65534 "$upage" --version >"$scratch/out"; then
+		same 0 "$scratch/group-id" -u # root has them all
+		out=$(setpriv --reuid 65534 "$upage" run "$scratch/group-id" 2>&1)
+		test "$?,${out%%: its*}" = "126,upage: $scratch/group-id: it is set-uid, set-gid or has capabilities" ||
+			fail "a program with capabilities: $out"
+	fi
+else
+	echo "rights are not tested: no set-uid program can be made in $scratch"
+fi 2>"$scratch/rights.err"
+
+# ---- Descriptors of upage's own, after execve: they are not open, and cannot be closed or executed
+if command -v perl >/dev/null; then
+	cat >"$scratch/closes.pl" <<'EOF'
+	use POSIX ();
+	my ($closed, $executed) = (0, 0);
+	for (3 .. 5000) {
+		syscall(322, $_, my $empty = "", 0, 0, 0x1000);
+		$executed++ if $! != POSIX::EBADF;
+		$closed++ if defined POSIX::close($_);
+	}
+	print "$closed $executed\n";
+	exec "/bin/sh", "-c", "echo on";
+EOF
+	same 0 sh -c "exec sh -c 'exec perl $scratch/closes.pl'"
+	# The second execve is one that the kernel refuses when all else is done.
+	same 0 perl -e 'exec "/bin/true", ("x" x 100000) x 80; exec "/bin/ls", "/proc/self/fd"'
+	test $owned = no ||
+		same 0 sh -c "exec perl -e 'exec \"/bin/true\", (\"x\" x 100000) x 80; exec \"$scratch/ls\", \"/proc/self/fd\"'"
+fi
+
 # ---- What it prints when asked
 $upage --version | grep -q '^upage [0-9]' || fail "--version"
 $upage --help | grep -q -e '--memory' || fail "--help"
