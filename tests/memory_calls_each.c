@@ -379,6 +379,29 @@ static void advices(void)
 	T(madvise(AT(31), PAGE, MADV_POPULATE_READ));
 }
 
+/* A part whose world is not to be this process's. */
+static void in_child(void (*part)(void))
+{
+	int status = -1;
+	publish(self);
+	pid_t child = fork();
+	if (child == 0) {
+		part();
+		publish(self);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	tell("status %x\n", (unsigned)status);
+}
+
+static void use_of_child(void)
+{
+	survey("child", 0, 17);
+	T(mmap(AT(9), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
+	T(madvise(AT(6), PAGE, MADV_DONTNEED));
+	stamp(8, 1, 0x9900), stamp(10, 1, 0x9900), stamp(0, 1, 0x9900);
+}
+
 static void forks(void)
 {
 	tell("== fork\n");
@@ -391,19 +414,7 @@ static void forks(void)
 	T(madvise(AT(9), PAGE, MADV_DONTFORK));
 	T(madvise(AT(3), 2 * PAGE, 18));
 	T(mlock(AT(6), PAGE));
-	publish(self);
-	pid_t child = fork();
-	if (child == 0) {
-		survey("child", 0, 17);
-		T(mmap(AT(9), PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-		T(madvise(AT(6), PAGE, MADV_DONTNEED));
-		stamp(8, 1, 0x9900), stamp(10, 1, 0x9900), stamp(0, 1, 0x9900);
-		publish(self);
-		_exit(0);
-	}
-	int status = -1;
-	waitpid(child, &status, 0);
-	tell("status %x\n", (unsigned)status);
+	in_child(use_of_child);
 	survey("parent", 0, 17);
 	T(madvise(AT(6), PAGE, MADV_DONTNEED));
 }
@@ -572,36 +583,68 @@ static void files(void)
 	close(memory);
 }
 
+/* None is touched, so that there need be none. Addresses are multiples of theirs, everywhere. */
+static void use_huge_pages(void)
+{
+	const size_t huge = 2u << 20;
+	const int lazy = MAP_NORESERVE, fixed = MAP_NORESERVE | MAP_FIXED;
+	int file = memfd_create("huge", MFD_HUGETLB);
+	T(ftruncate(file, (off_t)(4 * huge)));
+	char *area = mmap(NULL, 8 * huge, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+	char *at = area + (huge - (uintptr_t)area % huge);
+	T(mmap(at, huge, RW, MAP_SHARED | fixed, file, 0) == at);
+	T(mmap(at + PAGE, huge, RW, MAP_SHARED | fixed, file, 0));
+	T(mmap(at + huge, PAGE, RW, MAP_PRIVATE | fixed, file, 0) == at + huge);
+	T(mmap(at + huge + PAGE, huge, RW, MAP_PRIVATE | fixed, file, 0));
+	T(mmap(at + 2 * huge, huge, RW, ANON | MAP_HUGETLB | fixed, -1, 0) == at + 2 * huge);
+	T(mmap(at + 3 * huge, PAGE, RW, ANON | MAP_HUGETLB | fixed, -1, 0) == at + 3 * huge);
+	T(mmap(at + PAGE, huge, RW, ANON | MAP_HUGETLB | fixed, -1, 0));
+	T((uintptr_t)mmap(NULL, huge, RW, MAP_SHARED | lazy, file, 0) % huge);
+	T((uintptr_t)mmap(NULL, huge, RW, MAP_PRIVATE | lazy, file, 0) % huge);
+	T((uintptr_t)mmap(NULL, huge, RW, ANON | MAP_HUGETLB | lazy, -1, 0) % huge);
+	T(mmap(NULL, huge, RW, MAP_SHARED | lazy, file, PAGE));
+	for (size_t i = 0; i < 4; i++) {
+		T(munmap(at + i * huge, PAGE));
+		T(mprotect(at + i * huge, PAGE, PROT_READ));
+		T(mprotect(at + i * huge, huge, PROT_READ));
+		T(munmap(at + i * huge, huge));
+	}
+}
+
+static void huge_pages(void)
+{
+	tell("== huge pages\n");
+	in_child(use_huge_pages);
+}
+
 /* As root, which may mount one, else the refusals. */
+static void mount_without_execution(void)
+{
+	T(unshare(CLONE_NEWNS));
+	T(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	T(mount("none", "/mnt", "tmpfs", MS_NOEXEC, NULL));
+	int file = open("/mnt", O_TMPFILE | O_RDWR, 0600);
+	T(ftruncate(file, 8 * PAGE));
+	T(mmap(AT(0), 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0));
+	survey("mapped", 0, 1);
+	T(mprotect(AT(0), 8 * PAGE, PROT_READ | PROT_EXEC));
+	T(mprotect(AT(0), 8 * PAGE, RW));
+	T(mmap(AT(8), PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, file, 0));
+	survey("unchanged", 0, 9);
+}
+
 static void no_execution(void)
 {
 	tell("== a file system without execution\n");
 	clear();
-	pid_t child = fork();
-	if (child == 0) {
-		T(unshare(CLONE_NEWNS));
-		T(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
-		T(mount("none", "/mnt", "tmpfs", MS_NOEXEC, NULL));
-		int file = open("/mnt", O_TMPFILE | O_RDWR, 0600);
-		T(ftruncate(file, 8 * PAGE));
-		T(mmap(AT(0), 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0));
-		survey("mapped", 0, 1);
-		T(mprotect(AT(0), 8 * PAGE, PROT_READ | PROT_EXEC));
-		T(mprotect(AT(0), 8 * PAGE, RW));
-		T(mmap(AT(8), PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, file, 0));
-		survey("unchanged", 0, 9);
-		publish(self);
-		_exit(0);
-	}
-	int status = -1;
-	waitpid(child, &status, 0);
-	tell("status %x\n", (unsigned)status);
+	in_child(mount_without_execution);
 }
 
 void each_call(void)
 {
 	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, joins, protections, remaps,
-		                               advices, forks, locks, others, files, no_execution };
+		                               advices, forks, locks, others, files, huge_pages,
+		                               no_execution };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);
