@@ -262,7 +262,10 @@ static void remaps(void)
 	LOOK(AT(50)), LOOK(moved), LOOK(moved + PAGE), LOOK(moved + 2 * PAGE), tell("\n");
 	T(mremap(moved, 64 * PAGE, 64 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(60)));
 	survey("back", 60, 3);
+}
 
+static void remaps_of_files(void)
+{
 	tell("-- of files, shared\n");
 	clear();
 	mmap(AT(0), 8 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, self->file, 0);
@@ -288,11 +291,14 @@ static void remaps(void)
 	T(munmap(AT(80), 4 * PAGE));
 	T(mmap(AT(80), 4 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	stamp(80, 4, 0x800);
-	moved = mremap(AT(80), 4 * PAGE, 100 * PAGE, MREMAP_MAYMOVE);
+	char *moved = mremap(AT(80), 4 * PAGE, 100 * PAGE, MREMAP_MAYMOVE);
 	tell("anonymous:");
 	LOOK(AT(80)), LOOK(moved), LOOK(moved + 3 * PAGE), LOOK(moved + 4 * PAGE), tell("\n");
 	munmap(moved, 100 * PAGE);
+}
 
+static void remaps_of_several(void)
+{
 	tell("-- of several\n");
 	clear();
 	mmap(AT(0), 8 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
@@ -643,8 +649,8 @@ static void no_execution(void)
 void each_call(void)
 {
 	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, joins, protections, remaps,
-		                               advices, forks, locks, others, files, huge_pages,
-		                               no_execution };
+		                               remaps_of_files, remaps_of_several, advices, forks, locks,
+		                               others, files, huge_pages, no_execution };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);
