@@ -39,11 +39,16 @@ static bool take(struct turn *turn, struct turn_thread *thread, uintptr_t instru
 	return true;
 }
 
-static void give_up(struct turn *turn, struct turn_thread *thread)
+void turn_forget(struct turn *turn)
 {
 	forget_pages(turn);
-	thread->count = 0;
 	atomic_store(&turn->holder, NULL);
+}
+
+static void give_up(struct turn *turn, struct turn_thread *thread)
+{
+	thread->count = 0;
+	turn_forget(turn);
 }
 
 /* The holder's next page. */
@@ -90,10 +95,4 @@ bool turn_keeps(struct turn *turn, uintptr_t page)
 		if (atomic_load(&turn->page[i]) == page)
 			return host_nanoseconds() < atomic_load(&turn->ends);
 	return false;
-}
-
-void turn_forget(struct turn *turn)
-{
-	forget_pages(turn);
-	atomic_store(&turn->holder, NULL);
 }
