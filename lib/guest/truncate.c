@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * coherence.c - a file that is mapped privately becomes shorter: what lies past its new end is gone
+ * truncate.c - a file that is mapped privately becomes shorter: what lies past its new end is gone
  *
  * Pages that were never written are the page cache's own (PTE_FILE): the kernel sees to them. Natively
  * those that were written go, too, where the file ends before them. So after each call of the program
