@@ -64,7 +64,6 @@ static long grow(const struct remap *r, const struct mapping *last)
 	long result = add_like(&like, like.end, like.end + more, like.backing, true);
 	if (result < 0 || !like.backing->foreign)
 		return result < 0 ? result : (long)r->from;
-	host_release((void *)like.end, more); /* where nothing was yet, the reservation is in the way */
 	result = kernel_remap(r, 0);
 	if (guest_is_error(result))
 		space_unmap_range(whole_space, like.end, like.end + more);

@@ -38,9 +38,13 @@ int whole_create(upage_pool *pool)
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
 	int result = upage_space_create(&whole_space, pool, &config);
+	if (result < 0)
+		return result;
 	limit_watch(whole_space, WHOLE_STACK);
+	/* It was all free, and nothing of ours will come to lie there: to show a page in a hole takes
+	 * the kernel a third less than to cut it out of a reservation. */
 	host_leave_holes(WHOLE_START, WHOLE_END);
-	return result;
+	return host_release((void *)WHOLE_START, WHOLE_END - WHOLE_START);
 }
 
 bool whole_has(uintptr_t address, size_t length)

@@ -3,8 +3,8 @@
  * whole.h - the memory of a whole program: all that it maps lies in one space
  *
  * The space covers the low part of the address space. Private and anonymous memory is paged there.
- * What is shared with others (MAP_SHARED, shmat, devices) is *foreign*: the kernel maps it, in place
- * of a part of the reservation; the space's mappings only say that it is there, and each call on it
+ * What is not shown is not mapped. What is shared with others (MAP_SHARED, shmat, devices) is
+ * *foreign*: the kernel maps it; the space's mappings only say that it is there, and each call on it
  * is made on the kernel's mapping too.
  *
  * Locking: the space's, for the whole of each call that changes mappings; before it, `lock` (rank 0)
