@@ -336,8 +336,7 @@ void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t addre
 	pte_unlock(to, value);
 }
 
-/* One page: more access than @prot allows goes. A pinned page keeps what is allowed, since
- * the kernel may be using it. */
+/* One page: more access than @prot allows goes. */
 static int restrict_one(struct upage_pool *pool, pte_t *pte, uintptr_t address, int prot)
 {
 	uint64_t value = pte_lock(pte);
@@ -345,8 +344,7 @@ static int restrict_one(struct upage_pool *pool, pte_t *pte, uintptr_t address, 
 	int result = 0;
 	if ((value & PTE_ACCESS) & ~allowed) {
 		const struct page page = { .pte = pte, .address = address, .prot = prot };
-		bool pinned = pool->frames.frame[pte_number(value)].pins > 0;
-		if (pinned && allowed != 0)
+		if (allowed != 0)
 			result = view_show(pool, &page, &value, page_access(&page, value));
 		else
 			result = view_hide(pool, pte, address, &value);
