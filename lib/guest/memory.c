@@ -62,19 +62,23 @@ long guest_copy_string(char *ours, const char *theirs, size_t size)
 	return -ENAMETOOLONG;
 }
 
-/* How far the mappings of @space allow @prot, from @at on. */
-static uintptr_t accessible_to(upage_space *space, uintptr_t at, int prot, bool may_grow)
+/* How far the mappings of @space allow @prot, from @at on, up to @end or behind it. */
+static uintptr_t accessible_to(upage_space *space, uintptr_t at, uintptr_t end, int prot,
+                               bool may_grow)
 {
 	rwlock_read(&space->lock);
-	const struct mapping *mapping;
-	while ((mapping = mapping_find(&space->mappings, at)) != NULL &&
-	       !(mapping->flags & MAPPING_GUARD) && (effective_prot(mapping->prot) & prot) == prot)
-		at = mapping->end;
-	bool hole = mapping == NULL;
+	const struct mapping *mapping = NULL;
+	bool allowed = true;
+	while (at < end && allowed && (mapping = mapping_find(&space->mappings, at)) != NULL) {
+		allowed = !(mapping->flags & MAPPING_GUARD) &&
+		          (effective_prot(mapping->prot) & prot) == prot;
+		at = allowed ? mapping->end : at;
+	}
+	bool hole = at < end && mapping == NULL;
 	rwlock_read_release(&space->lock);
 	/* The kernel's own references let a stack grow, too. */
 	return hole && prot != PROT_NONE && may_grow && space_grow(space, at)
-	               ? accessible_to(space, at, prot, false)
+	               ? accessible_to(space, at, end, prot, false)
 	               : at;
 }
 
@@ -89,7 +93,7 @@ size_t guest_accessible(const void *address, size_t length, int prot)
 			return length;
 		if (at < space->base)
 			at = space->base;
-		uintptr_t reached = accessible_to(space, at, prot, true);
+		uintptr_t reached = accessible_to(space, at, end, prot, true);
 		if (reached < end && reached < space->base + space->length)
 			return reached - start;
 		at = reached;
