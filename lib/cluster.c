@@ -17,13 +17,25 @@ static bool is_plenty(const struct upage_pool *pool)
 	return atomic_load(&pool->frames.free) > pool->frames.frames / 4;
 }
 
+/* So much is free that nobody will miss a few. */
+static bool is_ample(const struct upage_pool *pool)
+{
+	uint64_t frames = pool->frames.frames;
+	return frames - atomic_load(&pool->frames.free) < frames / 8;
+}
+
 /* The aligned pages of its mapping of which at least those that are empty come in with a page. */
 static size_t block_of(const struct upage_pool *pool, const struct backing *backing)
 {
-	uint64_t frames = pool->frames.frames, taken = frames - atomic_load(&pool->frames.free);
 	if (backing->store == NULL)
 		return 1;
-	return backing->store->descriptor != NULL && taken < frames / 8 ? FILE_BLOCK_AMPLE : FILE_BLOCK;
+	return backing->store->descriptor != NULL && is_ample(pool) ? FILE_BLOCK_AMPLE : FILE_BLOCK;
+}
+
+/* Behind the first page of a mapping, the second: use of new memory begins at its beginning. */
+static size_t second_page(const struct upage_pool *pool, const struct page *page, uintptr_t start)
+{
+	return page->backing->store == NULL && page->address == start && is_ample(pool) ? 1 : 0;
 }
 
 /* Whether the neighbours of a page in a mapping with this content may come in with it. Of a file
@@ -85,6 +97,7 @@ void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, in
 	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
 	                  index - 1;
 	size_t after = larger(resident_run(page->pte, -1, most), block - 1 - index % block);
+	after = larger(after, second_page(pool, page, start));
 	size_t before = larger(resident_run(page->pte, 1, most), index % block);
 	page->after = (uint16_t)lock_empty(page->pte, 1, smaller(after, on_right));
 	before = smaller(before, most - page->after);

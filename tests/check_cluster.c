@@ -48,12 +48,33 @@ END_TEST
 START_TEST(scattered_pages_come_alone)
 {
 	struct machine m = machine_make("memory=4M,prefetch=auto");
-	volatile char *memory = machine_map(m, MANY, RW);
-	for (size_t i = 0; i < MANY; i += 2)
+	volatile char *memory = machine_map(m, MANY + 1, RW);
+	for (size_t i = 1; i <= MANY; i += 2)
 		memory[i * PAGE] = 1;
 	struct upage_stats stats = machine_stats(m);
 	ck_assert_uint_eq(stats.zero_fill, MANY / 2);
 	ck_assert_uint_eq(stats.prefetched, 0);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(the_first_page_of_a_mapping_brings_the_second_while_frames_are_ample)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, 3, RW), *one = machine_map(m, 1, RW);
+	memory[0] = 1;
+	ck_assert_uint_eq(machine_resident(m), 2);
+	memory[PAGE] = 1;
+	ck_assert_uint_eq(machine_stats(m).zero_fill, 1);
+	one[0] = 1;
+	ck_assert_uint_eq(machine_resident(m), 3);
+	volatile char *many = machine_map(m, MANY, RW);
+	for (size_t i = 1; i < MANY; i += 2) /* more than an eighth of the frames */
+		many[i * PAGE] = 1;
+	uint64_t before = machine_resident(m);
+	volatile char *late = machine_map(m, 3, RW);
+	late[0] = 1;
+	ck_assert_uint_eq(machine_resident(m), before + 1);
 	machine_end(m);
 }
 END_TEST
@@ -264,6 +285,7 @@ int main(void)
 	tcase_add_test(tcase, in_order_there_are_few_faults_and_each_page_comes_once);
 	tcase_add_test(tcase, a_stack_that_grows_down_does_so_too);
 	tcase_add_test(tcase, scattered_pages_come_alone);
+	tcase_add_test(tcase, the_first_page_of_a_mapping_brings_the_second_while_frames_are_ample);
 	tcase_add_test(tcase, what_comes_for_nothing_is_no_more_than_what_was_wanted);
 	tcase_add_loop_test(tcase, off_and_one_page_mean_a_fault_a_page, 0, 4);
 	tcase_add_test(tcase, advice_of_random_references_is_heard);
