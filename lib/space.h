@@ -58,6 +58,10 @@ enum fault_outcome {
  */
 enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure);
 
+/* The page of @address is there for @access afterwards, if it may be and nothing fails. For who is
+ * about to make the reference, and would otherwise trap. No lock is held. */
+bool space_bring_in(upage_space *space, uintptr_t address, int access);
+
 /* Lets the mapping above @address, which is in none, grow down to it if that is one that grows, as
  * far as the limit of stacks allows. Return: whether it did. No lock is held. */
 bool space_grow(upage_space *space, uintptr_t address);

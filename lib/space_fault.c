@@ -143,3 +143,17 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 		                                             : COUNT_PROTECTION);
 	return outcome;
 }
+
+bool space_bring_in(upage_space *space, uintptr_t address, int access)
+{
+	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, address));
+	struct page page;
+	uint64_t value;
+	enum upage_advice advice;
+	int failure;
+	if (pte != NULL && pte_check(atomic_load(pte), access) == UPAGE_CAUSE_NONE)
+		return true;
+	return !space_is_lost(space) &&
+	       space_lock_page(space, address, access, &page, &value, &advice, &failure) == FAULT_SERVED &&
+	       pager_resolve(space->pool, &page, value, access, PIN_NONE, NULL) == 0;
+}

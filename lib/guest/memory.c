@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "host.h"
 #include "space.h"
 
 size_t guest_copy(void *to, const void *from, size_t length); /* memory.S */
@@ -32,14 +34,35 @@ bool guest_is_foreign(const void *address)
 	return foreign;
 }
 
+/* Page by page: what is not there is brought in, which spares a trap. Where that fails, or the page
+ * has gone again, the copy finds out. */
+static size_t copy(char *to, const char *from, size_t length, uintptr_t theirs, int access)
+{
+	upage_space *space = space_find(theirs);
+	while (space != NULL && length > 0) {
+		size_t part = HOST_PAGE_SIZE - theirs % HOST_PAGE_SIZE;
+		part = part < length ? part : length;
+		if (theirs - space->base < space->length)
+			space_bring_in(space, theirs, access);
+		size_t left = guest_copy(to, from, part);
+		length -= part - left;
+		if (left > 0)
+			return length;
+		to += part;
+		from += part;
+		theirs += part;
+	}
+	return guest_copy(to, from, length);
+}
+
 size_t guest_copy_in(void *ours, const void *theirs, size_t length)
 {
-	return guest_copy(ours, theirs, length);
+	return copy(ours, theirs, length, (uintptr_t)theirs, PROT_READ);
 }
 
 size_t guest_copy_out(void *theirs, const void *ours, size_t length)
 {
-	return guest_copy(theirs, ours, length);
+	return copy(theirs, ours, length, (uintptr_t)theirs, PROT_WRITE);
 }
 
 /* Up to the end of a host page at a time: what lies behind the end of the string may not be
@@ -51,7 +74,7 @@ long guest_copy_string(char *ours, const char *theirs, size_t size)
 		size_t part = 4096 - ((uintptr_t)(theirs + done) & 4095);
 		if (part > size - done)
 			part = size - done;
-		size_t copied = part - guest_copy(ours + done, theirs + done, part);
+		size_t copied = part - guest_copy_in(ours + done, theirs + done, part);
 		const char *end = memchr(ours + done, '\0', copied);
 		if (end != NULL)
 			return end - ours;
