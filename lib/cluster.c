@@ -17,8 +17,7 @@ static bool is_plenty(const struct upage_pool *pool)
 	return atomic_load(&pool->frames.free) > pool->frames.frames / 4;
 }
 
-/* So much is free that nobody will miss a few. */
-static bool is_ample(const struct upage_pool *pool)
+bool cluster_is_ample(const struct upage_pool *pool)
 {
 	uint64_t frames = pool->frames.frames;
 	return frames - atomic_load(&pool->frames.free) < frames / 8;
@@ -29,13 +28,13 @@ static size_t block_of(const struct upage_pool *pool, const struct backing *back
 {
 	if (backing->store == NULL)
 		return 1;
-	return backing->store->descriptor != NULL && is_ample(pool) ? FILE_BLOCK_AMPLE : FILE_BLOCK;
+	return backing->store->descriptor != NULL && cluster_is_ample(pool) ? FILE_BLOCK_AMPLE : FILE_BLOCK;
 }
 
-/* Behind the first page of a mapping, the second: use of new memory begins at its beginning. */
+/* The first page of a mapping brings the second. */
 static size_t second_page(const struct upage_pool *pool, const struct page *page, uintptr_t start)
 {
-	return page->backing->store == NULL && page->address == start && is_ample(pool) ? 1 : 0;
+	return page->backing->store == NULL && page->address == start && cluster_is_ample(pool) ? 1 : 0;
 }
 
 /* Whether the neighbours of a page in a mapping with this content may come in with it. Of a file

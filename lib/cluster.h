@@ -11,7 +11,8 @@
  * will go on so. Touched in order, pages come in by 1, 2, 4 ... up to the most; what comes in
  * for nothing is never more than what was there before it. Of a file, which is code more often
  * than not, at least four come together, those of an aligned block; eight of files that are shown as
- * they are (PTE_FILE), which costs little, while seven frames of eight are free.
+ * they are (PTE_FILE), which costs little, while seven frames of eight are free. So long, the first
+ * page of a mapping without a file brings the second: the use of new memory begins at its beginning.
  *
  * Only what is empty takes part: swapped pages come in alone. Under pressure all pages do:
  * to evict one for another that nobody asked for is poison.
@@ -35,6 +36,9 @@ static inline unsigned cluster_pages(unsigned wanted, unsigned page_shift)
 	size_t most = wanted < CLUSTER_PAGES_MAX ? wanted : CLUSTER_PAGES_MAX;
 	return (unsigned)(most < fit ? most : fit > 0 ? fit : 1);
 }
+
+/* Whether so much is free that nobody will miss a few. */
+bool cluster_is_ample(const struct upage_pool *pool);
 
 /* Locks neighbours of a page, whose PTE is locked and was @value, in its mapping [start, end), for
  * pager_resolve(), which gives them up. The space's lock is held. */

@@ -15,7 +15,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "cluster.h"
 #include "host.h"
+#include "space.h"
 #include "whole.h"
 
 #define STACK_FIRST ((size_t)132 << 10) /* what a new program's stack has before it grows */
@@ -57,6 +59,21 @@ static int image_load(struct image *image, uintptr_t place)
 			return result;
 	}
 	return 0;
+}
+
+/* ld.so goes through most of itself at every start: while nobody will miss the frames it comes in at
+ * once, without a trap for every few pages of it. */
+static void image_bring_in(const struct image *image)
+{
+	for (unsigned i = 0; i < image->header.e_phnum; i++) {
+		const Elf64_Phdr *s = &image->segment[i];
+		uintptr_t start = image->bias + s->p_vaddr;
+		int access = s->p_flags & PF_W ? PROT_WRITE : PROT_READ;
+		if (s->p_type != PT_LOAD || !cluster_is_ample(whole_space->pool))
+			continue;
+		for (uintptr_t at = host_page_down(start); at < start + s->p_filesz; at += HOST_PAGE_SIZE)
+			space_bring_in(whole_space, at, access);
+	}
 }
 
 /* ---- The first stack ----------------------------------------------------------------------------- */
@@ -184,6 +201,8 @@ int loader_load(struct loader *loader)
 	int result = image_load(program, has_interpreter ? WHOLE_PROGRAM : WHOLE_MAPPINGS);
 	if (result == 0 && has_interpreter)
 		result = image_load(interpreter, WHOLE_MAPPINGS);
+	if (result == 0 && has_interpreter)
+		image_bring_in(interpreter);
 	if (result == 0)
 		result = stack_map(program);
 	if (result == 0)
