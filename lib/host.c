@@ -528,10 +528,37 @@ static void *map_own(size_t bytes, int flags, int descriptor)
 	return (void *)result;
 }
 
+/* The first small pieces come from one mapping, in order: few processes need more. */
+#define PIECES_BYTES ((size_t)256 << 10)
+#define PIECE_MAX ((size_t)16 << 10)
+
+static _Atomic uintptr_t pieces;
+static _Atomic size_t pieces_used;
+
+static void *take_piece(size_t bytes)
+{
+	uintptr_t start = atomic_load(&pieces);
+	if (start == 0) {
+		void *made = map_own(PIECES_BYTES, RESERVATION, -1);
+		if (made != NULL && atomic_compare_exchange_strong(&pieces, &start, (uintptr_t)made))
+			start = (uintptr_t)made;
+		else if (made != NULL)
+			host_release(made, PIECES_BYTES);
+	}
+	size_t used = atomic_load(&pieces_used);
+	do {
+		if (start == 0 || bytes > PIECES_BYTES - used)
+			return NULL;
+	} while (!atomic_compare_exchange_weak(&pieces_used, &used, used + bytes));
+	return (void *)(start + used);
+}
+
 void *host_metadata(size_t bytes)
 {
 	bytes = round_up(bytes, HOST_PAGE_SIZE);
-	void *memory = map_own(bytes, RESERVATION, -1);
+	void *memory = bytes > 0 && bytes <= PIECE_MAX ? take_piece(bytes) : NULL;
+	if (memory == NULL)
+		memory = map_own(bytes, RESERVATION, -1);
 	if (memory != NULL)
 		atomic_fetch_add(&metadata_bytes, bytes);
 	return memory;
@@ -564,7 +591,7 @@ _Atomic uint64_t *host_fork_word(void)
 	static _Atomic(_Atomic uint64_t *) made;
 	_Atomic uint64_t *word = atomic_load(&made);
 	if (word == NULL) {
-		word = host_metadata(HOST_PAGE_SIZE);
+		word = map_own(HOST_PAGE_SIZE, RESERVATION, -1); /* apart: it has an advice of its own */
 		if (word == NULL)
 			return NULL;
 		syscall_3(SYS_madvise, word, HOST_PAGE_SIZE, MADV_WIPEONFORK);
