@@ -60,7 +60,8 @@ static void *chunk_take(struct table_memory *memory, size_t bytes)
 		memory->chunk = (char *)chunk + bytes;
 		memory->chunk_left = CHUNK_BYTES - bytes;
 	}
-	void *node = memory->chunk;
+	void **node = (void **)(void *)memory->chunk;
+	*node = NULL; /* to read it first would take the host two faults */
 	memory->chunk += bytes;
 	memory->chunk_left -= bytes;
 	return node;
