@@ -429,6 +429,11 @@ static upage_pool *make_memory(struct command *command)
 		                              .terminal = resumed(command, RESUME_TERMINAL),
 		                              .first = resumed(command, RESUME_FIRST) != 0 };
 	report_inherit(&legacy);
+	/* Counted once: what is executed from here begins as this does. */
+	if (command->config.mapping_budget == 0) {
+		command->config.mapping_budget = host_mapping_budget();
+		keep(command, "--mapping-budget=%llu", (unsigned long long)command->config.mapping_budget);
+	}
 	int result = upage_pool_create(&pool, &command->config);
 	if (result < 0)
 		fail(EXIT_UPAGE, "%s", command->config.message);
