@@ -68,13 +68,9 @@ upage_store *whole_store(uint64_t device, uint64_t inode)
 }
 
 /* The store of a file. Closes those that nothing is mapped from any more. */
-static int file_of(int descriptor, upage_store **out)
+static int file_of(int descriptor, const struct stat *status, upage_store **out)
 {
-	struct stat status;
-	long result = syscall_2(SYS_fstat, descriptor, &status);
-	if (result < 0)
-		return (int)result;
-	*out = whole_store(status.st_dev, status.st_ino);
+	*out = whole_store(status->st_dev, status->st_ino);
 	if (*out != NULL)
 		return 0;
 	unsigned free = files_end;
@@ -86,11 +82,11 @@ static int file_of(int descriptor, upage_store **out)
 	}
 	if (free == FILES_MAX)
 		return -ENFILE;
-	result = store_open_descriptor(&files[free], descriptor);
+	int result = store_open_descriptor(&files[free], descriptor);
 	if (result == 0)
 		files_end = free == files_end ? free + 1 : files_end;
 	*out = files[free];
-	return (int)result;
+	return result;
 }
 
 /* ---- Where a mapping goes -------------------------------------------------------------------- */
@@ -236,18 +232,33 @@ enum file_kind { FILE_PAGED, FILE_ZERO, FILE_FOREIGN };
 #define HUGETLBFS 0x958458f6
 #define ZERO_DEVICE makedev(1, 5)
 
-static enum file_kind kind_of_file(int descriptor, size_t *alignment)
+static enum file_kind kind_of_file(int descriptor, struct stat *status, size_t *alignment)
 {
-	struct stat status;
 	struct statfs system;
-	if (syscall_2(SYS_fstat, descriptor, &status) < 0)
+	if (syscall_2(SYS_fstat, descriptor, status) < 0)
 		return FILE_FOREIGN;
-	if (S_ISCHR(status.st_mode) && status.st_rdev == ZERO_DEVICE)
+	if (S_ISCHR(status->st_mode) && status->st_rdev == ZERO_DEVICE)
 		return FILE_ZERO;
 	bool huge = syscall_2(SYS_fstatfs, descriptor, &system) == 0 && system.f_type == HUGETLBFS;
 	if (huge)
-		*alignment = (size_t)status.st_blksize;
-	return S_ISREG(status.st_mode) && !huge ? FILE_PAGED : FILE_FOREIGN;
+		*alignment = (size_t)status->st_blksize;
+	return S_ISREG(status->st_mode) && !huge ? FILE_PAGED : FILE_FOREIGN;
+}
+
+/* Whether the kernel would say nothing new: a part of the file is mapped, and all is well with the
+ * descriptor. Of execution it depends on the way that led to the file (MS_NOEXEC). */
+static bool is_probed(int prot, int flags, size_t length, int descriptor, int64_t offset,
+                      const struct stat *status)
+{
+	const uint64_t far = (uint64_t)1 << 31; /* on every file system a file may end there */
+	long mode = syscall_2(SYS_fcntl, descriptor, F_GETFL);
+	if (mode < 0 || mode & O_PATH || (mode & O_ACCMODE) == O_WRONLY || prot & PROT_EXEC ||
+	    flags & MAP_GROWSDOWN || (uint64_t)offset + length >= far)
+		return false;
+	whole_lock();
+	bool known = whole_store(status->st_dev, status->st_ino) != NULL;
+	whole_unlock();
+	return known;
 }
 
 /* Private pages of a file. */
@@ -256,16 +267,19 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 {
 	size_t alignment = HOST_PAGE_SIZE;
 	upage_store *store = NULL;
-	enum file_kind kind = kind_of_file(descriptor, &alignment);
+	struct stat status;
+	enum file_kind kind = kind_of_file(descriptor, &status, &alignment);
 	if (kind == FILE_FOREIGN)
 		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
-	long result = probe(length, prot, flags, descriptor, offset);
+	long result = 0;
+	if (kind == FILE_ZERO || !is_probed(prot, flags, length, descriptor, offset, &status))
+		result = probe(length, prot, flags, descriptor, offset);
 	if (result < 0)
 		return result;
 	if (kind == FILE_ZERO)
 		return map_paged(address, length, prot, flags, NULL, 0);
 	whole_lock(); /* a store that nothing is mapped from may be closed */
-	result = file_of(descriptor, &store);
+	result = file_of(descriptor, &status, &store);
 	if (result == 0)
 		result = map_paged(address, length, prot, flags, store, offset);
 	whole_unlock();
@@ -303,8 +317,9 @@ long whole_map(uintptr_t address, size_t length, int prot, int flags, int descri
 		unsigned shift = (unsigned)flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
 		alignment = (size_t)1 << (shift != 0 ? shift : 21);
 	}
+	struct stat status;
 	if (shared && !anonymous)
-		kind_of_file(descriptor, &alignment);
+		kind_of_file(descriptor, &status, &alignment);
 	if (shared || flags & MAP_HUGETLB)
 		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
 	return anonymous ? map_paged(address, length, prot, flags, NULL, 0)
