@@ -81,17 +81,22 @@ typedef uint64_t kernel_sigset;
 #define LARGE (512u << 20) /* more memory than a program hands over in one call */
 
 /* One call. */
-#define PLAIN(call) { .name = #call }
-#define CALL(call, ...) { .name = #call, .argument = { __VA_ARGS__ } }
-#define HANDLED(call) { .name = #call, .handler = guest_##call }
-#define SAME(call, other) { .name = #call, .handler = guest_##other }
-#define REFUSED(call) { .name = #call, .refused = true }
+#define ARGUMENTS(...) (const struct guest_argument[6]){ __VA_ARGS__ }
+#define PLAIN(call) { .name = #call, .argument = numbers }
+#define CALL(call, ...) { .name = #call, .argument = ARGUMENTS(__VA_ARGS__) }
+#define HANDLED(call) SAME(call, call)
+#define SAME(call, other) { .name = #call, .handler = guest_##other, .argument = numbers }
+#define REFUSED(call) { .name = #call, .refused = true, .argument = numbers }
 /* Of the descriptor that is argument 0, where programs look at what may not be open. */
 #define DESCRIPTOR(call, ...)                                                                  \
-	{ .name = #call, .handler = guest_of_descriptor, .argument = { __VA_ARGS__ } }
-#define LIMIT(call, ...) { .name = #call, .handler = limit_##call, .argument = { __VA_ARGS__ } }
+	{ .name = #call, .handler = guest_of_descriptor, .argument = ARGUMENTS(__VA_ARGS__) }
+#define LIMIT(call, ...)                                                                       \
+	{ .name = #call, .handler = limit_##call, .argument = ARGUMENTS(__VA_ARGS__) }
 #define LISTING(call)                                                                          \
-	{ .name = #call, .handler = guest_##call, .argument = { V, RESULT_INT(char, 2, GUEST_PIECE) } }
+	{ .name = #call, .handler = guest_##call,                                              \
+	  .argument = ARGUMENTS(V, RESULT_INT(char, 2, GUEST_PIECE)) }
+
+static const struct guest_argument numbers[6];
 
 static const struct guest_entry table[] = {
 	[0] = HANDLED(read),
@@ -156,7 +161,7 @@ static const struct guest_entry table[] = {
 	[59] = HANDLED(execve),
 	[60] = HANDLED(exit),
 	[61] = CALL(wait4, V, INOUT(int), V, INOUT(struct rusage)),
-	[62] = { .name = "kill", .handler = guest_kill },
+	[62] = HANDLED(kill),
 	[63] = CALL(uname, OUT(struct utsname)),
 	[64] = PLAIN(semget),
 	[65] = CALL(semop, V, IN_INT(struct sembuf, 2, 16 << 20)),
@@ -294,7 +299,7 @@ static const struct guest_entry table[] = {
 	[197] = CALL(removexattr, PATH, NAME),
 	[198] = CALL(lremovexattr, PATH, NAME),
 	[199] = CALL(fremovexattr, V, NAME),
-	[200] = { .name = "tkill", .handler = guest_kill },
+	[200] = SAME(tkill, kill),
 	[201] = CALL(time, OUT(time_t)),
 	[202] = HANDLED(futex),
 	[203] = CALL(sched_setaffinity, V, V,
@@ -330,7 +335,7 @@ static const struct guest_entry table[] = {
 	[231] = HANDLED(exit_group),
 	[232] = HANDLED(epoll_wait),
 	[233] = CALL(epoll_ctl, V, V, V, IN(struct epoll_event)),
-	[234] = { .name = "tgkill", .handler = guest_kill },
+	[234] = SAME(tgkill, kill),
 	[235] = CALL(utimes, PATH, IN(struct timeval[2])),
 	[236] = REFUSED(vserver),
 	[237] = CALL(mbind, RANGE(1, ENOSYS), V, V, IN_BITS(4)),
@@ -455,7 +460,7 @@ static const struct guest_entry table[] = {
 	[440] = HANDLED(process_madvise),
 	[441] = HANDLED(epoll_pwait2),
 	[442] = CALL(mount_setattr, V, PATH, V, IN_GROWING(4)),
-	[443] = { .name = "quotactl_fd", .handler = guest_quotactl },
+	[443] = SAME(quotactl_fd, quotactl),
 	[444] = CALL(landlock_create_ruleset, IN_GROWING(1)),
 	[445] = HANDLED(landlock_add_rule),
 	[446] = PLAIN(landlock_restrict_self),

@@ -50,8 +50,8 @@ struct guest_argument {
 struct guest_entry {
 	const char *name;
 	guest_handler *handler; /* NULL: guest_generic() */
+	const struct guest_argument *argument; /* [6]; apart, so that no page of them is relocated */
 	bool refused;           /* ENOSYS, as by a kernel that was built without it */
-	struct guest_argument argument[6];
 };
 
 /* The entry of a system call; NULL: there is none by this number. */
