@@ -224,27 +224,36 @@ pte_t *page_table_make(struct page_table *table, upage_vpn vpn)
 	return (pte_t *)node + node_index(table, table->levels - 1, vpn);
 }
 
+/* The first child from that of *@at on, which moves to its beginning; NULL: behind the node. */
+static void *next_child(const struct page_table *table, unsigned level, void *node, upage_vpn *at)
+{
+	_Atomic(void *) *children = node;
+	size_t first = node_index(table, level, *at), i = first;
+	void *child = NULL;
+	for (; i < (size_t)1 << table->bits[level]; i++)
+		if ((child = atomic_load(&children[i])) != NULL)
+			break;
+	if (i > first)
+		*at = ((*at >> table->shift[level]) + (i - first)) << table->shift[level];
+	return child;
+}
+
 pte_t *page_table_run(const struct page_table *table, upage_vpn *vpn, upage_vpn end, size_t *count)
 {
 	upage_vpn at = *vpn;
 	while (at < end) {
-		void *node = atomic_load(&table->root);
 		unsigned level = 0;
-		while (level < table->levels - 1 && node != NULL) {
-			_Atomic(void *) *children = node;
-			node = atomic_load(&children[node_index(table, level, at)]);
-			level++;
-		}
-		/* The part of the page numbers that this node, or its absence, stands for. */
-		unsigned covered = node != NULL || level == 0 ? table->shift[level] + table->bits[level]
-		                                              : table->shift[level - 1];
-		upage_vpn next = (at | ((UINT64_C(1) << covered) - 1)) + 1;
-		if (node != NULL) {
-			*vpn = at;
-			*count = (size_t)((next < end ? next : end) - at);
-			return (pte_t *)node + node_index(table, level, at);
-		}
-		at = next;
+		void *node = atomic_load(&table->root);
+		if (node == NULL)
+			break;
+		for (; level < table->levels - 1 && node != NULL; level++)
+			node = next_child(table, level, node, &at);
+		if (node == NULL || at >= end)
+			continue;
+		upage_vpn next = (at | ((UINT64_C(1) << table->bits[level]) - 1)) + 1;
+		*vpn = at;
+		*count = (size_t)((next < end ? next : end) - at);
+		return (pte_t *)node + node_index(table, level, at);
 	}
 	return NULL;
 }
