@@ -3,8 +3,6 @@
 
 #include "host.h"
 
-static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count);
-
 int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift)
 {
 	INVARIANT(frames >= 1 && frames <= FRAMES_MAX);
@@ -22,8 +20,6 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 		host_drop(&table->memory);
 		return UPAGE_ENOMEM;
 	}
-	/* A fresh table says FREE_BODY everywhere: only heads of runs are touched. */
-	range_free(table, 0, frames);
 	table->free = table->free_least = frames;
 	return 0;
 }
@@ -93,6 +89,33 @@ static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count)
 	}
 }
 
+#define FRESH_FIRST 4096
+
+/* Memory doubles, so that what a short program takes lies in a small part of the table. (A fresh one
+ * says FREE_BODY everywhere.) Return: whether there was any left. */
+static bool take_fresh(struct frame_table *table)
+{
+	uint64_t left = table->frames - table->fresh;
+	uint64_t more = table->fresh > 0 ? table->fresh : FRESH_FIRST;
+	if (left == 0)
+		return false;
+	more = more < left ? more : left;
+	range_free(table, (uint32_t)table->fresh, more);
+	table->fresh += more;
+	return true;
+}
+
+/* The shortest free runs of at least 2^order frames; FRAME_ORDERS: there are none. */
+static unsigned find_order(struct frame_table *table, unsigned order)
+{
+	do {
+		for (unsigned at = order; at < FRAME_ORDERS; at++)
+			if (table->list[at] != FRAME_NONE)
+				return at;
+	} while (take_fresh(table));
+	return FRAME_ORDERS;
+}
+
 static void take(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -112,9 +135,7 @@ static void take(struct frame_table *table, uint32_t pfn, uint32_t count)
 uint32_t frame_allocate(struct frame_table *table, uint32_t count)
 {
 	lock_acquire(&table->lock);
-	unsigned order = log2_ceiling(count);
-	while (order < FRAME_ORDERS && table->list[order] == FRAME_NONE)
-		order++;
+	unsigned order = find_order(table, log2_ceiling(count));
 	uint32_t pfn = FRAME_NONE;
 	if (order < FRAME_ORDERS) {
 		pfn = table->list[order];
@@ -140,6 +161,8 @@ static void take_from_run(struct frame_table *table, uint32_t head, unsigned ord
 /* As many of @count frames from @pfn on as the free run has that @pfn is in. */
 static uint32_t take_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
+	while (pfn >= table->fresh && pfn < table->frames)
+		take_fresh(table);
 	for (unsigned order = 0; order < FRAME_ORDERS && pfn < table->frames; order++) {
 		uint64_t head = pfn & ~((UINT64_C(1) << order) - 1);
 		if (!is_free_run(table, head, order))
@@ -170,9 +193,7 @@ bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
 uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page, unsigned place)
 {
 	lock_acquire(&table->lock);
-	unsigned order = place;
-	while (order < FRAME_ORDERS && table->list[order] == FRAME_NONE)
-		order++;
+	unsigned order = find_order(table, place);
 	if (order == FRAME_ORDERS) /* no run is that long: the longest that there is */
 		for (order = place; order > 0 && table->list[order] == FRAME_NONE;)
 			order--;
@@ -202,18 +223,21 @@ uint64_t frame_largest_run(struct frame_table *table)
 {
 	uint64_t largest = 0;
 	lock_acquire(&table->lock);
-	for (unsigned order = FRAME_ORDERS; order-- > 0 && largest == 0;)
-		if (table->list[order] != FRAME_NONE)
-			largest = UINT64_C(1) << order;
+	uint64_t fresh = table->free < table->frames ? table->fresh : 0;
+	for (unsigned order = FRAME_ORDERS; order-- > 0 && largest == 0;) {
+		uint64_t run = UINT64_C(1) << order;
+		if (table->list[order] != FRAME_NONE || round_up(fresh, run) + run <= table->frames)
+			largest = run;
+	}
 	lock_release(&table->lock);
 	return largest;
 }
 
 bool frame_table_is_valid(struct frame_table *table)
 {
-	uint64_t free = 0, used = 0;
 	bool valid = true;
 	lock_acquire(&table->lock);
+	uint64_t free = table->frames - table->fresh, used = 0;
 	for (unsigned order = 0; order < FRAME_ORDERS; order++) {
 		for (uint32_t p = table->list[order]; p != FRAME_NONE; p = table->frame[p].next) {
 			valid = valid && is_free_run(table, p, order) &&
@@ -284,7 +308,7 @@ static bool has_content(const struct frame *frame)
 static int copy_used(struct frame_table *table, int to)
 {
 	int result = 0;
-	for (uint64_t pfn = 0; pfn < table->frames && result == 0;) {
+	for (uint64_t pfn = 0; pfn < table->fresh && result == 0;) {
 		const struct frame *frame = &table->frame[pfn];
 		if (frame->state != FRAME_USED) {
 			INVARIANT(frame->state == FRAME_FREE_HEAD);
@@ -294,7 +318,7 @@ static int copy_used(struct frame_table *table, int to)
 		uint64_t first = pfn++;
 		if (!frame->stained)
 			continue;
-		while (pfn < table->frames && has_content(&table->frame[pfn]))
+		while (pfn < table->fresh && has_content(&table->frame[pfn]))
 			pfn++;
 		result = host_copy(table->memory, to, frame_offset(table, first),
 		                   (size_t)(pfn - first) << table->page_shift);

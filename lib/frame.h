@@ -63,6 +63,7 @@ struct frame_table {
 	struct frame *frame;     /* [frames]            */
 	struct lock lock;        /* guards what follows */
 	uint32_t list[FRAME_ORDERS];
+	uint64_t fresh;          /* frames from here on are free, and in no list yet */
 	_Atomic uint64_t free;   /* also read without the lock, as a hint */
 	uint64_t free_least;
 };
