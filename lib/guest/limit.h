@@ -2,8 +2,8 @@
 /*
  * limit.h - limits that would stop us instead of the program
  *
- * RLIMIT_AS and RLIMIT_DATA: a whole program's space is one reservation, which the kernel counts
- * whole, and what is mapped in it the kernel counts otherwise. So the program's limits of these are
+ * RLIMIT_AS and RLIMIT_DATA: a whole program's space is reserved at its start, which the kernel counts
+ * whole, and of what is mapped in it the kernel counts what is shown. So the program's limits of these are
  * kept here, and never become the kernel's: getrlimit(2), setrlimit(2) and prlimit(2) of the process
  * itself are answered, and who maps for it asks limit_allows(). What the program executes gets them
  * handed on.

@@ -2,7 +2,7 @@
 /*
  * proc.h - what /proc shows of a whole program's memory
  *
- * The kernel knows a reservation, and frames here and there in it. What it says of that is replaced
+ * The kernel knows frames here and there. What it says of that is replaced
  * by what the space's mappings and entries say; of foreign mappings, and of all that has nothing to
  * do with memory, its own words are handed on.
  *
