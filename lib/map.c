@@ -613,11 +613,9 @@ PUBLIC enum upage_cause upage_translate(upage_space *space, const void *address,
 {
 	uint64_t physical;
 	uintptr_t offset = (uintptr_t)address - space->base;
-	if (offset >= space->length)
-		return UPAGE_CAUSE_BOUNDS;
-	enum upage_cause cause = translate(&space->table.translator, offset, prot, &physical);
+	enum upage_cause cause = translate(&space->table.paging.translator, offset, prot, &physical);
 	if (cause == UPAGE_CAUSE_NONE && pfn != NULL)
-		*pfn = physical >> space->table.page_shift;
+		*pfn = physical >> space->table.paging.page_shift;
 	return cause;
 }
 

@@ -107,22 +107,22 @@ bool space_any_shares(const upage_store *store, int64_t offset, size_t length);
 
 static inline size_t space_page_size(const upage_space *space)
 {
-	return (size_t)1 << space->table.page_shift;
+	return (size_t)1 << space->table.paging.page_shift;
 }
 
 static inline uint64_t space_pages(const upage_space *space, size_t length)
 {
-	return length >> space->table.page_shift;
+	return length >> space->table.paging.page_shift;
 }
 
 static inline upage_vpn space_vpn(const upage_space *space, uintptr_t address)
 {
-	return (address - space->base) >> space->table.page_shift;
+	return (address - space->base) >> space->table.paging.page_shift;
 }
 
 static inline uintptr_t space_address(const upage_space *space, upage_vpn vpn)
 {
-	return space->base + (vpn << space->table.page_shift);
+	return space->base + (vpn << space->table.paging.page_shift);
 }
 
 /* What the machine allows where @prot was asked for: x86-64 has no memory that may be

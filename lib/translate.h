@@ -30,6 +30,13 @@ struct translator {
 	const struct translator_ops *ops;
 };
 
+/* The check of protection, exact: where a machine has no memory that may be written or executed
+ * but not read, @prot has PROT_READ too (effective_prot). */
+static inline enum upage_cause translate_check(int prot, int access)
+{
+	return (access & ~prot) == 0 ? UPAGE_CAUSE_NONE : UPAGE_CAUSE_PROTECTION;
+}
+
 static inline enum upage_cause translate(const struct translator *translator, uint64_t address,
                                          int access, uint64_t *physical)
 {

@@ -143,10 +143,10 @@ static void model_check_translation(struct model *model, size_t i)
 {
 	static const int accesses[] = { PROT_READ, PROT_WRITE, PROT_EXEC, RW };
 	int access = accesses[random_number(&model->random) % 4];
-	unsigned shift = model->table.page_shift;
+	unsigned shift = model->table.paging.page_shift;
 	uint64_t offset = random_number(&model->random) & ((UINT64_C(1) << shift) - 1);
 	uint64_t physical = 12345, value = model->value[i];
-	enum upage_cause cause = translate(&model->table.translator,
+	enum upage_cause cause = translate(&model->table.paging.translator,
 	                                   model->vpn[i] << shift | offset, access, &physical);
 	must(cause == pte_check(value, access));
 	if (cause == UPAGE_CAUSE_NONE)
@@ -356,7 +356,7 @@ START_TEST(the_last_byte_translates_and_the_next_is_out_of_bounds)
 	static const unsigned shifts[] = { 0, 1, 12, 16, 21 };
 	struct table_memory memory;
 	struct page_table table;
-	const struct translator *translator = &table.translator;
+	const struct translator *translator = &table.paging.translator;
 	memory_begin(&memory);
 	for (size_t s = 0; s < LENGTH(shifts); s++) {
 		unsigned shift = shifts[s];
@@ -392,7 +392,7 @@ START_TEST(the_largest_frame_number_translates_without_loss)
 	ck_assert_ok(page_table_init(&table, &memory, 1024, 21, 0));
 	pte_t *pte = page_table_make(&table, 1);
 	atomic_store(pte, pte_make((UINT64_C(1) << 31) - 1, PTE_PRESENT | PTE_READ));
-	ck_assert_int_eq(translate(&table.translator, (2 << 20) + 0x1fffff, PROT_READ, &physical),
+	ck_assert_int_eq(translate(&table.paging.translator, (2 << 20) + 0x1fffff, PROT_READ, &physical),
 	                 UPAGE_CAUSE_NONE);
 	ck_assert_uint_eq(physical, (UINT64_C(1) << 52) - 1);
 	atomic_store(pte, 0);
@@ -409,13 +409,13 @@ START_TEST(an_address_without_a_frame_is_not_mapped)
 	memory_begin(&memory);
 	ck_assert_ok(page_table_init(&table, &memory, 1 << 20, 12, 0));
 	/* no leaf; then an empty entry; then a page that is in swap */
-	ck_assert_int_eq(translate(&table.translator, 7 * PAGE, PROT_READ, &physical),
+	ck_assert_int_eq(translate(&table.paging.translator, 7 * PAGE, PROT_READ, &physical),
 	                 UPAGE_CAUSE_NOT_MAPPED);
 	pte_t *pte = page_table_make(&table, 7);
-	ck_assert_int_eq(translate(&table.translator, 7 * PAGE, PROT_READ, &physical),
+	ck_assert_int_eq(translate(&table.paging.translator, 7 * PAGE, PROT_READ, &physical),
 	                 UPAGE_CAUSE_NOT_MAPPED);
 	atomic_store(pte, pte_make(3, PTE_SWAPPED));
-	ck_assert_int_eq(translate(&table.translator, 7 * PAGE, PROT_READ, &physical),
+	ck_assert_int_eq(translate(&table.paging.translator, 7 * PAGE, PROT_READ, &physical),
 	                 UPAGE_CAUSE_NOT_MAPPED);
 	ck_assert_uint_eq(physical, 99);
 	atomic_store(pte, 0);
@@ -434,7 +434,7 @@ START_TEST(a_lock_does_not_change_a_translation)
 	pte_t *pte = page_table_make(&table, 9);
 	atomic_store(pte, pte_make(4, PTE_PRESENT | PTE_READ));
 	uint64_t value = pte_lock(pte);
-	ck_assert_int_eq(translate(&table.translator, 9 * PAGE + 5, PROT_READ, &physical),
+	ck_assert_int_eq(translate(&table.paging.translator, 9 * PAGE + 5, PROT_READ, &physical),
 	                 UPAGE_CAUSE_NONE);
 	ck_assert_uint_eq(physical, 4 * PAGE + 5);
 	pte_unlock(pte, value);
