@@ -38,8 +38,8 @@ layers()
 
 	# An implementation stands just below its interface, and includes it.
 	function interface_of(part) {
-		if (part ~ /^(paging|pte)$/) return "translate"
-		if (part ~ /^page_table$/) return "paging"
+		if (part ~ /^(base_bounds|segment|paging|pte)$/) return "translate"
+		if (part ~ /^(linear|page|inverted)_table$/) return "paging"
 		if (part == "malloc") return "upage_malloc"
 		if (part == "generic") return "table"
 		if (part == "ioctl_table") return "ioctl"
