@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * upage.c - the command: `upage run`, whole unmodified programs inside paged memory
+ * upage.c - the command: `upage run`, whole unmodified programs inside paged memory; and, in
+ * translate.c, `upage translate`
  *
  * It is linked statically and stands high in the address space; the program gets all of the low
  * part, in which every page is ours. Exit statuses are those of env(1): 125 for a failure of upage
@@ -19,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "guest/guest.h"
 #include "guest/limit.h"
 #include "guest/loader.h"
@@ -37,7 +39,9 @@ extern char **environ;
 
 static const char help[] =
         "usage: upage run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
-        "Runs PROGRAM, as it is, in paged memory of a chosen size, and all that it executes.\n"
+        "       upage translate [OPTION]... FILE [ADDRESS]...     (upage translate --help)\n"
+        "\n"
+        "Run runs PROGRAM, as it is, in paged memory of a chosen size, and all that it executes.\n"
         "\n"
         "Memory, of each process:\n"
         "  -m, --memory SIZE        bytes of frames (default 256M)\n"
@@ -69,7 +73,7 @@ static const char help[] =
         "125: upage failed; 126: PROGRAM cannot be run; 127: it was not found; 128+N: signal N.\n"
         "Example: upage run -m 8M --stats -- sort big.txt\n";
 
-__attribute__((format(printf, 2, 3))) _Noreturn static void fail(int status, const char *format, ...)
+void fail(int status, const char *format, ...)
 {
 	va_list arguments;
 	fputs("upage: ", stderr);
@@ -535,9 +539,12 @@ int main(int argc, char **argv)
 	strcpy(command.config.prefetch, "auto");
 	if (argc >= 2 && argv[1][0] == '-' && take_own(&command, argv[1]))
 		return EXIT_UPAGE;
-	if (argc < 2 || strcmp(argv[1], "run") != 0)
-		fail(EXIT_UPAGE, argc < 2 ? "a command is missing: run" : "unknown command '%s'; there is run",
-		     argc < 2 ? "" : argv[1]);
+	if (argc >= 2 && strcmp(argv[1], "translate") == 0)
+		return translate_command(argc - 1, argv + 1);
+	if (argc < 2)
+		fail(EXIT_UPAGE, "a command is missing: run or translate");
+	if (strcmp(argv[1], "run") != 0)
+		fail(EXIT_UPAGE, "unknown command '%s'; there are run and translate", argv[1]);
 	keep(&command, "upage");
 	keep(&command, "run");
 	while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
