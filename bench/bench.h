@@ -28,6 +28,9 @@
 #ifndef BENCH_UNIT
 #define BENCH_UNIT "ns/page"
 #endif
+#ifndef BENCH_DIGITS
+#define BENCH_DIGITS 0 /* behind the point */
+#endif
 
 struct bench {
 	const char *name;
@@ -102,8 +105,8 @@ static inline void bench_case(const struct bench *bench, const char *name, bench
 	double value = bench_median(our, bench->rounds);
 	double base = bench_median(their, bench->rounds);
 	double median = bench_median(ratio, bench->rounds);
-	printf("%-18s %9.0f   %-30s %9.0f   %6.2f   %.2f to %.2f\n", name, value, against, base,
-	       median, ratio[0], ratio[bench->rounds - 1]);
+	printf("%-18s %9.*f   %-30s %9.*f   %6.2f   %.2f to %.2f\n", name, BENCH_DIGITS, value, against,
+	       BENCH_DIGITS, base, median, ratio[0], ratio[bench->rounds - 1]);
 	fflush(stdout);
 	bench_json(bench, name, value, against, base, median);
 }

@@ -9,7 +9,13 @@ static pte_t *find(const struct paging *paging, upage_vpn vpn)
 	return inverted_table_find(space->table, space->asid, vpn);
 }
 
-static const struct translator_ops inverted_ops = { "inverted", paging_translate };
+static enum upage_cause inverted_table_translate(const struct translator *translator, uint64_t address,
+                                                 int access, uint64_t *physical)
+{
+	return paging_translate(translator, address, access, physical, find);
+}
+
+static const struct translator_ops inverted_ops = { "inverted", inverted_table_translate };
 
 static size_t buckets_bytes(const struct inverted_table *table)
 {
@@ -47,7 +53,7 @@ void inverted_table_destroy(struct inverted_table *table)
 int inverted_space_init(struct inverted_space *space, const struct inverted_table *table,
                         uint32_t asid, uint64_t pages, unsigned page_shift)
 {
-	int result = paging_init(&space->paging, &inverted_ops, find, pages, page_shift);
+	int result = paging_init(&space->paging, &inverted_ops, pages, page_shift);
 	if (result < 0)
 		return result;
 	space->table = table;

@@ -16,7 +16,13 @@ static pte_t *find(const struct paging *paging, upage_vpn vpn)
 	return page_table_walk((const struct page_table *)paging, vpn);
 }
 
-static const struct translator_ops radix_ops = { "radix", paging_translate };
+static enum upage_cause page_table_translate(const struct translator *translator, uint64_t address,
+                                             int access, uint64_t *physical)
+{
+	return paging_translate(translator, address, access, physical, find);
+}
+
+static const struct translator_ops radix_ops = { "radix", page_table_translate };
 
 int page_table_init(struct page_table *table, struct table_memory *memory, uint64_t pages,
                     unsigned page_shift, unsigned levels)
@@ -32,7 +38,7 @@ int page_table_init(struct page_table *table, struct table_memory *memory, uint6
 	if (levels > PAGE_TABLE_LEVELS_MAX || levels > vpn_bits)
 		return UPAGE_EINVAL;
 	*table = (struct page_table){ .memory = memory, .vpn_bits = vpn_bits, .levels = levels };
-	int result = paging_init(&table->paging, &radix_ops, find, pages, page_shift);
+	int result = paging_init(&table->paging, &radix_ops, pages, page_shift);
 	if (result < 0)
 		return result;
 	/* From the leaves up: nine bits, or an even share of what is left. */

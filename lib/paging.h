@@ -19,24 +19,20 @@
 #include "translate.h"
 
 struct paging {
-	struct translator translator; /* first: it is a translator              */
-	/* The entry of a page, or NULL if the table has none. */
-	pte_t *(*find)(const struct paging *, upage_vpn vpn);
-	uint64_t last;                /* address of the space                   */
-	unsigned page_shift;          /* page size: 2^page_shift bytes          */
+	struct translator translator; /* first: it is a translator     */
+	uint64_t last;                /* address of the space          */
+	unsigned page_shift;          /* page size: 2^page_shift bytes */
 };
 
 /**
  * paging_init - a space of @pages pages of 2^page_shift bytes, page_shift < 64
  * Return: 0, UPAGE_EINVAL (no pages, or addresses of more than 64 bits).
  */
-int paging_init(struct paging *paging, const struct translator_ops *ops,
-                pte_t *(*find)(const struct paging *, upage_vpn), uint64_t pages,
+int paging_init(struct paging *paging, const struct translator_ops *ops, uint64_t pages,
                 unsigned page_shift);
 
-/* For translator_ops of page tables. */
-enum upage_cause paging_translate(const struct translator *translator, uint64_t address, int access,
-                                  uint64_t *physical);
+/* What a page table does: the entry of a page of this space, or NULL if it has none. */
+typedef pte_t *paging_find(const struct paging *, upage_vpn vpn);
 
 static inline upage_vpn paging_vpn(const struct paging *paging, uint64_t address)
 {
@@ -46,6 +42,23 @@ static inline upage_vpn paging_vpn(const struct paging *paging, uint64_t address
 static inline uint64_t paging_offset(const struct paging *paging, uint64_t address)
 {
 	return address & ((UINT64_C(1) << paging->page_shift) - 1);
+}
+
+/* The translation of every table, into which the compiler puts the table's own @find. */
+static inline enum upage_cause paging_translate(const struct translator *translator, uint64_t address,
+                                                int access, uint64_t *physical, paging_find *find)
+{
+	const struct paging *paging = (const struct paging *)translator;
+	if (address > paging->last)
+		return UPAGE_CAUSE_BOUNDS;
+	const pte_t *pte = find(paging, paging_vpn(paging, address));
+	if (pte == NULL)
+		return UPAGE_CAUSE_NOT_MAPPED;
+	uint64_t value = atomic_load(pte);
+	enum upage_cause cause = pte_check(value, access);
+	if (cause == UPAGE_CAUSE_NONE)
+		*physical = pte_number(value) << paging->page_shift | paging_offset(paging, address);
+	return cause;
 }
 
 static inline upage_vpn paging_last_vpn(const struct paging *paging)

@@ -135,8 +135,9 @@ static void explain_segments(const struct segment_table *table, uint64_t address
 
 /* ---- Page tables ------------------------------------------------------------------------------- */
 
-/* What an entry holds, behind a label. */
-static void explain_entry(const char *label, const char *where, uint64_t pte)
+/* Of a page table each function returns the entry that it found, or 0. */
+
+static uint64_t explain_entry(const char *label, const char *where, uint64_t pte)
 {
 	char prot[4];
 	if (pte & PTE_PRESENT)
@@ -144,16 +145,17 @@ static void explain_entry(const char *label, const char *where, uint64_t pte)
 		     prot_text(prot, pte_prot(pte)));
 	else
 		step(label, "%sempty: no frame", where);
+	return pte;
 }
 
-static void explain_linear(const struct linear_table *table, upage_vpn vpn)
+static uint64_t explain_linear(const struct linear_table *table, upage_vpn vpn)
 {
 	char label[32];
 	snprintf(label, sizeof(label), "entry %s", number(vpn));
-	explain_entry(label, "", atomic_load(linear_table_entry(table, vpn)));
+	return explain_entry(label, "", atomic_load(linear_table_entry(table, vpn)));
 }
 
-static void explain_radix(const struct page_table *table, upage_vpn vpn)
+static uint64_t explain_radix(const struct page_table *table, upage_vpn vpn)
 {
 	unsigned depth = page_table_depth(table, vpn);
 	for (unsigned level = 0; level < depth; level++) {
@@ -163,13 +165,13 @@ static void explain_radix(const struct page_table *table, upage_vpn vpn)
 		snprintf(where, sizeof(where), "VPN bits%s, index %s: ",
 		         binary(bits, index, table->bits[level]), number(index));
 		if (level == table->levels - 1)
-			explain_entry(label, where, atomic_load(page_table_walk(table, vpn)));
-		else
-			step(label, "%s%s", where, level + 1 < depth ? "a table" : "empty: no table");
+			return explain_entry(label, where, atomic_load(page_table_walk(table, vpn)));
+		step(label, "%s%s", where, level + 1 < depth ? "a table" : "empty: no table");
 	}
+	return 0;
 }
 
-static void explain_inverted(const struct inverted_space *space, upage_vpn vpn)
+static uint64_t explain_inverted(const struct inverted_space *space, upage_vpn vpn)
 {
 	const struct inverted_table *table = space->table;
 	uint32_t bucket = inverted_table_hash(table, space->asid, vpn);
@@ -181,13 +183,12 @@ static void explain_inverted(const struct inverted_space *space, upage_vpn vpn)
 		snprintf(label, sizeof(label), "entry %s", number(at - 1));
 		snprintf(where, sizeof(where), "asid %s, VPN %s: ", number(entry->asid),
 		         number(entry->vpn));
-		if (entry->asid == space->asid && entry->vpn == vpn) {
-			explain_entry(label, where, atomic_load(&entry->pte));
-			return;
-		}
+		if (entry->asid == space->asid && entry->vpn == vpn)
+			return explain_entry(label, where, atomic_load(&entry->pte));
 		step(label, "%sanother page's", where);
 	}
 	step("chain", "ends: no frame");
+	return 0;
 }
 
 static void explain_paging(const struct machine *machine, uint64_t address, int access)
@@ -201,14 +202,9 @@ static void explain_paging(const struct machine *machine, uint64_t address, int 
 	}
 	explain_split(address, "VPN", vpn, log2_ceiling(paging_last_vpn(paging) + 1), offset,
 	              paging->page_shift);
-	if (machine->table == TABLE_LINEAR)
-		explain_linear(&machine->linear, vpn);
-	else if (machine->table == TABLE_RADIX)
-		explain_radix(&machine->radix, vpn);
-	else
-		explain_inverted(&machine->space, vpn);
-	const pte_t *pte = paging->find(paging, vpn);
-	uint64_t value = pte != NULL ? atomic_load(pte) : 0;
+	uint64_t value = machine->table == TABLE_LINEAR  ? explain_linear(&machine->linear, vpn)
+	                 : machine->table == TABLE_RADIX ? explain_radix(&machine->radix, vpn)
+	                                                 : explain_inverted(&machine->space, vpn);
 	if (!(value & PTE_PRESENT) || !explain_access(pte_prot(value), access))
 		return;
 	step("physical", "frame %s x page size %s + offset %s = %s", number(pte_number(value)),
