@@ -32,9 +32,13 @@ static uint64_t below(uint64_t limit)
 }
 
 static size_t table_bytes;
+static unsigned refuse_after = UINT32_MAX; /* calls of allocate */
 
 static void *allocate(size_t bytes)
 {
+	if (refuse_after == 0)
+		return NULL;
+	refuse_after--;
 	void *memory = aligned_alloc(PAGE, round_up(bytes, PAGE));
 	if (memory != NULL)
 		memset(memory, 0, round_up(bytes, PAGE));
@@ -52,6 +56,7 @@ static void release(void *memory, size_t bytes)
 
 struct any {
 	enum kind kind;
+	unsigned page_shift; /* of those that have pages */
 	struct table_memory memory;
 	struct base_bounds base_bounds;
 	struct segment_table segments;
@@ -90,6 +95,7 @@ static void tables_begin(struct any *any, enum kind kind, uint64_t pages, unsign
                          unsigned levels, uint64_t capacity)
 {
 	any->kind = kind;
+	any->page_shift = page_shift;
 	table_memory_init(&any->memory, allocate, release);
 	if (kind == LINEAR) {
 		ck_assert_ok(linear_table_init(&any->linear, &any->memory, pages, page_shift));
@@ -281,11 +287,10 @@ static void ask_all(const struct any *any, const struct map *map, unsigned space
 			ask(any, space, beyond[i], PROT_READ, UPAGE_CAUSE_BOUNDS, 0);
 }
 
-static void clear_all(struct any *any, const struct map *maps, unsigned page_shift)
+static void clear_all(struct any *any, const struct map *map)
 {
-	for (unsigned s = 0; any->kind == RADIX && s < spaces_of(any->kind); s++)
-		for (uint64_t vpn = 0; vpn < maps[s].size >> page_shift; vpn++)
-			clear_entry(any, s, vpn);
+	for (uint64_t vpn = 0; any->kind == RADIX && vpn < map->size >> any->page_shift; vpn++)
+		clear_entry(any, 0, vpn);
 	tables_end(any);
 }
 
@@ -306,12 +311,8 @@ static void agree_on_small_machines(enum kind kind, unsigned levels)
 			draw_pages(&any, maps, kind, levels);
 		for (unsigned s = 0; s < spaces_of(kind); s++)
 			ask_all(&any, &maps[s], s);
-		if (kind == LINEAR)
-			clear_all(&any, maps, any.linear.paging.page_shift);
-		if (kind == RADIX)
-			clear_all(&any, maps, any.radix.paging.page_shift);
-		if (kind == INVERTED)
-			clear_all(&any, maps, any.space[0].paging.page_shift);
+		if (kind >= LINEAR)
+			clear_all(&any, &maps[0]);
 	}
 	/* The model itself has every answer that there is to this kind. */
 	ck_assert_uint_gt(answered[UPAGE_CAUSE_NONE], 1000);
@@ -487,7 +488,7 @@ static void list_pages(struct any *any, struct list *lists, enum kind kind, unsi
 static void clear_list(struct any *any, const struct list *list)
 {
 	for (size_t i = 0; any->kind == RADIX && i < list->count; i++)
-		clear_entry(any, 0, (upage_vpn)(list->piece[i].first >> any->radix.paging.page_shift));
+		clear_entry(any, 0, (upage_vpn)(list->piece[i].first >> any->page_shift));
 	tables_end(any);
 }
 
@@ -660,8 +661,14 @@ START_TEST(a_table_without_memory_is_refused_and_leaks_nothing)
 {
 	static struct any any;
 	table_memory_init(&any.memory, allocate, release);
-	ck_assert_int_eq(linear_table_init(&any.linear, &any.memory, UINT64_C(1) << 58, 4), UPAGE_ENOMEM);
+	refuse_after = 0;
+	ck_assert_int_eq(linear_table_init(&any.linear, &any.memory, 64, 4), UPAGE_ENOMEM);
 	ck_assert_uint_eq(any.memory.bytes, 0);
+	for (unsigned calls = 0; calls < 2; calls++) { /* buckets, then entries */
+		refuse_after = calls;
+		ck_assert_int_eq(inverted_table_init(&any.inverted, &any.memory, 64), UPAGE_ENOMEM);
+		ck_assert_uint_eq(any.memory.bytes, 0);
+	}
 	ck_assert_uint_eq(table_bytes, 0);
 }
 END_TEST
