@@ -283,8 +283,8 @@ static bool others_move(struct upage_pool *pool, uint64_t placed)
 {
 	if (atomic_load(&pool->evicting) > 0)
 		return true;
-	uint64_t held = atomic_load(&pool->replace.held), free = atomic_load(&pool->frames.free);
-	if (free > 0 || held < pool->frames.frames)
+	uint64_t held = atomic_load(&pool->replace.held) + atomic_load(&pool->frames.in_runs);
+	if (atomic_load(&pool->frames.free) > 0 || held < pool->frames.frames)
 		return true;
 	return atomic_load(&pool->placed) != placed;
 }

@@ -219,6 +219,124 @@ void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count)
 	lock_release(&table->lock);
 }
 
+/* ---- Runs of spaces -------------------------------------------------------------------- */
+
+/* A stretch of free frames, of free runs beside each other. */
+struct stretch {
+	uint64_t first, count;
+};
+
+/* The first of at least @count frames, or the longest. The lock is held. */
+static struct stretch find_stretch(struct frame_table *table, uint64_t count, bool longest)
+{
+	struct stretch best = { 0, 0 }, now = { 0, 0 };
+	for (uint64_t pfn = 0; pfn < table->frames;) {
+		const struct frame *frame = &table->frame[pfn];
+		bool fresh = pfn >= table->fresh, free = fresh || frame->state == FRAME_FREE_HEAD;
+		uint64_t step = fresh ? table->frames - pfn : free ? UINT64_C(1) << frame->order : 1;
+		if (free && now.count == 0)
+			now.first = pfn;
+		now.count = free ? now.count + step : 0;
+		if (now.count > best.count)
+			best = now;
+		if (best.count >= count && !longest)
+			break;
+		pfn += step;
+	}
+	return best;
+}
+
+/* A run's frames are written to at any time, and never filled by us: they are zeros when it gets them.
+ * Return: 0 or a host's error. */
+static int clear_run(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	int result = 0;
+	for (uint32_t i = 0, end; i < count && result == 0; i = end) {
+		bool stained = table->frame[pfn + i].stained;
+		for (end = i; end < count && table->frame[pfn + end].stained == stained; end++)
+			table->frame[pfn + end].stained = true;
+		if (stained)
+			result = host_punch(table->memory, frame_offset(table, pfn + i),
+			                    (size_t)(end - i) << table->page_shift);
+	}
+	return result;
+}
+
+static void give_back(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		table->frame[pfn + i].state = FRAME_FREE_BODY;
+	range_free(table, pfn, count);
+	table->free += count;
+}
+
+/* All of [pfn, pfn + count), or none. The lock is held. */
+static bool take_run_at(struct frame_table *table, uint64_t pfn, uint32_t count)
+{
+	uint32_t taken = 0, more;
+	if (count == 0 || pfn + count > table->frames)
+		return false;
+	while (taken < count && (more = take_at(table, pfn + taken, count - taken)) > 0)
+		taken += more;
+	if (taken < count) {
+		give_back(table, (uint32_t)pfn, taken);
+		return false;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		table->frame[pfn + i].state = FRAME_RUN;
+		atomic_store(&table->frame[pfn + i].pte, NULL);
+	}
+	atomic_fetch_add(&table->in_runs, count);
+	return true;
+}
+
+uint32_t frame_allocate_run(struct frame_table *table, uint32_t count, bool middle)
+{
+	lock_acquire(&table->lock);
+	struct stretch stretch = find_stretch(table, count, middle);
+	uint64_t pfn = stretch.first + (middle && stretch.count > count ? (stretch.count - count) / 2 : 0);
+	bool taken = stretch.count >= count && take_run_at(table, pfn, count);
+	lock_release(&table->lock);
+	if (taken && clear_run(table, (uint32_t)pfn, count) < 0) {
+		frame_free_run(table, (uint32_t)pfn, count);
+		taken = false;
+	}
+	return taken ? (uint32_t)pfn : FRAME_NONE;
+}
+
+bool frame_allocate_run_at(struct frame_table *table, uint64_t pfn, uint32_t count)
+{
+	lock_acquire(&table->lock);
+	bool taken = take_run_at(table, pfn, count);
+	lock_release(&table->lock);
+	if (taken && clear_run(table, (uint32_t)pfn, count) < 0) {
+		frame_free_run(table, (uint32_t)pfn, count);
+		taken = false;
+	}
+	return taken;
+}
+
+void frame_free_run(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	bool zeros = host_punch(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift) == 0;
+	lock_acquire(&table->lock);
+	for (uint32_t i = 0; i < count && zeros; i++)
+		table->frame[pfn + i].stained = false;
+	give_back(table, pfn, count);
+	atomic_fetch_sub(&table->in_runs, count);
+	lock_release(&table->lock);
+}
+
+uint32_t frame_free_below(struct frame_table *table, uint32_t pfn)
+{
+	lock_acquire(&table->lock);
+	uint32_t first = pfn;
+	while (first > 0 && table->frame[first - 1].state <= FRAME_FREE_HEAD)
+		first--;
+	lock_release(&table->lock);
+	return pfn - first;
+}
+
 uint64_t frame_largest_run(struct frame_table *table)
 {
 	uint64_t largest = 0;
@@ -246,13 +364,19 @@ bool frame_table_is_valid(struct frame_table *table)
 		}
 	}
 	for (uint64_t p = 0; p < table->frames; p++)
-		used += table->frame[p].state == FRAME_USED;
+		used += table->frame[p].state == FRAME_USED || table->frame[p].state == FRAME_RUN;
 	valid = valid && free == table->free && free + used == table->frames;
 	lock_release(&table->lock);
 	return valid;
 }
 
 /* ---- Content ------------------------------------------------------------------------- */
+
+int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count)
+{
+	return host_move(table->memory, frame_offset(table, from), frame_offset(table, to),
+	                 (size_t)count << table->page_shift);
+}
 
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
@@ -301,7 +425,7 @@ int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
 /* What was never written to is zero in the copy too: a page that is shown from its file, for one. */
 static bool has_content(const struct frame *frame)
 {
-	return frame->state == FRAME_USED && frame->stained;
+	return frame->state >= FRAME_USED && frame->stained;
 }
 
 /* A pass over the frames that knows free runs by their heads: O(used frames and free runs). */
@@ -310,7 +434,7 @@ static int copy_used(struct frame_table *table, int to)
 	int result = 0;
 	for (uint64_t pfn = 0; pfn < table->fresh && result == 0;) {
 		const struct frame *frame = &table->frame[pfn];
-		if (frame->state != FRAME_USED) {
+		if (frame->state < FRAME_USED) {
 			INVARIANT(frame->state == FRAME_FREE_HEAD);
 			pfn += UINT64_C(1) << frame->order;
 			continue;

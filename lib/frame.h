@@ -13,8 +13,9 @@
  *      FREE_BODY   free, inside a run that starts before it; all of a fresh table but heads
  *      FREE_HEAD   free, first of a run of 2^order frames
  *      USED        taken; page, pte and backing say by whom once it is published
+ *      RUN         taken, and part of a run: run.h says whose, nothing here does
  *
- * Invariants (frame_table_is_valid):  the runs of all lists and the USED frames add up to
+ * Invariants (frame_table_is_valid):  the runs of all lists, the USED and the RUN frames add up to
  * all frames;  free == the sum of the runs;  no run's buddy is a free run of the same order.
  *
  * Fields of a used frame are guarded by the lock bit of its PTE, the lists by the table's
@@ -34,7 +35,7 @@
 #define FRAME_ORDERS 32
 #define FRAME_NONE UINT32_MAX
 
-enum frame_state { FRAME_FREE_BODY, FRAME_FREE_HEAD, FRAME_USED };
+enum frame_state { FRAME_FREE_BODY, FRAME_FREE_HEAD, FRAME_USED, FRAME_RUN };
 
 struct backing; /* what a page's content comes from: store.h */
 
@@ -66,6 +67,7 @@ struct frame_table {
 	uint64_t fresh;          /* frames from here on are free, and in no list yet */
 	_Atomic uint64_t free;   /* also read without the lock, as a hint */
 	uint64_t free_least;
+	_Atomic uint64_t in_runs; /* frames that are FRAME_RUN */
 };
 
 /* Return: 0, or the host's negated errno. */
@@ -94,9 +96,22 @@ uint32_t frame_allocate_from(struct frame_table *table, uint64_t pfn, uint32_t c
 
 void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count);
 
+/* For run.c: zeros in @count frames beside each other. They are the first that there are, or with
+ * @middle from the middle of the longest stretch of free frames, for what will grow. Return: the first,
+ * or FRAME_NONE. O(frames). */
+uint32_t frame_allocate_run(struct frame_table *table, uint32_t count, bool middle);
+
+/* Exactly [pfn, pfn + count), zeros too. Return: whether all were free. O(count log frames). */
+bool frame_allocate_run_at(struct frame_table *table, uint64_t pfn, uint32_t count);
+void frame_free_run(struct frame_table *table, uint32_t pfn, uint32_t count);
+
+/* Free frames just below @pfn. O(their number). */
+uint32_t frame_free_below(struct frame_table *table, uint32_t pfn);
+
 uint64_t frame_largest_run(struct frame_table *table);
 
 /* Content, of one frame or of frames beside each other. Return: 0 or the host's negated errno. */
+int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "compiler.h"
 #include "rlimit.h"
@@ -315,7 +316,7 @@ static int copy_through_memory(int from, int to, off_t offset, size_t length)
 	return result;
 }
 
-int host_copy(int from, int to, off_t offset, size_t length)
+static int copy_whole(int from, int to, off_t offset, size_t length)
 {
 	int64_t in = offset, out = offset;
 	while (length > 0) {
@@ -331,6 +332,82 @@ int host_copy(int from, int to, off_t offset, size_t length)
 		length -= (size_t)n;
 	}
 	return 0;
+}
+
+/* From which on a file is searched for holes in it: that takes two calls. */
+#define HOLES_WORTH ((size_t)256 << 10)
+
+int host_copy(int from, int to, off_t offset, size_t length)
+{
+	const off_t end = offset + (off_t)length;
+	int result = 0;
+	while (length >= HOLES_WORTH && result == 0 && offset < end) {
+		off_t data = (off_t)syscall_3(SYS_lseek, from, offset, SEEK_DATA);
+		if (data == -ENXIO || data >= end)
+			return 0;
+		off_t hole = data < 0 ? end : (off_t)syscall_3(SYS_lseek, from, data, SEEK_HOLE);
+		data = data < 0 ? offset : data;
+		hole = hole < 0 || hole > end ? end : hole;
+		result = copy_whole(from, to, data, (size_t)(hole - data));
+		offset = hole;
+	}
+	return length < HOLES_WORTH ? copy_whole(from, to, offset, length) : result;
+}
+
+/* ---- Moving inside a file of memory ------------------------------------------------------ */
+
+#define MOVE_PIECE ((off_t)1 << 20)
+
+static bool is_hole(int memory, off_t offset, off_t length)
+{
+	off_t data = (off_t)syscall_3(SYS_lseek, memory, offset, SEEK_DATA);
+	return data == -ENXIO || data >= offset + length;
+}
+
+/* Two pieces that do not overlap. The buffer is for kernels that do not copy inside a file. */
+static int move_piece(int memory, off_t from, off_t to, off_t length, void **buffer)
+{
+	if (is_hole(memory, from, length))
+		return host_punch(memory, to, (size_t)length);
+	while (length > 0) {
+		const long copy[7] = { SYS_copy_file_range, memory, (long)&from, memory, (long)&to,
+			               (long)length };
+		long n = *buffer != NULL ? -ENOSYS : rlimit_file_call((uint64_t)(to + length), copy);
+		if (n == -EINTR)
+			continue;
+		if (n <= 0 && *buffer == NULL)
+			*buffer = host_metadata(COPY_PIECE);
+		if (n <= 0) {
+			size_t part = length < (off_t)COPY_PIECE ? (size_t)length : COPY_PIECE;
+			int result = *buffer == NULL ? -ENOMEM : host_read(memory, *buffer, part, from);
+			if (result == 0)
+				result = host_write(memory, *buffer, part, to);
+			if (result < 0)
+				return result;
+			n = (long)part;
+			from += n;
+			to += n;
+		}
+		length -= n;
+	}
+	return 0;
+}
+
+/* From the end that the other place does not overlap. */
+int host_move(int memory, off_t from, off_t to, size_t length)
+{
+	off_t distance = from > to ? from - to : to - from;
+	off_t piece = distance < MOVE_PIECE ? distance : MOVE_PIECE;
+	void *buffer = NULL;
+	int result = 0;
+	for (off_t left = (off_t)length, part; left > 0 && result == 0; left -= part) {
+		part = left < piece ? left : piece;
+		off_t at = to < from ? (off_t)length - left : left - part;
+		result = move_piece(memory, from + at, to + at, part, &buffer);
+	}
+	if (buffer != NULL)
+		host_metadata_release(buffer, COPY_PIECE);
+	return result;
 }
 
 /* ---- Descriptors of the library's own -------------------------------------------------- */

@@ -104,8 +104,14 @@ int host_sync(int descriptor);
 int64_t host_file_size(int descriptor);
 void host_close(int descriptor);
 
-/* The same bytes of another file; where the file system can share them, it does. Only before
- * the child of a fork is made: it may map memory for a while. */
+/* Bytes of a file of memory go to another place in it, which they may overlap, as memmove(3) does it; what
+ * is a hole becomes one there. Return: 0, or the host's error: of a place apart from the old one, which
+ * is as it was. */
+int host_move(int memory, off_t from, off_t to, size_t length);
+
+/* The same bytes of another file; where the file system can share them, it does. The other
+ * has holes where this one has long ones, and had nothing there before. Only before the child of a
+ * fork is made: it may map memory for a while. */
 int host_copy(int from, int to, off_t offset, size_t length);
 
 /* ---- Descriptors of the library's own ----

@@ -8,6 +8,7 @@
  *
  * Ranks, in the order of acquisition; a thread may only take a lock of a higher rank:
  *   1  upage_space.lock         mappings of a space (readers: page faults)
+ *   -  upage_pool.runs_lock     the list of runs. Who holds it only tries the locks of spaces
  *   2  the lock bit of a PTE    one page: where it is, what the host shows of it. Whoever
  *                               holds one never blocks on rank 1, nor on a second PTE (it
  *                               may try one), so a holder of rank 1 may wait for rank 2
@@ -23,6 +24,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -122,6 +124,15 @@ static inline void rwlock_write(struct rwlock *lock)
 			word = atomic_load(&lock->word);
 		}
 	}
+}
+
+static inline bool rwlock_trywrite(struct rwlock *lock)
+{
+	uint32_t word = atomic_load(&lock->word);
+	while ((word & (RWLOCK_WRITER | RWLOCK_READERS)) == 0)
+		if (atomic_compare_exchange_weak(&lock->word, &word, word | RWLOCK_WRITER))
+			return true;
+	return false;
 }
 
 static inline void rwlock_write_release(struct rwlock *lock)

@@ -63,18 +63,30 @@ static int place(const upage_space *space, uintptr_t wanted, size_t length, bool
 	return *start != 0 ? 0 : UPAGE_ENOMEM;
 }
 
-int map_add(upage_space *space, const struct mapping *mapping)
+/* Frames, or the promise of some. In runs nothing is promised: all is there. */
+static int make_room(upage_space *space, struct mapping *mapping)
 {
-	uint64_t pages = space_pages(space, mapping->end - mapping->start);
+	if (space_is_paged(space))
+		return !mapping->committed || pager_commit(space->pool, space_pages(space, mapping->end - mapping->start))
+		               ? 0
+		               : UPAGE_ENOMEM;
+	mapping->committed = false;
+	return contiguous_map(&space->runs, &space->mappings, mapping);
+}
+
+int map_add(upage_space *space, const struct mapping *added)
+{
+	struct mapping mapping = *added;
 	if (space->mappings.count + 2 > MAPPINGS_MAX)
 		return UPAGE_ENOMEM;
-	if (mapping->committed && !pager_commit(space->pool, pages))
-		return UPAGE_ENOMEM;
-	size_t i = mapping_index(&space->mappings, mapping->start);
-	backing_reference(mapping->backing);
-	mapping_insert(&space->mappings, i, *mapping);
-	if (mapping->backing->foreign)
-		physical_count_foreign(space->pool, (int64_t)(mapping->end - mapping->start));
+	int result = make_room(space, &mapping);
+	if (result < 0)
+		return result;
+	size_t i = mapping_index(&space->mappings, mapping.start);
+	backing_reference(mapping.backing);
+	mapping_insert(&space->mappings, i, mapping);
+	if (mapping.backing->foreign)
+		physical_count_foreign(space->pool, (int64_t)(mapping.end - mapping.start));
 	mapping_join(&space->mappings, i, i);
 	return 0;
 }
@@ -163,6 +175,12 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
 	return result;
 }
 
+static int check_pins(upage_space *space, uintptr_t start, uintptr_t end)
+{
+	return space_is_paged(space) ? space_each_run(space, start, end, space_visit_pinned, NULL)
+	                             : contiguous_check_pins(&space->runs, start, end);
+}
+
 int unmap_backing(upage_space *space, const struct backing *backing)
 {
 	int result = 0;
@@ -173,8 +191,8 @@ int unmap_backing(upage_space *space, const struct backing *backing)
 	/* Nothing goes unless everything can. */
 	for (size_t i = 0; i < space->mappings.count && result == 0; i++)
 		if (space->mappings.mapping[i].backing == backing)
-			result = space_each_run(space, space->mappings.mapping[i].start, space->mappings.mapping[i].end,
-			                  space_visit_pinned, NULL);
+			result = check_pins(space, space->mappings.mapping[i].start,
+			                    space->mappings.mapping[i].end);
 	for (size_t i = 0; i < space->mappings.count && result == 0;) {
 		const struct mapping *m = &space->mappings.mapping[i];
 		if (m->backing == backing)
@@ -253,12 +271,21 @@ static int visit_restrict(upage_space *space, pte_t *ptes, size_t count, uintptr
 	return pager_restrict(space->pool, ptes, count, address, *(const int *)argument);
 }
 
+/* What a run does not enforce is counted. */
+static void protect_in_runs(upage_space *space, uintptr_t address, int prot)
+{
+	contiguous_settle(&space->runs, &space->mappings);
+	if (!contiguous_enforces(&space->runs, address, prot))
+		stats_count(space->pool->stats, COUNT_UNENFORCED);
+}
+
 static int protect_action(upage_space *space, uintptr_t start, uintptr_t end, int prot)
 {
 	bool writable = prot & PROT_WRITE;
 	if (writable && !stores_are_writable(space, start, end))
 		return UPAGE_EACCES;
-	uint64_t pages = writable ? uncommitted_pages(space, start, end) : 0;
+	bool paged = space_is_paged(space);
+	uint64_t pages = writable && paged ? uncommitted_pages(space, start, end) : 0;
 	if (pages > 0 && !pager_commit(space->pool, pages))
 		return UPAGE_ENOMEM;
 	int allowed = effective_prot(prot);
@@ -273,9 +300,11 @@ static int protect_action(upage_space *space, uintptr_t start, uintptr_t end, in
 	for (; last < space->mappings.count && space->mappings.mapping[last].start < end; last++) {
 		struct mapping *m = &space->mappings.mapping[last];
 		m->prot = prot;
-		m->committed = m->committed || needs_room(prot, m->backing->shared);
+		m->committed = m->committed || (paged && needs_room(prot, m->backing->shared));
 	}
 	mapping_join(&space->mappings, first, last - 1);
+	if (!paged)
+		protect_in_runs(space, start, prot);
 	return 0;
 }
 
@@ -343,7 +372,7 @@ static int visit_need(upage_space *space, pte_t *ptes, size_t count, uintptr_t a
 
 void map_need(upage_space *space, struct mapping *mapping)
 {
-	if (mapping->prot == PROT_NONE || mapping->backing->foreign)
+	if (mapping->prot == PROT_NONE || mapping->backing->foreign || !space_is_paged(space))
 		return;
 	/* What a file has may never have been touched: there are no entries for it yet. */
 	uint64_t most = atomic_load(&space->pool->frames.free);
@@ -404,6 +433,11 @@ int map_protect(upage_space *space, struct mapping *mapping, int prot)
 	struct mapping after = *mapping;
 	uint64_t pages = space_pages(space, mapping->end - mapping->start);
 	after.prot = prot;
+	if (!space_is_paged(space)) {
+		mapping->prot = prot;
+		protect_in_runs(space, mapping->start, prot);
+		return 0;
+	}
 	bool commit = !mapping->committed && map_needs_room(&after);
 	if (commit && !pager_commit(space->pool, pages))
 		return UPAGE_ENOMEM;
@@ -463,6 +497,8 @@ int map_move_pages(upage_space *space, uintptr_t from, uintptr_t to, size_t leng
 {
 	struct moving moving = { from, to, backing };
 	uintptr_t end = from + length;
+	if (!space_is_paged(space))
+		return contiguous_move(&space->runs, from, to, length);
 	int result = space_each_run(space, from, end, space_visit_pinned, NULL);
 	if (result == 0)
 		result = space_each_run(space, from, end, visit_make_room, &moving);
@@ -513,15 +549,67 @@ PUBLIC int upage_sync(upage_space *space, void *address, size_t length)
 /* ---- Pins ---------------------------------------------------------------------------------- */
 
 /* Releases the pins of [start, end). They are there. */
+static int pin_in_run(upage_space *space, uintptr_t at, int prot, enum pin pin)
+{
+	uint64_t offset, physical;
+	rwlock_write(&space->lock);
+	const struct mapping *mapping = mapping_find(&space->mappings, at);
+	int result = mapping == NULL ? UPAGE_ENOTMAPPED : runs_swap_in(&space->runs);
+	if (result == 0) {
+		const struct translator *translator = space_translator(space, at, &offset);
+		result = translate(translator, offset, prot, &physical) == UPAGE_CAUSE_NONE ? 0 : UPAGE_EACCES;
+	}
+	if (result == 0)
+		result = pager_pin_frame(space->pool, contiguous_pfn(&space->runs, at), pin);
+	rwlock_write_release(&space->lock);
+	return result;
+}
+
+/* What guards pins: with a page table each entry does, once it is sure to stay. */
+static void lock_pins(upage_space *space)
+{
+	if (space_is_paged(space))
+		rwlock_read(&space->lock);
+	else
+		rwlock_write(&space->lock);
+}
+
+static void release_pins(upage_space *space)
+{
+	if (space_is_paged(space))
+		rwlock_read_release(&space->lock);
+	else
+		rwlock_write_release(&space->lock);
+}
+
+static bool is_pinned(upage_space *space, uintptr_t at)
+{
+	if (space_is_paged(space)) {
+		pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
+		return pte != NULL && pager_is_pinned_by_program(space->pool, pte);
+	}
+	uint32_t pfn = contiguous_pfn(&space->runs, at);
+	return pfn != FRAME_NONE && pager_frame_is_pinned_by_program(space->pool, pfn);
+}
+
+static void unpin_one(upage_space *space, uintptr_t at, enum pin pin)
+{
+	if (space_is_paged(space))
+		pager_unpin(space->pool, page_table_walk(&space->table, space_vpn(space, at)), pin);
+	else
+		pager_unpin_frame(space->pool, contiguous_pfn(&space->runs, at), pin);
+}
+
 static void unpin_range(upage_space *space, uintptr_t start, uintptr_t end)
 {
 	for (uintptr_t at = start; at < end; at += space_page_size(space))
-		pager_unpin(space->pool, page_table_walk(&space->table, space_vpn(space, at)),
-		            PIN_PROGRAM);
+		unpin_one(space, at, PIN_PROGRAM);
 }
 
 static int pin_one(upage_space *space, uintptr_t at, int prot, enum pin pin)
 {
+	if (!space_is_paged(space))
+		return pin_in_run(space, at, prot, pin);
 	struct page page;
 	uint64_t value;
 	enum upage_advice advice;
@@ -552,9 +640,9 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		result = pin_one(space, at, prot, PIN_PROGRAM);
 		if (result < 0) {
-			rwlock_read(&space->lock); /* a fork must not find an entry locked */
+			lock_pins(space); /* a fork must not find an entry locked */
 			unpin_range(space, start, at);
-			rwlock_read_release(&space->lock);
+			release_pins(space);
 		}
 	}
 	signals_set(saved);
@@ -568,15 +656,12 @@ PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 	if (result < 0)
 		return result;
 	signal_mask saved = signals_block();
-	rwlock_read(&space->lock);
-	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
-		pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
-		if (pte == NULL || !pager_is_pinned_by_program(space->pool, pte))
-			result = UPAGE_EINVAL;
-	}
+	lock_pins(space);
+	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space))
+		result = is_pinned(space, at) ? 0 : UPAGE_EINVAL;
 	if (result == 0)
 		unpin_range(space, start, end);
-	rwlock_read_release(&space->lock);
+	release_pins(space);
 	signals_set(saved);
 	return result;
 }
@@ -599,10 +684,9 @@ int map_hold(upage_space *space, const void *address, int prot)
 void map_release(upage_space *space, const void *address)
 {
 	signal_mask saved = signals_block();
-	rwlock_read(&space->lock);
-	pte_t *pte = page_table_walk(&space->table, space_vpn(space, page_of(space, address)));
-	pager_unpin(space->pool, pte, PIN_CALL);
-	rwlock_read_release(&space->lock);
+	lock_pins(space);
+	unpin_one(space, page_of(space, address), PIN_CALL);
+	release_pins(space);
 	signals_set(saved);
 }
 
@@ -611,12 +695,20 @@ void map_release(upage_space *space, const void *address)
 PUBLIC enum upage_cause upage_translate(upage_space *space, const void *address, int prot,
                                         upage_pfn *pfn)
 {
-	uint64_t physical;
-	uintptr_t offset = (uintptr_t)address - space->base;
-	enum upage_cause cause = translate(&space->table.paging.translator, offset, prot, &physical);
+	uint64_t physical, offset;
+	const struct translator *translator = space_translator(space, (uintptr_t)address, &offset);
+	enum upage_cause cause = translate(translator, offset, prot, &physical);
 	if (cause == UPAGE_CAUSE_NONE && pfn != NULL)
 		*pfn = physical >> space->table.paging.page_shift;
 	return cause;
+}
+
+static bool is_resident(upage_space *space, uintptr_t at)
+{
+	if (!space_is_paged(space))
+		return contiguous_pfn(&space->runs, at) != FRAME_NONE;
+	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
+	return pte != NULL && (atomic_load(pte) & PTE_PRESENT);
 }
 
 PUBLIC int upage_residency(upage_space *space, const void *address, size_t length,
@@ -626,9 +718,7 @@ PUBLIC int upage_residency(upage_space *space, const void *address, size_t lengt
 	if (space == NULL || vector == NULL)
 		return UPAGE_EINVAL;
 	int result = take_range(space, address, length, false, &start, &end);
-	for (uintptr_t at = start; result == 0 && at < end; at += space_page_size(space)) {
-		const pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
-		*vector++ = pte != NULL && (atomic_load(pte) & PTE_PRESENT) ? 1 : 0;
-	}
+	for (uintptr_t at = start; result == 0 && at < end; at += space_page_size(space))
+		*vector++ = is_resident(space, at) ? 1 : 0;
 	return result;
 }

@@ -26,6 +26,9 @@ static const struct option {
 	{ "swap-size", KIND_SIZE, FIELD(swap_size), "a size such as 1G" },
 	{ "mapping", KIND_TEXT, FIELD(mapping), "auto or remap" },
 	{ "mapping-budget", KIND_NUMBER, FIELD(mapping_budget), "a number of host mappings" },
+	{ "scheme", KIND_TEXT, FIELD(scheme), "paging, segmentation or base-bounds" },
+	{ "bounds", KIND_SIZE, FIELD(bounds), "a size such as 32M" },
+	{ "compact", KIND_FLAG, FIELD(compact), "no value" },
 	{ "prefetch", KIND_TEXT, FIELD(prefetch), "auto, off, or a number of pages" },
 	{ "overcommit", KIND_FLAG, FIELD(overcommit), "no value" },
 	{ "seed", KIND_NUMBER, FIELD(seed), "a number" },
@@ -144,7 +147,7 @@ int options_word(struct upage_config *config, const char *word)
 			              option->name, option->value);
 		return 0;
 	}
-	char names[200];
+	char names[300];
 	option_names(names, sizeof(names));
 	return refuse(config, UPAGE_EOPTION, "unknown option '%.60s'; there are %s", word, names);
 }
@@ -167,6 +170,33 @@ unsigned options_prefetch(const struct upage_config *config)
 	return (unsigned)n;
 }
 
+static const char *const schemes[] = { [UPAGE_SCHEME_POOLS] = "",
+	                               [UPAGE_SCHEME_PAGING] = "paging",
+	                               [UPAGE_SCHEME_BASE_BOUNDS] = "base-bounds",
+	                               [UPAGE_SCHEME_SEGMENTATION] = "segmentation" };
+#define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
+
+/* SCHEMES: there is none of that name. */
+static size_t scheme_by_name(const char *name)
+{
+	size_t i = 0;
+	while (i < SCHEMES && strcmp(schemes[i], name) != 0)
+		i++;
+	return i;
+}
+
+enum upage_scheme options_scheme(const struct upage_config *config)
+{
+	size_t scheme = scheme_by_name(config->scheme);
+	return scheme == UPAGE_SCHEME_POOLS || scheme == SCHEMES ? UPAGE_SCHEME_PAGING
+	                                                         : (enum upage_scheme)scheme;
+}
+
+const char *options_scheme_name(enum upage_scheme scheme)
+{
+	return schemes[scheme];
+}
+
 /* What each value must be for itself. */
 static int check_values(struct upage_config *config)
 {
@@ -187,6 +217,9 @@ static int check_values(struct upage_config *config)
 	if (!is_one_of(config->mapping, "auto", "remap"))
 		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto and remap",
 		              config->mapping);
+	if (scheme_by_name(config->scheme) == SCHEMES)
+		return refuse(config, UPAGE_EOPTION, "scheme=%s: there are paging, segmentation and base-bounds",
+		              config->scheme);
 	if (!is_one_of(config->intercept, "on", "off"))
 		return refuse(config, UPAGE_EOPTION, "intercept=%s: there are on and off",
 		              config->intercept);
@@ -213,6 +246,12 @@ int options_check(struct upage_config *config)
 	if (config->swap_size != 0 && config->swap_size < page_size)
 		return refuse(config, UPAGE_EOPTION, "swap-size=%zu: it must hold one page, %zu bytes",
 		              config->swap_size, page_size);
+	if (config->bounds != 0 && options_scheme(config) != UPAGE_SCHEME_BASE_BOUNDS)
+		return refuse(config, UPAGE_EOPTION, "bounds=%zu: only scheme=base-bounds has bounds, and this is %s",
+		              config->bounds, options_scheme_name(options_scheme(config)));
+	if (config->bounds > memory || (config->bounds != 0 && config->bounds % page_size != 0))
+		return refuse(config, UPAGE_EOPTION, "bounds=%zu: it must be a multiple of the page size, %zu, "
+		              "and at most memory, %zu", config->bounds, page_size, memory);
 	config->page_size = page_size;
 	config->memory = memory;
 	return 0;

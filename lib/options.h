@@ -21,6 +21,10 @@ int options_word(struct upage_config *config, const char *word);
 #define PREFETCH_AUTO 16
 unsigned options_prefetch(const struct upage_config *config);
 
+/* What `scheme` says. */
+enum upage_scheme options_scheme(const struct upage_config *config);
+const char *options_scheme_name(enum upage_scheme scheme);
+
 /* Checks what parsing one word alone cannot. Return: 0 or an error, and config->message. */
 int options_check(struct upage_config *config);
 

@@ -85,7 +85,7 @@ static int page_bring_in(struct upage_pool *pool, const struct page *page, uint6
 }
 
 /* Takes a pin on a resident page, if the limits allow. */
-static int page_pin(struct upage_pool *pool, uint32_t pfn, enum pin pin)
+int pager_pin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
 	if (frame->pins == UINT16_MAX)
@@ -151,7 +151,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		}
 	}
 	if (result == 0 && pin != PIN_NONE)
-		result = page_pin(pool, (uint32_t)pte_number(value), pin);
+		result = pager_pin_frame(pool, (uint32_t)pte_number(value), pin);
 	if (result == 0)
 		stats_count(pool->stats, counter);
 	if (kind != NULL)
@@ -179,30 +179,36 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 
 /* ---- Pins ----------------------------------------------------------------------------- */
 
-static unsigned pins_of(const struct upage_pool *pool, uint64_t value, enum pin pin)
+static unsigned pins_of(const struct frame *frame, enum pin pin)
 {
-	if (!(value & PTE_PRESENT))
-		return 0;
-	const struct frame *frame = &pool->frames.frame[pte_number(value)];
 	return pin == PIN_CALL ? frame->calls : (unsigned)frame->pins - frame->calls;
+}
+
+bool pager_unpin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	if (pins_of(frame, pin) == 0)
+		return false;
+	if (pin == PIN_CALL) {
+		frame->calls--;
+		atomic_fetch_sub(&pool->calls, 1);
+	}
+	if (--frame->pins == 0)
+		atomic_fetch_sub(&pool->pinned, 1);
+	return true;
+}
+
+bool pager_frame_is_pinned_by_program(const struct upage_pool *pool, uint32_t pfn)
+{
+	return pins_of(&pool->frames.frame[pfn], PIN_PROGRAM) > 0;
 }
 
 int pager_unpin(struct upage_pool *pool, pte_t *pte, enum pin pin)
 {
 	uint64_t value = pte_lock(pte);
-	int result = UPAGE_EINVAL;
-	if (pins_of(pool, value, pin) > 0) {
-		struct frame *frame = &pool->frames.frame[pte_number(value)];
-		if (pin == PIN_CALL) {
-			frame->calls--;
-			atomic_fetch_sub(&pool->calls, 1);
-		}
-		if (--frame->pins == 0)
-			atomic_fetch_sub(&pool->pinned, 1);
-		result = 0;
-	}
+	bool unpinned = (value & PTE_PRESENT) && pager_unpin_frame(pool, (uint32_t)pte_number(value), pin);
 	pte_unlock(pte, value);
-	return result;
+	return unpinned ? 0 : UPAGE_EINVAL;
 }
 
 bool pager_is_pinned(struct upage_pool *pool, pte_t *pte)
@@ -216,7 +222,8 @@ bool pager_is_pinned(struct upage_pool *pool, pte_t *pte)
 bool pager_is_pinned_by_program(struct upage_pool *pool, pte_t *pte)
 {
 	uint64_t value = pte_lock(pte);
-	bool pinned = pins_of(pool, value, PIN_PROGRAM) > 0;
+	bool pinned = (value & PTE_PRESENT) &&
+	              pager_frame_is_pinned_by_program(pool, (uint32_t)pte_number(value));
 	pte_unlock(pte, value);
 	return pinned;
 }
@@ -225,7 +232,7 @@ void pager_drop_call_pins(struct upage_pool *pool)
 {
 	for (uint64_t pfn = 0; pfn < pool->frames.frames && pool->calls > 0; pfn++) {
 		struct frame *frame = &pool->frames.frame[pfn];
-		if (frame->state != FRAME_USED || frame->calls == 0)
+		if (frame->state < FRAME_USED || frame->calls == 0)
 			continue;
 		pool->calls -= frame->calls;
 		frame->pins = (uint16_t)(frame->pins - frame->calls);

@@ -45,6 +45,12 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
  * Return: whether there was a free frame. Unlocks the page. */
 bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t value);
 
+/* The frame of a page that is no business of the pager's: run.h. Return: 0 or UPAGE_EPINS; whether there
+ * was a pin to release. */
+int pager_pin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin);
+bool pager_unpin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin);
+bool pager_frame_is_pinned_by_program(const struct upage_pool *pool, uint32_t pfn);
+
 /* Release one pin. The space's lock is held. Return: 0, or UPAGE_EINVAL if there is none. */
 int pager_unpin(struct upage_pool *pool, pte_t *pte, enum pin pin);
 bool pager_is_pinned(struct upage_pool *pool, pte_t *pte);

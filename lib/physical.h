@@ -9,6 +9,7 @@
  * frame to its page leads frame_trylock(), which never waits.
  *
  * Invariants (upage_pool_verify, when no fault is under way):
+ *   frame f is RUN   <=>  a run has it: run.h
  *   frame f is USED  <=>  exactly one PTE is PRESENT with number f, and frame[f].pte is it
  *   a slot is taken  <=>  one PTE is SWAPPED with it, or one used frame has it
  *   the policy holds exactly the USED frames;  pinned == frames with pins > 0
@@ -51,6 +52,8 @@ struct upage_pool {
 	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */
 	_Atomic uint64_t foreign_bytes_peak;
 	_Atomic uint32_t spaces;        /* that use this pool                            */
+	struct lock runs_lock;          /* guards: run.h                                 */
+	struct runs *runs;              /* of its spaces that are not paged              */
 	uint64_t process;               /* that it belongs to, by host_fork_word()       */
 	unsigned cluster_pages;         /* that one fault may bring in: cluster.h        */
 	bool frozen;                    /* around a fork: its locks are held for it      */

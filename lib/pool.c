@@ -196,13 +196,19 @@ static int disagree(const char *what, uint64_t a, uint64_t b)
 
 PUBLIC int upage_pool_verify(upage_pool *pool)
 {
-	uint64_t used = pool->frames.frames - pool->frames.free, slots = 0, pinned = 0, known = 0,
-	         calls = 0;
+	uint64_t in_runs = atomic_load(&pool->frames.in_runs);
+	uint64_t used = pool->frames.frames - pool->frames.free - in_runs, slots = 0, pinned = 0, known = 0,
+	         calls = 0, runs = 0;
 	struct space_pages pages = { 0 };
 	if (!frame_table_is_valid(&pool->frames))
-		return disagree("free runs of frames", pool->frames.free, used);
+		return disagree("free runs of frames", pool->frames.free, used + in_runs);
 	for (uint64_t pfn = 0; pfn < pool->frames.frames; pfn++) {
 		const struct frame *frame = &pool->frames.frame[pfn];
+		if (frame->state == FRAME_RUN) {
+			pinned += frame->pins > 0;
+			calls += frame->calls;
+			runs++;
+		}
 		if (frame->state != FRAME_USED)
 			continue;
 		uint64_t pte = frame->pte != NULL ? atomic_load(frame->pte) : 0;
@@ -217,6 +223,8 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 		return disagree("order of mappings, or form of a PTE", 0, 0);
 	if (pages.present != used)
 		return disagree("pages resident, frames in use", pages.present, used);
+	if (pages.in_runs != in_runs || runs != in_runs)
+		return disagree("frames in runs, counted and kept", pages.in_runs, in_runs);
 	if (pages.swapped + slots != swap_used(pool->swap))
 		return disagree("pages and frames with a slot, slots taken", pages.swapped + slots,
 		                swap_used(pool->swap));

@@ -10,6 +10,7 @@
 
 #include "host.h"
 #include "lock.h"
+#include "options.h"
 #include "print.h"
 #include "signals.h"
 #include "syscall.h"
@@ -247,7 +248,7 @@ static void describe(const struct report *report, struct record *record, struct 
 	stats_read(&record->stats, stats);
 	*labels = (struct stats_labels){
 		.program = record->program,
-		.scheme = "paging",
+		.scheme = options_scheme_name(options_scheme(&pool->config)),
 		.policy = pool->replace.ops->name,
 		.store = pool->config.store[0] != '\0' ? pool->config.store : "file",
 		.process = record->process,

@@ -2,6 +2,7 @@
 #include "space.h"
 
 #include "host.h"
+#include "options.h"
 #include "signals.h"
 #include "view.h"
 
@@ -96,6 +97,8 @@ static int visit_discard(upage_space *space, pte_t *ptes, size_t count, uintptr_
 
 int space_empty_range(upage_space *space, uintptr_t start, uintptr_t end)
 {
+	if (!space_is_paged(space))
+		return contiguous_refill(&space->runs, &space->mappings, start, end);
 	int result = space_each_run(space, start, end, space_visit_pinned, NULL);
 	if (result == 0)
 		result = space_sync_range(space, start, end);
@@ -150,8 +153,11 @@ static int visit_count(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 		uint64_t value = atomic_load(&ptes[i]);
 		if (value == 0)
 			continue;
-		if (!pte_is_valid(value) || (value & PTE_LOCKED) ||
-		    mapping_find(&space->mappings, address + i * space_page_size(space)) == NULL)
+		/* Of a space in runs there may be, in a slot, what no mapping has: it was written to between. */
+		bool right = space_is_paged(space)
+		                     ? mapping_find(&space->mappings, address + i * space_page_size(space)) != NULL
+		                     : !(value & PTE_PRESENT);
+		if (!pte_is_valid(value) || (value & PTE_LOCKED) || !right)
 			return UPAGE_EIO;
 		pages->present += (value & PTE_PRESENT) != 0;
 		pages->swapped += (value & PTE_SWAPPED) != 0;
@@ -182,6 +188,8 @@ bool space_count_pages(upage_pool *pool, struct space_pages *pages)
 		if (!mappings_are_valid(space, &pages->committed) ||
 		    space_each_run(space, space->base, space->base + space->length, visit_count, pages) != 0)
 			return false;
+		pages->seams += runs_seams(&space->runs);
+		pages->in_runs += runs_frames(&space->runs);
 	}
 	return true;
 }
@@ -274,6 +282,7 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 		host_release((void *)(start + length), (uintptr_t)base + slack - start);
 	space->foreign->foreign = true;
 	space->pool = pool;
+	space->runs.count = 0;
 	space->lock = (struct rwlock){ 0 }; /* a parent's thread may have held it at a fork */
 	space->mappings.count = 0;
 	space->process = atomic_load(fork_word);
@@ -282,33 +291,6 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 	atomic_fetch_add(&pool->spaces, 1);
 	*out = space;
 	return 0;
-}
-
-PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
-                              const struct upage_space_config *given)
-{
-	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
-	if (out == NULL || pool == NULL)
-		return UPAGE_EINVAL;
-	if (given != NULL) {
-		if (given->size == 0)
-			return UPAGE_EINVAL;
-		if (given->size > sizeof(config))
-			return UPAGE_E2BIG;
-		for (size_t i = 0; i < given->size; i++)
-			((char *)&config)[i] = ((const char *)given)[i];
-	}
-	if ((uintptr_t)config.address & (frame_size(&pool->frames) - 1))
-		return UPAGE_EINVAL;
-	upage_space *space = NULL;
-	signal_mask mask = signals_block();
-	lock_acquire(&spaces_lock);
-	int result = space_make(&space, pool, &config);
-	lock_release(&spaces_lock);
-	signals_set(mask);
-	if (result == 0)
-		*out = space;
-	return result;
 }
 
 /* What the host maps itself in [start, end) goes. */
@@ -330,7 +312,8 @@ int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 	if (result == 0)
 		result = end_foreign(space, start, end);
 	if (result == 0)
-		result = space_empty_range(space, start, end);
+		result = space_is_paged(space) ? space_empty_range(space, start, end)
+		                               : contiguous_clear(&space->runs, start, end);
 	if (result < 0)
 		return result;
 	mapping_split(&space->mappings, start);
@@ -345,6 +328,7 @@ int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 		backing_release(m->backing);
 	}
 	mapping_cut(&space->mappings, first, last);
+	contiguous_settle(&space->runs, &space->mappings);
 	return 0;
 }
 
@@ -355,6 +339,8 @@ static int space_end(upage_space *space)
 	int result = 0;
 	if (!space_is_lost(space)) {
 		rwlock_write(&space->lock);
+		if (space->runs.out)
+			runs_end(&space->runs); /* nothing of it is in memory, nor need be */
 		result = space_unmap_range(space, space->base, space->base + space->length);
 		rwlock_write_release(&space->lock);
 	}
@@ -362,6 +348,7 @@ static int space_end(upage_space *space)
 		return result;
 	host_release((void *)space->base, space->length);
 	if (!space_is_lost(space)) { /* else they are not in order, and go with the process */
+		runs_end(&space->runs);
 		page_table_destroy(&space->table);
 		backing_release(space->anonymous);
 		backing_release(space->foreign);
@@ -369,6 +356,80 @@ static int space_end(upage_space *space)
 	atomic_fetch_sub(&space->pool->spaces, 1);
 	atomic_store(&space->base, 0);
 	return 0;
+}
+
+int space_set_scheme(upage_space *space, enum upage_scheme scheme, uintptr_t origin, size_t bounds)
+{
+	uintptr_t end = space->base + space->length;
+	if (scheme == UPAGE_SCHEME_PAGING)
+		return 0;
+	if (scheme == UPAGE_SCHEME_SEGMENTATION ? bounds != 0 : bounds > end - origin)
+		return UPAGE_EINVAL;
+	space->runs.lock = &space->lock;
+	space->runs.table = &space->table;
+	return runs_init(&space->runs, space->pool, scheme == UPAGE_SCHEME_SEGMENTATION, origin,
+	                 end - origin, space->base, bounds);
+}
+
+PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
+                              const struct upage_space_config *given)
+{
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	if (out == NULL || pool == NULL)
+		return UPAGE_EINVAL;
+	if (given != NULL) {
+		if (given->size == 0)
+			return UPAGE_EINVAL;
+		if (given->size > sizeof(config))
+			return UPAGE_E2BIG;
+		for (size_t i = 0; i < given->size; i++)
+			((char *)&config)[i] = ((const char *)given)[i];
+	}
+	if ((uintptr_t)config.address & (frame_size(&pool->frames) - 1) ||
+	    config.scheme > UPAGE_SCHEME_SEGMENTATION)
+		return UPAGE_EINVAL;
+	upage_space *space = NULL;
+	signal_mask mask = signals_block();
+	lock_acquire(&spaces_lock);
+	int result = space_make(&space, pool, &config);
+	if (result == 0) {
+		enum upage_scheme scheme = config.scheme;
+		if (scheme == UPAGE_SCHEME_POOLS)
+			scheme = options_scheme(&pool->config);
+		result = space_set_scheme(space, scheme, space->base,
+		                          round_up(config.bounds, frame_size(&pool->frames)));
+		if (result < 0)
+			space_end(space);
+	}
+	lock_release(&spaces_lock);
+	signals_set(mask);
+	if (result == 0)
+		*out = space;
+	return result;
+}
+
+static int swap(upage_space *space, int (*way)(struct runs *))
+{
+	if (space == NULL)
+		return UPAGE_EINVAL;
+	if (space_is_paged(space) || space_is_lost(space))
+		return UPAGE_ENOTSUP;
+	signal_mask mask = signals_block();
+	rwlock_write(&space->lock);
+	int result = way(&space->runs);
+	rwlock_write_release(&space->lock);
+	signals_set(mask);
+	return result;
+}
+
+PUBLIC int upage_space_swap_out(upage_space *space)
+{
+	return swap(space, runs_swap_out);
+}
+
+PUBLIC int upage_space_swap_in(upage_space *space)
+{
+	return swap(space, runs_swap_in);
 }
 
 PUBLIC int upage_space_destroy(upage_space *space)
@@ -475,7 +536,7 @@ int space_fork_hide(void)
 		upage_space *space = spaces[i];
 		if (!space->covered)
 			continue;
-		if (atomic_load(&space->pool->pinned) > 0)
+		if (space_is_paged(space) && atomic_load(&space->pool->pinned) > 0)
 			result = each_run_of_all(space, visit_cover, NULL);
 		else
 			result = hide_all(space);
@@ -497,8 +558,12 @@ static int uncover_all(void)
 			spaces[i]->pool->mappings = 1;
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
-		if (space->covered)
+		if (space->covered) {
 			each_run_of_all(space, visit_uncover, &result);
+			int shown = runs_show(&space->runs);
+			result = shown < 0 ? shown : result;
+			space->pool->mappings += runs_seams(&space->runs);
+		}
 		space->covered = false;
 		space->cover = VIEW_HIDDEN_FEW;
 	}

@@ -12,6 +12,7 @@
 #ifndef UPAGE_SPACE_H
 #define UPAGE_SPACE_H
 
+#include "contiguous.h"
 #include "mapping.h"
 #include "page_table.h"
 #include "pager.h"
@@ -22,6 +23,7 @@ struct upage_space {
 	_Atomic size_t length;    /* bytes */
 	upage_pool *pool;
 	struct page_table table;
+	struct runs runs;         /* that it lies in, if it is not paged: run.h */
 	struct rwlock lock;
 	struct mappings mappings;
 	struct backing *anonymous; /* of all anonymous mappings */
@@ -71,7 +73,7 @@ bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uint
 
 /* The pages of all spaces of a pool, counted from their page tables while nothing runs. */
 struct space_pages {
-	uint64_t present, swapped, seams, committed;
+	uint64_t present, swapped, seams, committed, in_runs;
 };
 /* Return: whether every PTE and every array of mappings is valid. */
 bool space_count_pages(upage_pool *pool, struct space_pages *pages);
@@ -92,6 +94,23 @@ void space_fork_end(void);
 /* In the child, instead of the last: hides what the parent's spaces show. Those that stood still
  * are ours from now on (their pools are adopted before), or else lost. */
 void space_fork_child(bool adopt);
+
+static inline bool space_is_paged(const upage_space *space)
+{
+	return space->runs.count == 0;
+}
+
+/* What translates its addresses, and the offset by which it knows @address. */
+static inline const struct translator *space_translator(const upage_space *space, uintptr_t address,
+                                                        uint64_t *offset)
+{
+	*offset = address - (space_is_paged(space) ? space->base : space->runs.origin);
+	return space_is_paged(space) ? &space->table.paging.translator : &space->runs.translator;
+}
+
+/* Makes a space, in which nothing is mapped, one of @scheme, whose addresses are translated from @origin
+ * on. @bounds: of base and bounds. Return: as of runs_init(). */
+int space_set_scheme(upage_space *space, enum upage_scheme scheme, uintptr_t origin, size_t bounds);
 
 /* Returns when all work on pages that was under way has ended. No lock is held. */
 void space_wait_all(void);

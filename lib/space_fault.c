@@ -89,6 +89,17 @@ static uintptr_t lowest_start(const struct mappings *all, size_t i)
 	return before->end + (apart ? MAPPING_GROWTH_GAP : 0);
 }
 
+/* Frames for what a mapping grows by. The lock is held for writing. */
+static bool grow_into(upage_space *space, const struct mapping *mapping, uintptr_t start)
+{
+	struct mapping more = *mapping;
+	more.start = start;
+	more.end = mapping->start;
+	if (space_is_paged(space))
+		return !more.committed || pager_commit(space->pool, space_pages(space, more.end - start));
+	return contiguous_map(&space->runs, &space->mappings, &more) == 0;
+}
+
 bool space_grow(upage_space *space, uintptr_t address)
 {
 	bool grown = false;
@@ -100,7 +111,7 @@ bool space_grow(upage_space *space, uintptr_t address)
 		grown = true; /* another thread was faster */
 	} else if (m != NULL && m->flags & MAPPING_GROWS && start >= space->base &&
 	           m->end - start <= host_stack_limit() && start >= lowest_start(&space->mappings, i) &&
-	           (!m->committed || pager_commit(space->pool, space_pages(space, m->start - start)))) {
+	           grow_into(space, m, start)) {
 		m->start = start;
 		mapping_join(&space->mappings, i, i);
 		grown = true;
@@ -109,16 +120,49 @@ bool space_grow(upage_space *space, uintptr_t address)
 	return grown;
 }
 
-enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure)
+/* ---- Spaces in runs ------------------------------------------------------------------------- */
+
+/* What the registers say of a reference that trapped. If they allow it, the run was on the move. */
+static enum fault_outcome ask_registers(upage_space *space, uintptr_t address, int access, bool *out)
 {
-	struct stats *stats = space->pool->stats;
+	uint64_t offset, physical;
+	rwlock_read(&space->lock);
+	const struct translator *translator = space_translator(space, address, &offset);
+	enum upage_cause cause = translate(translator, offset, access, &physical);
+	*out = space->runs.out;
+	rwlock_read_release(&space->lock);
+	return cause == UPAGE_CAUSE_NONE         ? FAULT_SERVED
+	       : cause == UPAGE_CAUSE_PROTECTION ? FAULT_PROTECTION
+	                                         : FAULT_BOUNDS;
+}
+
+static enum fault_outcome serve_in_runs(upage_space *space, uintptr_t address, int access, int *failure)
+{
+	bool out;
+	enum fault_outcome outcome = ask_registers(space, address, access, &out);
+	enum counter kind = COUNT_SOFT;
+	if (out) {
+		rwlock_write(&space->lock);
+		*failure = runs_swap_in(&space->runs);
+		rwlock_write_release(&space->lock);
+		if (*failure < 0)
+			return FAULT_FAILED;
+		kind = COUNT_MAJOR;
+		outcome = ask_registers(space, address, access, &out);
+	} else if (outcome == FAULT_BOUNDS && space_grow(space, address)) {
+		kind = COUNT_ZERO_FILL;
+		outcome = ask_registers(space, address, access, &out);
+	}
+	if (outcome == FAULT_SERVED)
+		stats_count(space->pool->stats, kind);
+	return outcome;
+}
+
+static enum fault_outcome serve_page(upage_space *space, uintptr_t address, int access, int *failure)
+{
 	struct page page;
 	uint64_t value;
 	enum upage_advice advice;
-	if (space_is_lost(space)) {
-		*failure = UPAGE_ENOTSUP;
-		return FAULT_FAILED;
-	}
 	enum fault_outcome outcome =
 	        space_lock_page(space, address, access, &page, &value, &advice, failure);
 	if (outcome == FAULT_BOUNDS && space_grow(space, address))
@@ -127,25 +171,39 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	if (outcome == FAULT_FOREIGN && *failure == 0 &&
 	    host_populate(address & ~(HOST_PAGE_SIZE - 1), HOST_PAGE_SIZE, access & PROT_WRITE) == 0)
 		return FAULT_SERVED;
-	if (outcome == FAULT_SERVED) {
-		enum counter kind;
-		*failure = pager_resolve(space->pool, &page, value, access, PIN_NONE, &kind);
-		if (*failure == STORE_PAST_END)
-			return FAULT_PAST_END;
-		if (*failure < 0)
-			outcome = FAULT_FAILED;
-		else if (kind == COUNT_MAJOR && advice == UPAGE_SEQUENTIAL)
-			read_ahead(space, address);
-	}
 	if (outcome != FAULT_SERVED)
-		stats_count(stats, outcome == FAULT_BOUNDS       ? COUNT_BOUNDS
-		                   : outcome == FAULT_FAILED ? COUNT_FAILED
-		                                             : COUNT_PROTECTION);
+		return outcome;
+	enum counter kind;
+	*failure = pager_resolve(space->pool, &page, value, access, PIN_NONE, &kind);
+	if (*failure == STORE_PAST_END)
+		return FAULT_PAST_END;
+	if (*failure < 0)
+		return FAULT_FAILED;
+	if (kind == COUNT_MAJOR && advice == UPAGE_SEQUENTIAL)
+		read_ahead(space, address);
+	return FAULT_SERVED;
+}
+
+enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access, int *failure)
+{
+	if (space_is_lost(space)) {
+		*failure = UPAGE_ENOTSUP;
+		return FAULT_FAILED;
+	}
+	enum fault_outcome outcome = space_is_paged(space)
+	                                     ? serve_page(space, address, access, failure)
+	                                     : serve_in_runs(space, address, access, failure);
+	if (outcome != FAULT_SERVED && outcome != FAULT_PAST_END)
+		stats_count(space->pool->stats, outcome == FAULT_BOUNDS   ? COUNT_BOUNDS
+		                                : outcome == FAULT_FAILED ? COUNT_FAILED
+		                                                          : COUNT_PROTECTION);
 	return outcome;
 }
 
 bool space_bring_in(upage_space *space, uintptr_t address, int access)
 {
+	if (!space_is_paged(space))
+		return true; /* or the reference traps: it is none of a page's */
 	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, address));
 	struct page page;
 	uint64_t value;

@@ -47,6 +47,13 @@ bool stats_time(struct stats *stats, uint64_t ticks)
 	return before % 1024 == 1023;
 }
 
+void stats_compaction(struct stats *stats, uint64_t moves, uint64_t nanoseconds)
+{
+	atomic_fetch_add_explicit(&stats->counters[COUNT_COMPACTIONS], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stats->counters[COUNT_MOVES], moves, memory_order_relaxed);
+	raise_to(&stats->pause_ns_max, nanoseconds);
+}
+
 static uint64_t time_quantile(struct stats *stats, unsigned percent)
 {
 	uint64_t total = 0, seen = 0;
@@ -106,6 +113,10 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->prefetch_used = c[COUNT_PREFETCH_USED];
 	out->pinned_pages = c[COUNT_PINNED_PAGES];
 	out->intercepted = c[COUNT_INTERCEPTED];
+	out->unenforced = c[COUNT_UNENFORCED];
+	out->compactions = c[COUNT_COMPACTIONS];
+	out->moves = c[COUNT_MOVES];
+	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
@@ -126,6 +137,7 @@ void stats_add(struct stats *sum, struct stats *part)
 		atomic_fetch_add(&sum->times[class], atomic_load(&part->times[class]));
 	raise_to(&sum->ticks_max, atomic_load(&part->ticks_max));
 	raise_to(&sum->ticks_last, atomic_load(&part->ticks_last));
+	raise_to(&sum->pause_ns_max, atomic_load(&part->pause_ns_max));
 }
 
 /* ---- JSON ---------------------------------------------------------------------------- */
@@ -186,9 +198,15 @@ static const struct number before_compaction[] = {
 	N(", \"mappings_peak\": ", host_mappings_peak),
 	N(", \"mapping_budget\": ", mapping_budget),
 };
+static const struct number compaction[] = {
+	N("},\n \"compaction\": {\"runs\": ", compactions),
+	N(", \"moves\": ", moves),
+	N(", \"max_pause_ns\": ", pause_ns_max),
+};
 static const struct number system_calls[] = {
-	N(",\n \"syscalls\": {\"intercepted\": ", intercepted),
+	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
+	N(", \"unenforced\": ", unenforced),
 };
 static const struct number times[] = {
 	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
@@ -206,7 +224,7 @@ void stats_json_begin(struct stream *out, const struct upage_stats *stats,
 	add_string(out, ", \"policy\": ", labels->policy);
 	add_string(out, ", \"store\": ", labels->store);
 	ADD(before_compaction);
-	stream_text(out, "},\n \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0}");
+	ADD(compaction);
 	ADD(system_calls);
 	stream_text(out, "}, \"injected\": {},\n \"wall_seconds\": ");
 	stream_fixed(out, labels->wall_ns, 1000000000, 6);
@@ -285,6 +303,25 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	}
 }
 
+static void add_compaction(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->compactions == 0)
+		return;
+	N("\n  compaction    ", compactions);
+	N(" moves of ", moves);
+	stream_text(out, " frames; longest pause ");
+	stream_fixed(out, stats->pause_ns_max, 1000, 1);
+	stream_text(out, " us");
+}
+
+static void add_unenforced(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->unenforced == 0)
+		return;
+	N("\n  protection    ", unenforced);
+	stream_text(out, " changes of it are not enforced");
+}
+
 static void add_shared(struct stream *out, const struct upage_stats *stats)
 {
 	if (stats->shared_bytes_peak == 0)
@@ -347,6 +384,8 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
 	add_read_ahead(out, stats);
+	add_compaction(out, stats);
+	add_unenforced(out, stats);
 	add_system_calls(out, stats);
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);

@@ -36,6 +36,9 @@ enum counter {
 	COUNT_PREFETCH_USED,
 	COUNT_PINNED_PAGES,
 	COUNT_INTERCEPTED,
+	COUNT_UNENFORCED,
+	COUNT_COMPACTIONS,
+	COUNT_MOVES,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };
@@ -46,6 +49,7 @@ struct stats {
 	_Atomic uint64_t counters[COUNTERS];
 	_Atomic uint64_t times[TIME_CLASSES];
 	_Atomic uint64_t ticks_max;
+	_Atomic uint64_t pause_ns_max;           /* of compaction */
 	_Atomic uint64_t ticks_last;             /* when the last fault ended         */
 	uint64_t ticks_start, nanoseconds_start; /* to learn the rate of ticks        */
 };
@@ -57,6 +61,9 @@ static inline void stats_count(struct stats *stats, enum counter counter)
 	if (counter < COUNTERS)
 		atomic_fetch_add_explicit(&stats->counters[counter], 1, memory_order_relaxed);
 }
+
+/* So many frames were moved at once, which nobody could reference for so long. */
+void stats_compaction(struct stats *stats, uint64_t moves, uint64_t nanoseconds);
 
 /* A fault took @ticks until now. Return: whether it was one in about a thousand, for what
  * should be done now and then. */

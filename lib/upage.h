@@ -145,6 +145,10 @@ struct upage_config {
 	                           most pages that one fault brings in: N from 1 to 16, auto: 16,
 	                           off: 1. "": auto for programs linked with upage-malloc and for
 	                           whole ones, else off: a fault a page                      */
+	char scheme[16];        /* scheme=paging|segmentation|base-bounds: of its spaces; "": paging */
+	size_t bounds;          /* bounds=SIZE: of `upage run` with base-bounds: the size of the space;
+	                           0: half of memory                                         */
+	unsigned compact;       /* compact: of `upage run`: every 100 ms something is relocated */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -222,11 +226,22 @@ size_t upage_pool_page_size(const upage_pool *pool);
 
 /* ---- Spaces: virtual memory ---------------------------------------------------------- */
 
+/* How addresses are translated, and so what frames a space gets. */
+enum upage_scheme {
+	UPAGE_SCHEME_POOLS,        /* as the pool's configuration says                        */
+	UPAGE_SCHEME_PAGING,       /* page by page, any frame; pages come and go              */
+	UPAGE_SCHEME_BASE_BOUNDS,  /* one run of neighbouring frames; one permission for all  */
+	UPAGE_SCHEME_SEGMENTATION, /* four of them, each with a permission and a direction    */
+};
+
 struct upage_space_config {
 	size_t size;      /* sizeof(struct upage_space_config)                          */
 	size_t length;    /* bytes of virtual addresses to reserve; 0: 1 TiB            */
 	void *address;    /* where; NULL: anywhere                                      */
 	unsigned levels;  /* levels of the page table, 1 to 5; 0: as many as 9 bits a level need */
+	unsigned scheme;  /* enum upage_scheme                                          */
+	size_t bounds;    /* of base and bounds: bytes of frames, at once and for good;
+	                     0: as much as is mapped, at the beginning of the space     */
 };
 #define UPAGE_SPACE_CONFIG_INIT { .size = sizeof(struct upage_space_config) }
 
@@ -237,10 +252,19 @@ struct upage_space_config {
  * @config: NULL: the defaults
  *
  * Nothing in it is accessible before upage_map(). A reserved TiB costs under 1 MiB.
+ *
+ * A space in runs (base and bounds, segmentation) has frames for all that is mapped from its first
+ * to its last byte, beside each other: upage_map() takes them, and fills them, and fails with UPAGE_ENOMEM
+ * where memory has not as many in one place, even after it has moved other runs out of the way. No
+ * page of it is ever evicted; upage_space_swap_out() takes it out whole. Under base and bounds all that
+ * lies within the bounds may be read, written and executed. Segments are the quarters of the space: code,
+ * heap, mmap area and stack, of which the last grows down; a segment allows what any mapping in it does.
+ * What upage_protect() forbids beyond that is not enforced. Mappings shared with a store are refused.
  * Context: not in a signal handler.
  * Return: 0, or
  *         UPAGE_EINVAL   config->address is no page multiple, or levels is over 5, or more than
- *                        the page numbers have bits
+ *                        the page numbers have bits, or scheme is none; or, of segments, length is
+ *                        no power of two, or, of base and bounds, bounds is more than length
  *         UPAGE_EOVERFLOW  length is too long for an address space
  *         UPAGE_E2BIG    config->size is larger than this library knows
  *         UPAGE_EEXIST   something is mapped at config->address
@@ -257,6 +281,25 @@ int upage_space_create(upage_space **out, upage_pool *pool, const struct upage_s
  *         space is left as it is, so that the data is not lost).
  */
 int upage_space_destroy(upage_space *space);
+
+/**
+ * upage_space_swap_out - a space in runs leaves memory, whole
+ * @space: one that nobody runs in: whoever references it brings it in again
+ *
+ * Its frames are free then, for other spaces; what is in them goes to swap.
+ * Context: not in a signal handler. Cost: a write a page that is not zero.
+ * Return: 0 (also if it is out), or UPAGE_EINVAL (NULL), UPAGE_ENOTSUP (it is paged), UPAGE_EBUSY (a page
+ *         is pinned), UPAGE_ENOSPC (swap is full), or the error of the swap file: it is as before.
+ * Source: OSTEP ch. 15; the swapping of early time-sharing systems.
+ */
+int upage_space_swap_out(upage_space *space);
+
+/**
+ * upage_space_swap_in - and comes back, perhaps to another base
+ * Return: 0 (also if it is in memory), or UPAGE_EINVAL, UPAGE_ENOTSUP, UPAGE_ENOMEM (no run of frames is
+ *         as long), or the error of the swap file: it is out as before.
+ */
+int upage_space_swap_in(upage_space *space);
 
 /** upage_space_base - the first address of @space. */
 void *upage_space_base(const upage_space *space);
@@ -574,6 +617,10 @@ struct upage_stats {
 	uint64_t intercepted;   /* system calls that were intercepted, in the whole process */
 	uint64_t shared_bytes;  /* of a whole program, mapped now by the host itself (MAP_SHARED, ...)  */
 	uint64_t shared_bytes_peak;
+	uint64_t unenforced;    /* of spaces in runs: changes of protection that are not enforced */
+	uint64_t compactions;   /* times that frames were moved                      */
+	uint64_t moves;         /* frames that were moved, in all                    */
+	uint64_t pause_ns_max;  /* the longest that a page was out of reach for it   */
 };
 
 /**

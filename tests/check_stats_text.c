@@ -86,6 +86,10 @@ static const struct {
 	N("host.mapping_budget", mapping_budget),
 	N("syscalls.intercepted", intercepted),
 	N("syscalls.pinned_pages", pinned_pages),
+	N("syscalls.unenforced", unenforced),
+	N("compaction.runs", compactions),
+	N("compaction.moves", moves),
+	N("compaction.max_pause_ns", pause_ns_max),
 	N("fault_ns.p50", fault_ns_p50),
 	N("fault_ns.p99", fault_ns_p99),
 	N("fault_ns.max", fault_ns_max),
@@ -131,9 +135,6 @@ START_TEST(every_key_of_the_contract_is_there)
 		{ "policy", "\"clock\"" },
 		{ "store", "\"file:/tmp\"" },
 		{ "wall_seconds", "12.250000" },
-		{ "compaction.runs", "0" },
-		{ "compaction.moves", "0" },
-		{ "compaction.max_pause_ns", "0" },
 		{ "injected", "{}" },
 		{ "pid", "4711" },
 		{ "parent", "4710" },
@@ -302,8 +303,9 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022,\n"
 	        " \"host\": {\"mappings\": 1000024, \"mappings_peak\": 1000025, "
 	        "\"mapping_budget\": 1000026},\n"
-	        " \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0},\n"
-	        " \"syscalls\": {\"intercepted\": 1000031, \"pinned_pages\": 1000027}, "
+	        " \"compaction\": {\"runs\": 1000035, \"moves\": 1000036, \"max_pause_ns\": 1000037},\n"
+	        " \"syscalls\": {\"intercepted\": 1000031, \"pinned_pages\": 1000027, "
+	        "\"unenforced\": 1000034}, "
 	        "\"injected\": {},\n"
 	        " \"wall_seconds\": 12.250000, \"fault_ns\": {\"p50\": 1000028, "
 	        "\"p99\": 1000029, \"max\": 1000030},\n"
@@ -330,6 +332,8 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
 	        "1000023 slots in use\n"
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
+	        "  compaction    1000035 moves of 1000036 frames; longest pause 1000.0 us\n"
+	        "  protection    1000034 changes of it are not enforced\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
