@@ -151,6 +151,8 @@ static int to_fork_errno(int failure)
 
 int pool_fork_begin(bool other_threads)
 {
+	if (!space_fork_has_room())
+		return -ENOMEM;
 	int result = freeze(other_threads);
 	if (result == 0)
 		result = copies_begin();

@@ -538,6 +538,12 @@ static void set_part(struct run *run, uintptr_t low, uintptr_t high, int prot, b
 	*run = (struct run){ low, high, at, at, 0, prot, grows_down, false };
 }
 
+void run_turn(struct run *run, bool grows_down)
+{
+	if (run->start == run->end)
+		set_part(run, run->low, run->high, run->prot, grows_down);
+}
+
 int runs_init(struct runs *runs, upage_pool *pool, bool segments, uintptr_t origin, size_t length,
               uintptr_t lowest, size_t bounds)
 {

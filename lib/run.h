@@ -76,6 +76,9 @@ int runs_init(struct runs *runs, upage_pool *pool, bool segments, uintptr_t orig
               uintptr_t lowest, size_t bounds);
 void runs_end(struct runs *runs);
 
+/* Which way a run grows that is empty: the part it is in has not been used. */
+void run_turn(struct run *run, bool grows_down);
+
 /* The run whose part of the space an address is in; NULL: none. */
 struct run *run_of(struct runs *runs, uintptr_t address);
 

@@ -490,6 +490,22 @@ static int each_run_of_all(upage_space *space, run_visitor *visit, void *argumen
 	return space_each_run(space, space->base, space->base + space->length, visit, argument);
 }
 
+bool space_fork_has_room(void)
+{
+	bool room = true;
+	lock_acquire(&spaces_lock);
+	for (unsigned i = 0; i < atomic_load(&space_count) && room; i++) {
+		upage_space *space = spaces[i];
+		if (space->base == 0 || space_is_lost(space) || space->runs.count != 1)
+			continue;
+		rwlock_write(&space->lock);
+		room = runs_have_room_twice(&space->runs);
+		rwlock_write_release(&space->lock);
+	}
+	lock_release(&spaces_lock);
+	return room;
+}
+
 /* The locks of spaces are taken in the order of the table, here only: nobody else holds one and
  * waits for another. */
 void space_fork_begin(void)

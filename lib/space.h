@@ -87,6 +87,10 @@ bool space_is_lost(const upage_space *space);
  * end. In between, in this order: what is dirty and shared is written; all work on pages has
  * ended, and none can be referenced but pinned ones (0, or the host's error). */
 void space_fork_begin(void);
+
+/* Before that, for a guest: whether memory has room for a second run of each space that is one, as the
+ * child's would need on a machine with base and bounds. */
+bool space_fork_has_room(void);
 void space_fork_sync(void);
 int space_fork_hide(void);
 void space_fork_end(void);

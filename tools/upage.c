@@ -25,6 +25,7 @@
 #include "guest/limit.h"
 #include "guest/loader.h"
 #include "guest/process.h"
+#include "guest/relocate.h"
 #include "guest/self.h"
 #include "guest/verbose.h"
 #include "guest/whole.h"
@@ -46,6 +47,11 @@ static const char help[] =
         "Memory, of each process:\n"
         "  -m, --memory SIZE        bytes of frames (default 256M)\n"
         "      --page-size SIZE     4K; whole programs have no larger ones yet\n"
+        "\n"
+        "      --scheme NAME        how addresses are translated: paging, segmentation, base-bounds\n"
+        "                           (default paging)\n"
+        "      --bounds SIZE        with base-bounds: the size of the space (default: half of memory)\n"
+        "      --compact            every 100 ms something is relocated: a run to another base\n"
         "\n"
         "Replacement:\n"
         "      --policy NAME        who is evicted: clock, fifo, random (default clock)\n"
@@ -112,19 +118,17 @@ __attribute__((format(printf, 2, 3))) static void keep(struct command *command, 
 static const struct {
 	const char *name, *instead;
 } planned[] = {
-	{ "scheme", "there is paging" },
 	{ "page-table", "there is a radix tree" },
-	{ "bounds", "there is paging, which has no bounds" },
 	{ "inject", "nothing is injected" },
 	{ "trace", "there are --stats and --stats-json" },
-	{ "compact", "frames stay where they are" },
 	{ "guard-metadata", "metadata is not guarded" },
 };
 
 static const char *const names[] = { "memory",   "page-size",      "policy",     "seed",
 	                             "store",    "swap-size",      "overcommit", "mapping",
 	                             "stats",    "mapping-budget", "stats-json", "verbose",
-	                             "no-follow", "prefetch",      "help",       "version" };
+	                             "no-follow", "prefetch",      "help",       "version",
+	                             "scheme",    "bounds",        "compact" };
 
 /* How many letters have to be changed, taken out or put in to make one word of another. */
 static size_t distance(const char *a, const char *b)
@@ -423,6 +427,7 @@ static void take_limit(const struct command *command, enum limit which, int reso
 static upage_pool *make_memory(struct command *command)
 {
 	upage_pool *pool;
+	const size_t memory = command->config.memory != 0 ? command->config.memory : (size_t)256 << 20;
 	const uint64_t own = ((uint64_t)64 << 20) + command->config.memory / 8;
 	take_limit(command, LIMIT_AREAS, RLIMIT_AS, RESUME_AREAS,
 	           WHOLE_END + ((uint64_t)1 << 36) + command->config.memory);
@@ -438,12 +443,16 @@ static upage_pool *make_memory(struct command *command)
 		command->config.mapping_budget = host_mapping_budget();
 		keep(command, "--mapping-budget=%llu", (unsigned long long)command->config.mapping_budget);
 	}
+	if (command->config.bounds == 0 && strcmp(command->config.scheme, "base-bounds") == 0)
+		command->config.bounds = host_page_down(memory / 2);
 	int result = upage_pool_create(&pool, &command->config);
 	if (result < 0)
 		fail(EXIT_UPAGE, "%s", command->config.message);
 	result = whole_create(pool);
 	if (result < 0)
 		fail(EXIT_UPAGE, "no address space for the program: %s", upage_strerror(result));
+	if (command->config.compact)
+		relocate_begin(whole_space);
 	return pool;
 }
 

@@ -7,6 +7,7 @@
 #include "host.h"
 #include "late.h"
 #include "region.h"
+#include "relocate.h"
 #include "self.h"
 #include "signal.h"
 #include "syscall.h"
@@ -118,6 +119,7 @@ static long dispatch(struct guest_call *call)
 		result = entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
 	if (whole_space != NULL)
 		whole_call_done(call, result);
+	relocate_tick();
 	return result;
 }
 

@@ -117,9 +117,11 @@ static int stack_map(const struct image *program)
 {
 	uint64_t limit = host_stack_limit();
 	size_t bytes = limit < STACK_FIRST ? host_page_up(limit + 1) : STACK_FIRST;
+	int grows = whole_layout.stack_whole == 0 ? MAP_GROWSDOWN : 0;
+	bytes = grows ? bytes : whole_layout.stack_whole;
 	int prot = PROT_READ | PROT_WRITE | (executable_stack(program) ? PROT_EXEC : 0);
-	long result = whole_map(WHOLE_STACK - bytes, bytes, prot,
-	                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+	long result = whole_map(whole_layout.stack - bytes, bytes, prot,
+	                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | grows, -1, 0);
 	return result < 0 ? (int)result : 0;
 }
 
@@ -143,7 +145,7 @@ static int stack_fill(struct loader *loader)
 {
 	const struct image *program = &loader->program.image;
 	const struct image *interpreter = &loader->program.interpreter;
-	struct stack stack = { .top = WHOLE_STACK - 16 };
+	struct stack stack = { .top = whole_layout.stack - 16 };
 	size_t arguments = count_strings(loader->arguments);
 	size_t variables = count_strings(loader->environment), at = 0;
 	uintptr_t *words = calloc(arguments + variables + 64, sizeof(*words));
@@ -169,7 +171,8 @@ static int stack_fill(struct loader *loader)
 		                                   AT_UID,          AT_EUID,    AT_GID,    AT_EGID,
 		                                   AT_HWCAP2,       AT_MINSIGSTKSZ };
 #define AUXILIARY(type, value) (words[at++] = (type), words[at++] = (value))
-	for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
+	/* The first is the vDSO, which is no part of the run that a space in runs is. */
+	for (size_t i = space_is_paged(whole_space) ? 0 : 1; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
 		AUXILIARY(handed_on[i], getauxval(handed_on[i]));
 	AUXILIARY(AT_PHDR, headers_address(program));
 	AUXILIARY(AT_PHENT, sizeof(Elf64_Phdr));
@@ -193,14 +196,37 @@ static int stack_fill(struct loader *loader)
 	return stack.failed ? -E2BIG : 0;
 }
 
+/* How far behind the beginning of an image what may be written begins; all of it: nothing does. */
+static size_t data_offset(const struct image *image)
+{
+	uintptr_t data = image->end;
+	for (unsigned i = 0; i < image->header.e_phnum; i++) {
+		const Elf64_Phdr *s = &image->segment[i];
+		if (s->p_type == PT_LOAD && s->p_flags & PF_W && s->p_vaddr < data)
+			data = host_page_down(s->p_vaddr);
+	}
+	return data - image->start;
+}
+
+static const char *why_not(int error)
+{
+	if (error != -ENOMEM)
+		return strerrordesc_np(-error);
+	return space_is_paged(whole_space)
+	               ? "memory and swap together cannot hold it (-m, --swap-size, ulimit -f)"
+	       : whole_space->runs.count == 1 ? "it does not fit within its bounds (--bounds, -m)"
+	                                      : "memory cannot hold its segments (-m)";
+}
+
 int loader_load(struct loader *loader)
 {
 	struct image *program = &loader->program.image, *interpreter = &loader->program.interpreter;
-	bool has_interpreter = interpreter->descriptor >= 0;
+	bool has_interpreter = interpreter->descriptor >= 0, anywhere = program->header.e_type == ET_DYN;
 	/* One without an interpreter is one itself, as ld.so called by name: it stands elsewhere. */
-	int result = image_load(program, has_interpreter ? WHOLE_PROGRAM : WHOLE_MAPPINGS);
+	whole_expect_code(anywhere);
+	int result = image_load(program, whole_place(data_offset(program), !has_interpreter));
 	if (result == 0 && has_interpreter)
-		result = image_load(interpreter, WHOLE_MAPPINGS);
+		result = image_load(interpreter, whole_layout.mappings);
 	if (result == 0 && has_interpreter)
 		image_bring_in(interpreter);
 	if (result == 0)
@@ -209,13 +235,10 @@ int loader_load(struct loader *loader)
 		result = stack_fill(loader);
 	const struct image *first = has_interpreter ? interpreter : program;
 	loader->entry = first->bias + first->header.e_entry;
-	bool apart = !has_interpreter && program->header.e_type == ET_DYN;
-	whole_set_break(apart ? WHOLE_PROGRAM : program->bias + program->end);
+	whole_set_break(whole_place_heap(program->bias + program->end, anywhere, !has_interpreter));
 	if (result < 0)
 		snprintf(loader->message, sizeof(loader->message), "%.150s: %s", loader->name,
-		         result == -ENOMEM ? "memory and swap together cannot hold it (-m, --swap-size, "
-		                             "ulimit -f)"
-		                           : strerrordesc_np(-result));
+		         why_not(result));
 	return result;
 }
 

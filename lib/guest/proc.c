@@ -157,7 +157,12 @@ static void add_sizes(struct sizes *sizes, const struct mapping *m)
 	struct counting counting = { sizes, m->backing->store != NULL };
 	sizes->size += m->end - m->start;
 	sizes->locked += m->flags & MAPPING_LOCKED ? m->end - m->start : 0;
-	if (!m->backing->foreign)
+	if (!space_is_paged(whole_space)) {
+		sizes->resident += m->end - m->start;
+		sizes->shown += m->end - m->start;
+		sizes->dirty += m->end - m->start;
+		sizes->anonymous += m->end - m->start;
+	} else if (!m->backing->foreign)
 		space_each_run(whole_space, m->start, m->end, visit_count, &counting);
 }
 
@@ -340,7 +345,7 @@ static void sum_up(struct sums *sums)
 			sums->stack += bytes;
 		else if (private && m->prot & PROT_WRITE)
 			sums->data += bytes;
-		else if (m->prot & PROT_EXEC && m->start < WHOLE_MAPPINGS)
+		else if (m->prot & PROT_EXEC && m->start < whole_layout.mappings)
 			sums->text += bytes;
 		else if (m->prot & PROT_EXEC)
 			sums->libraries += bytes;

@@ -6,6 +6,7 @@
 #include "handlers.h"
 #include "host.h"
 #include "print.h"
+#include "relocate.h"
 #include "report.h"
 #include "signal_frame.h"
 #include "signal_mask.h"
@@ -331,7 +332,7 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 		info->si_code = BUS_ADRERR;
 	}
 	if (verdict == TRAP_SERVED) {
-		/* the reference is made again */
+		relocate_tick(); /* and the reference is made again */
 	} else if (!ours && !sent && guest_trace_begin()) {
 		/* this one too, now that its tracer sees it */
 	} else if (ours && !sent) {

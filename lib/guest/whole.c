@@ -13,10 +13,12 @@
 #include "host.h"
 #include "limit.h"
 #include "map.h"
+#include "options.h"
 #include "print.h"
 #include "syscall.h"
 
 upage_space *whole_space;
+struct whole_layout whole_layout;
 unsigned whole_default_flags;
 
 static struct lock lock;
@@ -32,19 +34,83 @@ void whole_unlock(void)
 	lock_release(&lock);
 }
 
+/* ---- Where things go ------------------------------------------------------------------------- */
+
+#define PROGRAM ((uintptr_t)0x155555554000)
+#define PART (WHOLE_END / SEGMENTS)
+#define STACK_GAP ((uintptr_t)0x1000)
+
+static const struct whole_layout paged = { .program = PROGRAM,
+	                                   .mappings = (uintptr_t)0x180000000000,
+	                                   .end = WHOLE_END - ((uintptr_t)1 << 32),
+	                                   .low = (uintptr_t)1 << 32,
+	                                   .stack = WHOLE_END - STACK_GAP };
+
+static const struct whole_layout segmented = { .program = SEGMENT_HEAP * PART,
+	                                       .mappings = SEGMENT_AREA * PART,
+	                                       .end = (SEGMENT_AREA + 1) * PART,
+	                                       .stack = WHOLE_END };
+
+/* All within the bounds, which are few. The stack has its room for itself from the beginning: nobody would
+ * notice if it grew into something else. */
+static struct whole_layout bounded(size_t bounds)
+{
+	const uintptr_t usual = 0x400000; /* of programs that cannot be anywhere */
+	uint64_t limit = host_stack_limit();
+	size_t stack = host_page_down(limit < bounds / 8 ? limit : bounds / 8);
+	return (struct whole_layout){ .program = usual < bounds / 4 ? usual : WHOLE_START,
+		                      .mappings = host_page_up(bounds / 2),
+		                      .end = bounds - stack,
+		                      .low = WHOLE_START,
+		                      .stack = bounds,
+		                      .stack_whole = stack };
+}
+
+static bool is_segmented(void)
+{
+	return whole_space->runs.count == SEGMENTS;
+}
+
+/* Code that is followed by its data at a fixed distance ends where the part of the heap begins. */
+void whole_expect_code(bool anywhere)
+{
+	if (is_segmented())
+		run_turn(&whole_space->runs.run[SEGMENT_CODE], anywhere);
+}
+
+uintptr_t whole_place(size_t data, bool alone)
+{
+	if (space_is_paged(whole_space) && alone)
+		return whole_layout.mappings; /* as ld.so called by name: where that else stands */
+	return whole_layout.program - (is_segmented() ? data : 0);
+}
+
+uintptr_t whole_place_heap(uintptr_t behind, bool anywhere, bool alone)
+{
+	bool apart = is_segmented() ? !anywhere : space_is_paged(whole_space) && anywhere && alone;
+	return apart ? whole_layout.program : behind;
+}
+
 int whole_create(upage_pool *pool)
 {
+	enum upage_scheme scheme = options_scheme(&pool->config);
 	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	size_t bounds = pool->config.bounds;
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
+	config.scheme = UPAGE_SCHEME_PAGING;
 	int result = upage_space_create(&whole_space, pool, &config);
 	if (result < 0)
 		return result;
-	limit_watch(whole_space, WHOLE_STACK);
+	whole_layout = scheme == UPAGE_SCHEME_PAGING        ? paged
+	               : scheme == UPAGE_SCHEME_BASE_BOUNDS ? bounded(bounds)
+	                                                    : segmented;
+	limit_watch(whole_space, whole_layout.stack);
 	/* It was all free, and nothing of ours will come to lie there: to show a page in a hole takes
 	 * the kernel a third less than to cut it out of a reservation. */
 	host_leave_holes(WHOLE_START, WHOLE_END);
-	return host_release((void *)WHOLE_START, WHOLE_END - WHOLE_START);
+	result = host_release((void *)WHOLE_START, WHOLE_END - WHOLE_START);
+	return result == 0 ? space_set_scheme(whole_space, scheme, 0, bounds) : result;
 }
 
 bool whole_has(uintptr_t address, size_t length)
@@ -96,21 +162,22 @@ static int file_of(int descriptor, const struct stat *status, upage_store **out)
 uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int flags)
 {
 	const struct mappings *all = &whole_space->mappings;
-	const uintptr_t low = (uintptr_t)1 << 32, end = WHOLE_END - low;
+	const struct whole_layout *in = &whole_layout;
+	bool paged = space_is_paged(whole_space), hinted = hint != 0 && whole_has(hint, length);
 	size_t room = length + alignment - HOST_PAGE_SIZE;
 	uintptr_t place;
 	hint = round_down(hint, alignment);
 	if (room < length)
 		return 0;
-	if (flags & MAP_32BIT)
+	if (flags & MAP_32BIT && (paged || in->stack > (uintptr_t)1 << 31))
 		place = mapping_gap(all, (uintptr_t)1 << 30, (uintptr_t)1 << 31, room);
-	else if (hint != 0 && whole_has(hint, length) &&
+	else if (hinted && (paged || (hint >= in->mappings && hint + length <= in->end)) &&
 	         mapping_gap(all, hint, hint + length, length) == hint)
 		return hint;
 	else
-		place = mapping_gap(all, WHOLE_MAPPINGS, end, room);
-	if (place == 0)
-		place = mapping_gap(all, low, WHOLE_MAPPINGS, room);
+		place = mapping_gap(all, in->mappings, in->end, room);
+	if (place == 0 && in->low != 0)
+		place = mapping_gap(all, in->low, in->mappings, room);
 	return place != 0 ? round_up(place, alignment) : 0;
 }
 
@@ -269,6 +336,8 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 	upage_store *store = NULL;
 	struct stat status;
 	enum file_kind kind = kind_of_file(descriptor, &status, &alignment);
+	if (kind == FILE_FOREIGN && !space_is_paged(whole_space))
+		return -ENODEV;
 	if (kind == FILE_FOREIGN)
 		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
 	long result = 0;
@@ -320,6 +389,11 @@ long whole_map(uintptr_t address, size_t length, int prot, int flags, int descri
 	struct stat status;
 	if (shared && !anonymous)
 		kind_of_file(descriptor, &status, &alignment);
+	/* Of a run no part can be another's memory: what is only read is copied in. */
+	if (!space_is_paged(whole_space) && (flags & MAP_HUGETLB || (shared && (anonymous || prot & PROT_WRITE))))
+		return flags & MAP_HUGETLB ? -ENOMEM : -ENODEV;
+	if (!space_is_paged(whole_space))
+		shared = false;
 	if (shared || flags & MAP_HUGETLB)
 		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
 	return anonymous ? map_paged(address, length, prot, flags, NULL, 0)
@@ -345,6 +419,8 @@ long whole_shmat(struct guest_call *call)
 		address = host_page_down(address);
 	if (address % HOST_PAGE_SIZE != 0 || (address == 0 && flags & SHM_REMAP))
 		return -EINVAL;
+	if (!space_is_paged(whole_space))
+		return -ENOMEM;
 	long made = syscall_3(SYS_shmat, call->argument[0], 0, flags & ~(SHM_RND | SHM_REMAP));
 	if (guest_is_error(made))
 		return made;
@@ -505,7 +581,7 @@ const char *whole_name(const struct mapping *mapping)
 		return file_name(mapping->backing->store);
 	if (mapping->backing->foreign)
 		return NULL;
-	if (mapping->start < WHOLE_STACK && mapping->end >= WHOLE_STACK)
+	if (mapping->start < whole_layout.stack && mapping->end >= whole_layout.stack)
 		return "[stack]";
 	if (mapping->start < break_end && mapping->end > host_page_down(break_start))
 		return "[heap]";

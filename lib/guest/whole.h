@@ -20,16 +20,32 @@
 
 #define WHOLE_START ((uintptr_t)0x10000)         /* vm.mmap_min_addr */
 #define WHOLE_END ((uintptr_t)1 << 45)           /* 32 TiB           */
-#define WHOLE_PROGRAM ((uintptr_t)0x155555554000) /* of programs that can be anywhere */
-#define WHOLE_MAPPINGS ((uintptr_t)0x180000000000) /* of mmap, upwards                 */
-#define WHOLE_STACK (WHOLE_END - 0x1000)         /* its end          */
 #define WHOLE_LIMIT (((uintptr_t)1 << 47) - 4096) /* of any program's addresses */
 #define WHOLE_PROT (PROT_READ | PROT_WRITE | PROT_EXEC)
 
 /* The space of the whole program; NULL: a linked one. */
 extern upage_space *whole_space;
 
+/* Where things go that do not say where. */
+struct whole_layout {
+	uintptr_t program;       /* programs that can be anywhere; of segments: their data,
+	                            with the code before it                            */
+	uintptr_t mappings, end; /* of mmap, upwards                                   */
+	uintptr_t low;           /* and below them, where they are full; 0: nowhere    */
+	uintptr_t stack;         /* its end                                            */
+	size_t stack_whole;      /* all that it ever has; 0: it grows                  */
+};
+extern struct whole_layout whole_layout;
+
+/* In base and bounds, or segments, as the pool's options say; else in pages. */
 int whole_create(upage_pool *pool);
+
+/* Of a program that can be @anywhere, or not, and has an interpreter or stands @alone. Before it is
+ * loaded; where it then begins, if what it may write begins @data bytes behind that; and where its heap
+ * does, if its own end is @behind. */
+void whole_expect_code(bool anywhere);
+uintptr_t whole_place(size_t data, bool alone);
+uintptr_t whole_place_heap(uintptr_t behind, bool anywhere, bool alone);
 
 /* Where the data segment begins. */
 void whole_set_break(uintptr_t start);
