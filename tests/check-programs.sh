@@ -4,13 +4,15 @@
 # Real programs, as they lie on the disk, must do under `upage run` what they do natively, in
 # any memory.
 #
-#   check-programs.sh [--core|--full] [NAME]...    NAME: a file of tests/programs/
+#   check-programs.sh [--core|--full|--schemes] [NAME]...    NAME: a file of tests/programs/
 #
 # Each program runs natively; then in ample memory, which tells its footprint: the most frames
 # that one of its processes had in use at a time; then with 100 %, 50 % and 25 % of that as
 # memory. Each run must have the native one's stdout, stderr, exit status and results. With 50 %
 # and 25 % there must be evictions. --core (the default): small inputs, and without NAMEs only
-# those programs that are marked core; --full: all, with large inputs.
+# those programs that are marked core; --full: all, with large inputs. --schemes: instead, in pages, in
+# segments, and with base and bounds; each as it is, and while it is relocated all the time (moves, in the
+# place of evictions); and without NAMEs only the programs that check-schemes.sh is for.
 #
 # A file of tests/programs/ is read by this shell, and sets
 #   title     what it is, in a few words
@@ -28,13 +30,15 @@ unset PYTHONSTARTUP NODE_OPTIONS JAVA_TOOL_OPTIONS MAKEFLAGS MAKELEVEL
 
 usage()
 {
-	echo "usage: check-programs.sh [--core|--full] [NAME]..." >&2
+	echo "usage: check-programs.sh [--core|--full|--schemes] [NAME]..." >&2
 	exit 2
 }
 
+moves=0
 for word; do
 	case $word in
 	--core) full=no ;;
+	--schemes) schemes=yes ;;
 	--full) full=yes ;;
 	-*) usage ;;
 	*) names="$names $word" ;;
@@ -43,6 +47,7 @@ done
 programs=$(cd "${srcdir:-.}/programs" && pwd) || exit 99
 find_upage
 chosen=$names
+[ -n "$names" ] || [ $schemes = no ] || names="sqlite lua sort xz gzip perl static bash" chosen=yes
 [ -n "$names" ] || names=$(cd "$programs" && echo *)
 for name in $names; do
 	[ -f "$programs/$name" ] || { echo "check-programs.sh: unknown program '$name'" >&2; usage; }
@@ -55,7 +60,7 @@ export TMPDIR HOME
 row()
 {
 	progress
-	printf '%-12s %6s %9s %9s %8s  %s\n' "$@"
+	printf "%-12s %${width}s %9s %9s %8s  %s\n" "$@"
 }
 
 execute()
@@ -131,6 +136,16 @@ check()
 		{ row "$name" native - - - "native: nothing to compare"; return 1; }
 	[ $((ms * 30 / 1000)) -le "$limit" ] || limit=$((ms * 30 / 1000))
 
+	if [ $schemes = yes ]; then
+		for scheme in paging segmentation "base-bounds --bounds 128M"; do
+			for compact in "" " --compact"; do
+				options="--scheme $scheme$compact"
+				paged scheme $((256 << 20)) "${scheme%% *}$compact"
+				moves=$((moves + $(sum moves)))
+			done
+		done
+		return 0
+	fi
 	paged ample $((4 << 30)) ample || return 0
 	footprint=$(footprint)
 	[ "$evictions" = 0 ] || { row "$name" ample - - - "4G is not ample"; return 1; }
@@ -140,6 +155,8 @@ check()
 	return 0
 }
 
+width=6
+[ $schemes = no ] || width=22
 row program run KiB evictions seconds ""
 for name in $names; do
 	title= needs= command= core=no limit=60
@@ -160,4 +177,5 @@ for name in $names; do
 	ran=$((ran + 1))
 	check || failures=$((failures + 1))
 done
+[ $schemes = no ] || [ $ran = 0 ] || [ $moves -gt 0 ] || { echo "nothing was relocated"; failures=$((failures + 1)); }
 finish programs "none of the programs is installed"

@@ -49,8 +49,13 @@ expect 125 "'--stats=yes'" run --stats=yes true
 expect 125 "did you mean --policy?" run --polcy clock true
 expect 125 "did you mean --stats-json?" run --statsjson x true
 expect 125 "'upage run --help' lists them" run --frobnicate true
-expect 125 "'--scheme=segmentation' is not there yet: there is paging" run --scheme=segmentation true
-for word in page-table inject trace compact guard-metadata bounds; do
+expect 125 "scheme=pages: there are paging, segmentation and base-bounds" run --scheme=pages true
+expect 125 "bounds=4096: only scheme=base-bounds has bounds, and this is segmentation" \
+	run --scheme segmentation --bounds 4K true
+expect 125 "bounds=2097152: it must be" run -m 1M --scheme base-bounds --bounds 2M true
+expect 126 "it does not fit within its bounds" run -m 1M --scheme base-bounds --bounds 64K true
+expect 126 "memory cannot hold its segments" run -m 64K --scheme segmentation true
+for word in page-table inject trace guard-metadata; do
 	expect 125 "'--$word' is not there yet" run --$word x true
 done
 expect 125 "store=lz4: there are file" run --store lz4 true
