@@ -67,7 +67,7 @@ void contiguous_settle(struct runs *runs, const struct mappings *all)
 		/* What cannot be taken back now stays. */
 		if (!run->fixed && run->start < run->end)
 			cover(runs, run, least(extent.start, run->high), most(extent.end, run->low));
-		if (is_segment(runs))
+		if (is_segment(runs) && run->sharer == NULL)
 			run_protect(runs, run, extent.prot);
 	}
 }
@@ -76,6 +76,14 @@ bool contiguous_enforces(struct runs *runs, uintptr_t address, int prot)
 {
 	const struct run *run = run_of(runs, address);
 	return run != NULL && run->prot == readable(prot);
+}
+
+bool contiguous_is_shared(const struct runs *runs, uintptr_t start, uintptr_t end)
+{
+	for (unsigned i = 0; i < runs->count; i++)
+		if (runs->run[i].sharer != NULL && start < runs->run[i].end && end > runs->run[i].start)
+			return true;
+	return false;
 }
 
 /* ---- Content --------------------------------------------------------------------------------- */
@@ -122,6 +130,10 @@ int contiguous_map(struct runs *runs, const struct mappings *all, const struct m
 			result = UPAGE_ENOMEM;
 			break;
 		}
+		if (run->sharer != NULL) {
+			result = UPAGE_EBUSY;
+			break;
+		}
 		end = least(mapping->end, run->high);
 		bool was_empty = run->start == run->end;
 		int prot = run->prot | readable(mapping->prot);
@@ -164,7 +176,7 @@ int contiguous_clear(struct runs *runs, uintptr_t start, uintptr_t end)
 		result = contiguous_check_pins(runs, start, end);
 	for (unsigned i = 0; i < runs->count && result == 0; i++) {
 		uintptr_t from = start, to = end;
-		if (part_of_run(&runs->run[i], &from, &to))
+		if (runs->run[i].sharer == NULL && part_of_run(&runs->run[i], &from, &to))
 			result = run_zero(runs, from, to);
 	}
 	return result;
@@ -181,7 +193,7 @@ int contiguous_refill(struct runs *runs, const struct mappings *all, uintptr_t s
 			break;
 		for (unsigned i = 0; i < runs->count && result == 0; i++) {
 			uintptr_t from = part.start, to = part.end;
-			if (part_of_run(&runs->run[i], &from, &to))
+			if (runs->run[i].sharer == NULL && part_of_run(&runs->run[i], &from, &to))
 				result = begin(runs, part.backing, from, to);
 		}
 	}

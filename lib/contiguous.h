@@ -20,7 +20,7 @@
  * contiguous_map - frames and content for a mapping that is about to be inserted
  * Return: 0, or UPAGE_ENOMEM (no room behind or before its run, or not in its part of the space),
  *         UPAGE_ENOTSUP (it is to be written to its store), UPAGE_EBUSY (the run would have to move, and
- *         is pinned), or an error of the store or the host: nothing has changed.
+ *         is pinned; or it is shared), or an error of the store or the host: nothing has changed.
  */
 int contiguous_map(struct runs *runs, const struct mappings *all, const struct mapping *mapping);
 
@@ -35,6 +35,9 @@ void contiguous_settle(struct runs *runs, const struct mappings *all);
 
 /* Whether a run enforces just @prot at @address. */
 bool contiguous_enforces(struct runs *runs, uintptr_t address, int prot);
+
+/* Whether a run that has a byte of [start, end) is another space's, too: nobody may write to it. */
+bool contiguous_is_shared(const struct runs *runs, uintptr_t start, uintptr_t end);
 
 /* What is at @from goes to @to, where something is mapped, too. Return: 0, or UPAGE_EBUSY or the host's error. */
 int contiguous_move(struct runs *runs, uintptr_t from, uintptr_t to, size_t length);

@@ -47,11 +47,17 @@ static bool needs_room(int prot, bool shared)
 
 /* ---- Map ---------------------------------------------------------------------------------- */
 
-/* Where a mapping goes. Return: 0, UPAGE_EEXIST or UPAGE_ENOMEM. */
-static int place(const upage_space *space, uintptr_t wanted, size_t length, bool fixed,
+/* Where a mapping goes: in segments, that of a heap, or of all else. Return: 0, UPAGE_EEXIST or
+ * UPAGE_ENOMEM. */
+static int place(const upage_space *space, uintptr_t wanted, size_t length, bool fixed, bool heap,
                  uintptr_t *start)
 {
-	uintptr_t limit = space->base + space->length;
+	const struct run *part = &space->runs.run[heap ? SEGMENT_HEAP : SEGMENT_AREA];
+	uintptr_t limit = space->base + space->length, low = space->base, high = limit;
+	if (space->runs.count == SEGMENTS) {
+		low = part->low;
+		high = part->high;
+	}
 	bool inside = wanted >= space->base && wanted < limit && length <= limit - wanted;
 	if (inside && mapping_is_free(&space->mappings, wanted, wanted + length)) {
 		*start = wanted;
@@ -59,7 +65,7 @@ static int place(const upage_space *space, uintptr_t wanted, size_t length, bool
 	}
 	if (fixed)
 		return UPAGE_EEXIST;
-	*start = length <= space->length ? mapping_gap(&space->mappings, space->base, limit, length) : 0;
+	*start = length <= high - low ? mapping_gap(&space->mappings, low, high, length) : 0;
 	return *start != 0 ? 0 : UPAGE_ENOMEM;
 }
 
@@ -97,7 +103,8 @@ static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int p
                       uintptr_t *start)
 {
 	bool shared = flags & UPAGE_MAP_SHARED;
-	int result = place(space, wanted, length, flags & UPAGE_MAP_FIXED, start);
+	bool heap = store == NULL && backing != space->anonymous;
+	int result = place(space, wanted, length, flags & UPAGE_MAP_FIXED, heap, start);
 	if (result < 0)
 		return result;
 	if (store == NULL)
@@ -282,7 +289,7 @@ static void protect_in_runs(upage_space *space, uintptr_t address, int prot)
 static int protect_action(upage_space *space, uintptr_t start, uintptr_t end, int prot)
 {
 	bool writable = prot & PROT_WRITE;
-	if (writable && !stores_are_writable(space, start, end))
+	if (writable && (!stores_are_writable(space, start, end) || contiguous_is_shared(&space->runs, start, end)))
 		return UPAGE_EACCES;
 	bool paged = space_is_paged(space);
 	uint64_t pages = writable && paged ? uncommitted_pages(space, start, end) : 0;
@@ -434,6 +441,8 @@ int map_protect(upage_space *space, struct mapping *mapping, int prot)
 	uint64_t pages = space_pages(space, mapping->end - mapping->start);
 	after.prot = prot;
 	if (!space_is_paged(space)) {
+		if (prot & PROT_WRITE && contiguous_is_shared(&space->runs, mapping->start, mapping->end))
+			return UPAGE_EACCES;
 		mapping->prot = prot;
 		protect_in_runs(space, mapping->start, prot);
 		return 0;

@@ -13,11 +13,20 @@ static uint32_t frames_of(const struct runs *runs, const struct run *run)
 	return runs->out ? 0 : (uint32_t)pages_of(runs, run->start, run->end);
 }
 
+/* Of those that share frames, one counts them. */
+static bool counts(const struct run *run)
+{
+	for (const struct run *other = run->sharer; other != NULL && other != run; other = other->sharer)
+		if (other < run)
+			return false;
+	return true;
+}
+
 uint64_t runs_frames(const struct runs *runs)
 {
 	uint64_t frames = 0;
 	for (unsigned i = 0; i < runs->count; i++)
-		frames += frames_of(runs, &runs->run[i]);
+		frames += counts(&runs->run[i]) ? frames_of(runs, &runs->run[i]) : 0;
 	return frames;
 }
 
@@ -138,35 +147,99 @@ int run_protect(struct runs *runs, struct run *run, int prot)
 
 /* ---- Moving ---------------------------------------------------------------------------------- */
 
-/* To frames of which those that are not its own already are free. A failure in the midst of a move to
- * frames that overlap the old ones would lose some: it can only be the host's memory that is at its end. */
-static int move(struct runs *runs, struct run *run, uint64_t to)
+/* The lock of a space is tried, unless it is @held. */
+static bool enter(struct runs *runs, const struct runs *held)
 {
-	struct frame_table *frames = &runs->pool->frames;
-	uint64_t from = run->frame, count = frames_of(runs, run);
+	return runs == held || rwlock_trywrite(runs->lock);
+}
+
+static void leave(struct runs *runs, const struct runs *held)
+{
+	if (runs != held)
+		rwlock_write_release(runs->lock);
+}
+
+/* Of the others that share a run, up to @end, which has not been entered. */
+static void leave_others(struct run *run, const struct run *end, const struct runs *held)
+{
+	for (struct run *other = run->sharer; other != NULL && other != end; other = other->sharer)
+		leave(other->of, held);
+}
+
+/* All that share it can be moved, too: their locks are held, beside @held and the run's own. */
+static bool enter_others(struct run *run, const struct runs *held)
+{
+	for (struct run *other = run->sharer; other != NULL && other != run; other = other->sharer) {
+		if (enter(other->of, held))
+			continue;
+		leave_others(run, other, held);
+		return false;
+	}
+	return true;
+}
+
+static int hide_all(struct run *run)
+{
+	int result = hide(run->of, run->start, run->end);
+	for (struct run *other = run->sharer; other != NULL && other != run && result == 0; other = other->sharer)
+		result = hide(other->of, other->start, other->end);
+	return result;
+}
+
+static void show_at(struct run *run, uint64_t frame)
+{
+	run->frame = frame;
+	publish(run->of);
+	if (show(run->of, run, run->start, run->end) < 0)
+		host_die(); /* what it had is there, and nobody could ever see it again */
+}
+
+static void show_all_at(struct run *run, uint64_t frame)
+{
+	show_at(run, frame);
+	for (struct run *other = run->sharer; other != NULL && other != run; other = other->sharer)
+		show_at(other, frame);
+}
+
+/* To frames of which those that are not its own already are free. A failure in the midst of a move to
+ * frames that overlap the old ones would lose some: it can only be the host's memory that is at its end.
+ * The pool's runs_lock is held, and the locks of the run's space and of @held. */
+static int move(struct run *run, struct runs *held, uint64_t to)
+{
+	struct upage_pool *pool = run->of->pool;
+	uint64_t from = run->frame, count = frames_of(run->of, run);
 	uint64_t distance = to < from ? from - to : to - from;
 	bool overlap = distance < count, down = to < from;
 	uint64_t fresh = overlap ? distance : count; /* frames that it gets, and loses */
-	if (run_is_pinned(runs, run, run->start, run->end))
-		return UPAGE_EBUSY;
 	uint64_t gets = down || !overlap ? to : from + count, loses = down && overlap ? to + count : from;
-	if (!frame_allocate_run_at(frames, gets, (uint32_t)fresh))
-		return UPAGE_ENOMEM;
+	if (run_is_pinned(run->of, run, run->start, run->end) || !enter_others(run, held))
+		return UPAGE_EBUSY;
+	bool taken = frame_allocate_run_at(&pool->frames, gets, (uint32_t)fresh);
+	int result = taken ? 0 : UPAGE_ENOMEM;
 	uint64_t start = host_nanoseconds();
-	int result = hide(runs, run->start, run->end);
 	if (result == 0)
-		result = frame_move_run(frames, (uint32_t)from, (uint32_t)to, (uint32_t)count);
-	if (result < 0 && overlap)
+		result = hide_all(run);
+	if (result == 0)
+		result = frame_move_run(&pool->frames, (uint32_t)from, (uint32_t)to, (uint32_t)count);
+	if (result < 0 && taken && overlap)
 		host_die();
-	if (result == 0) {
-		run->frame = to;
-		publish(runs);
-	}
-	frame_free_run(frames, (uint32_t)(result == 0 ? loses : gets), (uint32_t)fresh);
-	if (show(runs, run, run->start, run->end) < 0)
-		host_die(); /* what it had is there, and nobody could ever see it again */
+	if (taken)
+		show_all_at(run, result == 0 ? to : from);
 	if (result == 0)
-		stats_compaction(runs->pool->stats, count, host_nanoseconds() - start);
+		stats_compaction(pool->stats, count, host_nanoseconds() - start);
+	leave_others(run, run, held);
+	if (taken)
+		frame_free_run(&pool->frames, (uint32_t)(result == 0 ? loses : gets), (uint32_t)fresh);
+	return result;
+}
+
+/* The same of who has no runs_lock. */
+static int move_alone(struct run *run, uint64_t to)
+{
+	struct upage_pool *pool = run->of->pool;
+	lock_acquire(&pool->runs_lock);
+	int result = move(run, run->of, to);
+	lock_release(&pool->runs_lock);
 	return result;
 }
 
@@ -194,18 +267,6 @@ static struct run *next_run(upage_pool *pool, uint64_t after, bool up, struct ru
 	return next;
 }
 
-/* The lock of a space is tried, unless it is @held. */
-static bool enter(struct runs *runs, const struct runs *held)
-{
-	return runs == held || rwlock_trywrite(runs->lock);
-}
-
-static void leave(struct runs *runs, const struct runs *held)
-{
-	if (runs != held)
-		rwlock_write_release(runs->lock);
-}
-
 uint64_t runs_compact(upage_pool *pool, struct runs *held, uint64_t most)
 {
 	uint64_t moved = 0, at = UINT64_MAX;
@@ -219,7 +280,7 @@ uint64_t runs_compact(upage_pool *pool, struct runs *held, uint64_t most)
 		uint32_t count = frames_of(runs, run), room = 0;
 		if (count > 0 && count <= most - moved)
 			room = frame_free_below(&pool->frames, (uint32_t)run->frame);
-		if (room > 0 && move(runs, run, run->frame - room) == 0)
+		if (room > 0 && move(run, held, run->frame - room) == 0)
 			moved += count;
 		leave(runs, held);
 	}
@@ -241,7 +302,7 @@ static bool move_up(upage_pool *pool, struct runs *held, uint64_t from, uint32_t
 		if (!moved)
 			break;
 		if (run->frame >= from && is_in_memory(runs, run))
-			moved = move(runs, run, run->frame + count) == 0;
+			moved = move(run, held, run->frame + count) == 0;
 		leave(runs, held);
 	}
 	lock_release(&pool->runs_lock);
@@ -280,13 +341,13 @@ uint64_t runs_relocate(struct runs *runs, unsigned which)
 	uint32_t to = frame_allocate_run(&runs->pool->frames, count, false);
 	if (to != FRAME_NONE) {
 		frame_free_run(&runs->pool->frames, to, count); /* move() takes it */
-		return move(runs, run, to) == 0 ? count : 0;
+		return move_alone(run, to) == 0 ? count : 0;
 	}
 	/* Not apart from where it is: a little down, or up. */
 	uint32_t below = frame_free_below(&runs->pool->frames, (uint32_t)run->frame);
 	if (below > 0)
-		return move(runs, run, run->frame - below) == 0 ? count : 0;
-	return move(runs, run, run->frame + 1) == 0 ? count : 0;
+		return move_alone(run, run->frame - below) == 0 ? count : 0;
+	return move_alone(run, run->frame + 1) == 0 ? count : 0;
 }
 
 /* ---- Size ------------------------------------------------------------------------------------ */
@@ -319,7 +380,7 @@ static int extend(struct runs *runs, struct run *run, uint32_t more)
 			if (pfn == FRAME_NONE)
 				continue;
 			frame_free_run(frames, pfn, count + more);
-			int result = move(runs, run, pfn + (run->grows_down ? more : 0));
+			int result = move_alone(run, pfn + (run->grows_down ? more : 0));
 			if (result < 0 && result != UPAGE_ENOMEM)
 				return result;
 		} else if (attempt == 1) {
@@ -330,9 +391,60 @@ static int extend(struct runs *runs, struct run *run, uint32_t more)
 	return UPAGE_ENOMEM;
 }
 
+/* ---- Sharing --------------------------------------------------------------------------------- */
+
+int run_share(struct run *run, struct run *with)
+{
+	struct runs *runs = run->of;
+	unsigned seams = runs_seams(runs);
+	if (run->start < run->end)
+		return UPAGE_EBUSY;
+	if (frames_of(with->of, with) == 0)
+		return UPAGE_ENOTMAPPED;
+	if (with->prot & PROT_WRITE)
+		return UPAGE_EACCES;
+	const struct run before = *run;
+	run->grows_down = with->grows_down;
+	run->start = run->low + (with->start - with->low);
+	run->end = run->low + (with->end - with->low);
+	run->frame = with->frame;
+	run->prot = with->prot;
+	int result = show(runs, run, run->start, run->end);
+	if (result < 0) {
+		*run = before;
+		return result;
+	}
+	lock_acquire(&runs->pool->runs_lock);
+	run->sharer = with->sharer != NULL ? with->sharer : with;
+	with->sharer = run;
+	lock_release(&runs->pool->runs_lock);
+	publish(runs);
+	count_seams(runs, seams);
+	return 0;
+}
+
+/* Return: whether others have the frames still. */
+static bool unshare(struct run *run)
+{
+	struct upage_pool *pool = run->of->pool;
+	lock_acquire(&pool->runs_lock);
+	bool shared = run->sharer != NULL;
+	if (shared) {
+		struct run *before = run->sharer;
+		while (before->sharer != run)
+			before = before->sharer;
+		before->sharer = run->sharer != before ? run->sharer : NULL;
+		run->sharer = NULL;
+	}
+	lock_release(&pool->runs_lock);
+	return shared;
+}
+
 /* All that may fail comes before anything is given up. */
 static int grow(struct runs *runs, struct run *run, uintptr_t start, uintptr_t end)
 {
+	if (run->sharer != NULL)
+		return UPAGE_EBUSY;
 	uint32_t more = (uint32_t)(pages_of(runs, start, end) - frames_of(runs, run));
 	int result = runs->out ? 0 : extend(runs, run, more);
 	if (result < 0)
@@ -355,13 +467,17 @@ static int shrink(struct runs *runs, struct run *run, uintptr_t start, uintptr_t
 {
 	uint32_t less = (uint32_t)(frames_of(runs, run) - pages_of(runs, start, end));
 	uint64_t pfn = run->grows_down ? run->frame : run->frame + pages_of(runs, start, end);
+	if (run->sharer != NULL && start < end)
+		return UPAGE_EBUSY;
 	int result = run->grows_down ? hide(runs, run->start, start) : hide(runs, end, run->end);
 	if (result < 0)
 		return result;
+	bool shared = unshare(run);
 	run->frame += run->grows_down ? less : 0;
 	run->start = start;
 	run->end = end;
-	frame_free_run(&runs->pool->frames, (uint32_t)pfn, less);
+	if (!shared)
+		frame_free_run(&runs->pool->frames, (uint32_t)pfn, less);
 	return 0;
 }
 
@@ -454,7 +570,7 @@ static int each_slot(struct runs *runs, char *buffer, bool give_up)
 static void free_frames(struct runs *runs)
 {
 	for (unsigned i = 0; i < runs->count; i++)
-		if (frames_of(runs, &runs->run[i]) > 0)
+		if (frames_of(runs, &runs->run[i]) > 0 && !unshare(&runs->run[i]))
 			frame_free_run(&runs->pool->frames, (uint32_t)runs->run[i].frame,
 			               frames_of(runs, &runs->run[i]));
 }
@@ -466,7 +582,8 @@ int runs_swap_out(struct runs *runs)
 		return 0;
 	int result = 0;
 	for (unsigned i = 0; i < runs->count && result == 0; i++)
-		if (run_is_pinned(runs, &runs->run[i], runs->run[i].start, runs->run[i].end))
+		if (runs->run[i].sharer != NULL ||
+		    run_is_pinned(runs, &runs->run[i], runs->run[i].start, runs->run[i].end))
 			result = UPAGE_EBUSY;
 	if (result < 0)
 		return result;
@@ -532,16 +649,23 @@ int runs_swap_in(struct runs *runs)
 
 /* ---- Making and ending ------------------------------------------------------------------------- */
 
-static void set_part(struct run *run, uintptr_t low, uintptr_t high, int prot, bool grows_down)
+static void set_part(struct runs *runs, struct run *run, uintptr_t low, uintptr_t high, bool grows_down)
 {
 	uintptr_t at = grows_down ? high : low;
-	*run = (struct run){ low, high, at, at, 0, prot, grows_down, false };
+	*run = (struct run){
+		.low = low, .high = high, .start = at, .end = at, .grows_down = grows_down, .of = runs
+	};
 }
 
 void run_turn(struct run *run, bool grows_down)
 {
 	if (run->start == run->end)
-		set_part(run, run->low, run->high, run->prot, grows_down);
+		set_part(run->of, run, run->low, run->high, grows_down);
+}
+
+bool runs_can_be_segments(size_t length, size_t page_size)
+{
+	return is_power_of_two(length) && length >> SEGMENT_BITS >= page_size;
 }
 
 int runs_init(struct runs *runs, upage_pool *pool, bool segments, uintptr_t origin, size_t length,
@@ -549,7 +673,7 @@ int runs_init(struct runs *runs, upage_pool *pool, bool segments, uintptr_t orig
 {
 	uint64_t part = length >> SEGMENT_BITS;
 	int result = 0;
-	if (segments && (!is_power_of_two(length) || part < frame_size(&pool->frames)))
+	if (segments && !runs_can_be_segments(length, frame_size(&pool->frames)))
 		return UPAGE_EINVAL;
 	runs->count = segments ? SEGMENTS : 1;
 	runs->origin = origin;
@@ -558,13 +682,15 @@ int runs_init(struct runs *runs, upage_pool *pool, bool segments, uintptr_t orig
 	runs->out = false;
 	for (unsigned i = 0; i < SEGMENTS && segments; i++) {
 		runs->segment[i] = (struct segment){ 0 };
-		set_part(&runs->run[i], origin + i * part, origin + (i + 1) * part, PROT_NONE,
+		set_part(runs, &runs->run[i], origin + i * part, origin + (i + 1) * part,
 		         i == SEGMENT_STACK);
 	}
 	if (segments)
 		result = segment_table_init(&runs->segments, runs->segment, SEGMENT_BITS, log2_floor(part));
 	else
-		set_part(&runs->run[0], origin, origin + length, PROT_READ | PROT_WRITE | PROT_EXEC, false);
+		set_part(runs, &runs->run[0], origin, origin + length, false);
+	if (!segments)
+		runs->run[0].prot = PROT_READ | PROT_WRITE | PROT_EXEC;
 	publish(runs);
 	if (result == 0 && bounds > 0) {
 		runs->run[0].high = origin + bounds;

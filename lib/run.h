@@ -21,8 +21,12 @@
  * grows down ends at high;  while `out` there are no frames: what was in them is in slots, named by
  * the entries of the space's page table, which has no others.
  *
+ * A segment that nobody may write to can be shared by several spaces: their runs have the same frames.
+ * It neither grows nor shrinks then, and moves for all of them at once.
+ *
  * Locking: `lock` is the space's (rank 1), held for writing by who changes its runs. runs_lock of the
- * pool (between ranks 1 and 2) guards the list of them; who has it only tries the locks of spaces.
+ * pool (between ranks 1 and 2) guards the list of them, and who shares what; who has it only tries the
+ * locks of spaces. A run moves under it.
  * Signal context: yes. Source: OSTEP ch. 15 and 16; Knuth, TAOCP vol. 1, 2.5 (compacting).
  */
 #ifndef UPAGE_RUN_H
@@ -34,7 +38,13 @@
 #include "segment.h"
 
 /* Of a segmented space, picked by the top two bits of an address. */
-enum { SEGMENT_CODE, SEGMENT_HEAP, SEGMENT_AREA, SEGMENT_STACK, SEGMENTS };
+enum {
+	SEGMENT_CODE = UPAGE_SEGMENT_CODE,
+	SEGMENT_HEAP = UPAGE_SEGMENT_HEAP,
+	SEGMENT_AREA = UPAGE_SEGMENT_AREA,
+	SEGMENT_STACK = UPAGE_SEGMENT_STACK,
+	SEGMENTS
+};
 #define SEGMENT_BITS 2
 
 struct run {
@@ -44,6 +54,8 @@ struct run {
 	int prot;             /* of all of it                             */
 	bool grows_down;
 	bool fixed;           /* it has all that it may ever have         */
+	struct runs *of;      /* whose it is                              */
+	struct run *sharer;   /* the next with these frames, in a ring; NULL: it has them alone */
 };
 
 struct runs {
@@ -72,6 +84,7 @@ struct runs {
  *
  * Return: 0, or UPAGE_EINVAL, UPAGE_ENOMEM, a host's error.
  */
+bool runs_can_be_segments(size_t length, size_t page_size);
 int runs_init(struct runs *runs, upage_pool *pool, bool segments, uintptr_t origin, size_t length,
               uintptr_t lowest, size_t bounds);
 void runs_end(struct runs *runs);
@@ -92,6 +105,11 @@ struct run *run_of(struct runs *runs, uintptr_t address);
  *         nothing has changed.
  */
 int run_resize(struct runs *runs, struct run *run, uintptr_t start, uintptr_t end);
+
+/* @run, which is empty, gets the frames of @with, of the same pool and part, too. The locks of both spaces
+ * are held for writing. Return: 0, UPAGE_EACCES (@with may be written to), UPAGE_EBUSY (@run is not empty),
+ * UPAGE_ENOTMAPPED (@with is), or a host's error. */
+int run_share(struct run *run, struct run *with);
 
 /* The access that all of a run allows. Return: 0 or a host's error. */
 int run_protect(struct runs *runs, struct run *run, int prot);

@@ -396,6 +396,10 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 		enum upage_scheme scheme = config.scheme;
 		if (scheme == UPAGE_SCHEME_POOLS)
 			scheme = options_scheme(&pool->config);
+		/* What cannot be cut into four is one segment. */
+		if (config.scheme == UPAGE_SCHEME_POOLS && scheme == UPAGE_SCHEME_SEGMENTATION &&
+		    !runs_can_be_segments(space->length, frame_size(&pool->frames)))
+			scheme = UPAGE_SCHEME_BASE_BOUNDS;
 		result = space_set_scheme(space, scheme, space->base,
 		                          round_up(config.bounds, frame_size(&pool->frames)));
 		if (result < 0)
@@ -430,6 +434,49 @@ PUBLIC int upage_space_swap_out(upage_space *space)
 PUBLIC int upage_space_swap_in(upage_space *space)
 {
 	return swap(space, runs_swap_in);
+}
+
+/* The mappings of a segment of @from, at the same distance in @to, whose is empty. */
+static int copy_mappings(upage_space *to, upage_space *from, const struct run *of)
+{
+	struct mappings *all = &to->mappings;
+	const struct mappings *theirs = &from->mappings;
+	size_t first = mapping_index(theirs, of->low), count = 0;
+	while (first + count < theirs->count && theirs->mapping[first + count].start < of->high)
+		count++;
+	if (all->count + count + 2 > MAPPINGS_MAX)
+		return UPAGE_ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		struct mapping mapping = mapping_part(&theirs->mapping[first + i], of->low, of->high);
+		mapping.start += to->base - from->base;
+		mapping.end += to->base - from->base;
+		mapping.backing = to->anonymous; /* its content is in the frames */
+		backing_reference(mapping.backing);
+		mapping_insert(all, mapping_index(all, mapping.start), mapping);
+	}
+	return 0;
+}
+
+PUBLIC int upage_segment_share(upage_space *space, upage_space *with, unsigned segment)
+{
+	if (space == NULL || with == NULL || space == with || segment >= SEGMENTS || space->pool != with->pool ||
+	    space->length != with->length || space->runs.count != SEGMENTS || with->runs.count != SEGMENTS)
+		return UPAGE_EINVAL;
+	signal_mask mask = signals_block();
+	lock_acquire(&spaces_lock); /* who has it may have the locks of several spaces */
+	rwlock_write(&space->lock);
+	rwlock_write(&with->lock);
+	struct run *run = &space->runs.run[segment], *theirs = &with->runs.run[segment];
+	int result = run_share(run, theirs);
+	if (result == 0)
+		result = copy_mappings(space, with, theirs);
+	if (result < 0 && run->sharer != NULL)
+		contiguous_settle(&space->runs, &space->mappings);
+	rwlock_write_release(&with->lock);
+	rwlock_write_release(&space->lock);
+	lock_release(&spaces_lock);
+	signals_set(mask);
+	return result;
 }
 
 PUBLIC int upage_space_destroy(upage_space *space)

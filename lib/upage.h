@@ -234,6 +234,14 @@ enum upage_scheme {
 	UPAGE_SCHEME_SEGMENTATION, /* four of them, each with a permission and a direction    */
 };
 
+/* The quarters of a segmented space, from its beginning on. */
+enum upage_segment {
+	UPAGE_SEGMENT_CODE,
+	UPAGE_SEGMENT_HEAP,  /* where heaps lie                                       */
+	UPAGE_SEGMENT_AREA,  /* where upage_map() maps what is not to be elsewhere    */
+	UPAGE_SEGMENT_STACK, /* grows down from the end of the space                  */
+};
+
 struct upage_space_config {
 	size_t size;      /* sizeof(struct upage_space_config)                          */
 	size_t length;    /* bytes of virtual addresses to reserve; 0: 1 TiB            */
@@ -259,7 +267,7 @@ struct upage_space_config {
  * page of it is ever evicted; upage_space_swap_out() takes it out whole. Under base and bounds all that
  * lies within the bounds may be read, written and executed. Segments are the quarters of the space: code,
  * heap, mmap area and stack, of which the last grows down; a segment allows what any mapping in it does.
- * What upage_protect() forbids beyond that is not enforced. Mappings shared with a store are refused.
+ * What upage_protect() forbids beyond that is not enforced. What is shared with a store may only be read.
  * Context: not in a signal handler.
  * Return: 0, or
  *         UPAGE_EINVAL   config->address is no page multiple, or levels is over 5, or more than
@@ -300,6 +308,23 @@ int upage_space_swap_out(upage_space *space);
  *         as long), or the error of the swap file: it is out as before.
  */
 int upage_space_swap_in(upage_space *space);
+
+/**
+ * upage_segment_share - a segment of one space becomes one of another's, too
+ * @space:   segmented; what is to be its segment is empty
+ * @with:    another segmented space of the same pool and length
+ * @segment: enum upage_segment; of @with, where nothing in it may be written to
+ *
+ * Both have the same frames, at the same distance from their beginnings, and the mappings of @with. While it
+ * is shared the segment neither grows nor becomes writable, and is not swapped out; it moves for all who
+ * share it. The last who unmaps all of it gives up the frames.
+ * Context: not in a signal handler. Cost: O(mappings) of the segment.
+ * Return: 0, or UPAGE_EINVAL (NULL, no segmented spaces of one pool and length, or no such segment),
+ *         UPAGE_EBUSY (not empty), UPAGE_ENOTMAPPED (@with has nothing there), UPAGE_EACCES (it may be
+ *         written to), UPAGE_ENOMEM, or a host's error.
+ * Source: OSTEP ch. 16, "Support for Sharing".
+ */
+int upage_segment_share(upage_space *space, upage_space *with, unsigned segment);
 
 /** upage_space_base - the first address of @space. */
 void *upage_space_base(const upage_space *space);

@@ -415,6 +415,63 @@ START_TEST(a_fork_has_a_copy)
 }
 END_TEST
 
+START_TEST(a_segment_of_code_is_shared_by_several_spaces)
+{
+	struct machine m = machine_make("memory=1M");
+	upage_space *spaces[3];
+	char *codes[3], expected[10 * PAGE];
+	for (int i = 0; i < 3; i++) {
+		spaces[i] = make_space(m, UPAGE_SCHEME_SEGMENTATION, 64 * MIB, 0);
+		codes[i] = upage_space_base(spaces[i]);
+	}
+	ck_assert_int_eq(upage_segment_share(spaces[1], spaces[0], UPAGE_SEGMENT_CODE), UPAGE_ENOTMAPPED);
+	map_at(spaces[0], 0, 10, RW);
+	random_bytes(codes[0], 10 * PAGE, 11);
+	random_bytes(expected, 10 * PAGE, 11);
+	ck_assert_int_eq(upage_segment_share(spaces[1], spaces[0], UPAGE_SEGMENT_CODE), UPAGE_EACCES);
+	ck_assert_ok(upage_protect(spaces[0], codes[0], 10 * PAGE, PROT_READ | PROT_EXEC));
+	ck_assert_ok(upage_segment_share(spaces[1], spaces[0], UPAGE_SEGMENT_CODE));
+	ck_assert_ok(upage_segment_share(spaces[2], spaces[1], UPAGE_SEGMENT_CODE));
+	ck_assert_int_eq(upage_segment_share(spaces[2], spaces[0], UPAGE_SEGMENT_CODE), UPAGE_EBUSY);
+	ck_assert_int_eq(upage_segment_share(spaces[2], m.space, UPAGE_SEGMENT_CODE), UPAGE_EINVAL);
+	ck_assert_int_eq(upage_segment_share(spaces[2], spaces[0], UPAGE_SEGMENT_STACK + 1), UPAGE_EINVAL);
+	ck_assert_uint_eq(machine_resident(m), 10);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_mem_eq(codes[i], expected, 10 * PAGE);
+		ck_assert_uint_eq(frame_of(spaces[i], codes[i]), frame_of(spaces[0], codes[0]));
+		ck_assert_int_eq(trap_of(codes[i], true), SEGV_ACCERR);
+		ck_assert_int_eq(upage_protect(spaces[i], codes[i], PAGE, RW), UPAGE_EACCES);
+		void *more = codes[i] + 10 * PAGE;
+		ck_assert_int_eq(upage_map(spaces[i], &more, PAGE, PROT_READ, UPAGE_MAP_FIXED, NULL, 0), UPAGE_EBUSY);
+		ck_assert_int_eq(upage_space_swap_out(spaces[i]), UPAGE_EBUSY);
+	}
+	ck_assert_ok(upage_pool_verify(m.pool));
+	/* Another's heap, with no room but where the code is, makes it move for all. */
+	upage_pfn before = frame_of(spaces[0], codes[0]);
+	char *heap = map_at(spaces[1], 16 * MIB, 240, RW);
+	memset(heap, 1, 240 * PAGE);
+	ck_assert_uint_ne(frame_of(spaces[0], codes[0]), before);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_mem_eq(codes[i], expected, 10 * PAGE);
+		ck_assert_uint_eq(frame_of(spaces[i], codes[i]), frame_of(spaces[0], codes[0]));
+	}
+	/* The first owner goes, and another gives up a part, and then all. */
+	ck_assert_ok(upage_space_destroy(spaces[0]));
+	ck_assert_ok(upage_unmap(spaces[1], codes[1] + 5 * PAGE, 5 * PAGE));
+	ck_assert_mem_eq(codes[2], expected, 10 * PAGE);
+	ck_assert_ok(upage_unmap(spaces[1], codes[1], 5 * PAGE));
+	ck_assert_int_eq(trap_of(codes[1], false), SEGV_MAPERR);
+	ck_assert_mem_eq(codes[2], expected, 10 * PAGE);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	/* It is alone again, and may do as it likes. */
+	ck_assert_ok(upage_protect(spaces[2], codes[2], PAGE, RW));
+	codes[2][0] = 1;
+	ck_assert_ok(upage_space_destroy(spaces[1]));
+	ck_assert_ok(upage_space_destroy(spaces[2]));
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(wrong_configurations_are_refused)
 {
 	struct machine m = machine_make("memory=1M");
@@ -461,6 +518,7 @@ int main(void)
 	tcase_add_test(tests, a_pinned_run_does_not_move);
 	tcase_add_test(tests, runs_move_under_running_threads);
 	tcase_add_test(tests, a_fork_has_a_copy);
+	tcase_add_test(tests, a_segment_of_code_is_shared_by_several_spaces);
 	tcase_add_test(tests, wrong_configurations_are_refused);
 	tcase_set_timeout(tests, 100);
 	suite_add_tcase(suite, tests);
