@@ -106,6 +106,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->prefetch_used = c[COUNT_PREFETCH_USED];
 	out->pinned_pages = c[COUNT_PINNED_PAGES];
 	out->intercepted = c[COUNT_INTERCEPTED];
+	out->switches = c[COUNT_SWITCHES];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
@@ -182,6 +183,7 @@ static const struct number before_compaction[] = {
 	N(", \"swap_slots\": ", swap_slots),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
+	N(",\n \"switches\": ", switches),
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
 	N(", \"mapping_budget\": ", mapping_budget),
@@ -285,6 +287,14 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	}
 }
 
+static void add_switches(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->switches == 0)
+		return;
+	N("\n  switches      ", switches);
+	stream_text(out, " of spaces at the same addresses");
+}
+
 static void add_shared(struct stream *out, const struct upage_stats *stats)
 {
 	if (stats->shared_bytes_peak == 0)
@@ -347,6 +357,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
 	add_read_ahead(out, stats);
+	add_switches(out, stats);
 	add_system_calls(out, stats);
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);

@@ -36,6 +36,7 @@ enum counter {
 	COUNT_PREFETCH_USED,
 	COUNT_PINNED_PAGES,
 	COUNT_INTERCEPTED,
+	COUNT_SWITCHES,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };

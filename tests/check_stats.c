@@ -32,6 +32,7 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(PREFETCH_USED, prefetch_used, false),
 		C(PINNED_PAGES, pinned_pages, false),
 		C(INTERCEPTED, intercepted, false),
+		C(SWITCHES, switches, false),
 #undef C
 	};
 	ck_assert_uint_eq(LENGTH(counters), COUNTERS);

@@ -81,6 +81,7 @@ static const struct {
 	N("writebacks", writebacks),
 	N("prefetched", prefetched),
 	N("prefetch_used", prefetch_used),
+	N("switches", switches),
 	N("host.mappings", host_mappings),
 	N("host.mappings_peak", host_mappings_peak),
 	N("host.mapping_budget", mapping_budget),
@@ -300,6 +301,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        " \"evictions\": 1000018, \"writebacks\": 1000019, "
 	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, "
 	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022,\n"
+	        " \"switches\": 1000034,\n"
 	        " \"host\": {\"mappings\": 1000024, \"mappings_peak\": 1000025, "
 	        "\"mapping_budget\": 1000026},\n"
 	        " \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0},\n"
@@ -330,6 +332,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
 	        "1000023 slots in use\n"
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
+	        "  switches      1000034 of spaces at the same addresses\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
