@@ -374,7 +374,7 @@ bool frame_table_is_valid(struct frame_table *table)
 
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count)
 {
-	return host_move(table->memory, frame_offset(table, from), frame_offset(table, to),
+	return host_memory_move(table->memory, frame_offset(table, from), frame_offset(table, to),
 	                 (size_t)count << table->page_shift);
 }
 

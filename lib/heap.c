@@ -9,7 +9,12 @@
  * to swap: it keeps its addresses, but no frame and no slot. jemalloc's metadata comes from its
  * default hooks, outside of paged memory: its headers must not fault while it holds its locks.
  *
+ * jemalloc knows extents by their addresses, which must differ. In spaces that have the same addresses
+ * they do not; their parks do (window.h). So what it is told is an address there: @apart from the block's
+ * own, always, whether the space is current or not. It never touches a block itself, but in rallocx().
+ *
  *      mapped == bytes of all mappings with the heap's backing
+ *      address that jemalloc knows == address + apart
  *
  * Locking: jemalloc's own. `lock` guards the making of heaps. Signal context: no.
  * Source: jemalloc(3), "arena.<i>.extent_hooks".
@@ -20,6 +25,7 @@
 
 #include <jemalloc/jemalloc.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -37,6 +43,7 @@ struct upage_heap {
 	upage_space *space;
 	struct backing *backing;
 	_Atomic size_t mapped; /* bytes */
+	size_t apart;          /* from an address to what jemalloc has for it */
 	bool ended; /* its extents are unmapped: the hooks have nothing to do */
 	unsigned arenas;
 	unsigned arena[ARENAS_MAX];
@@ -71,11 +78,22 @@ static void *map_aligned(struct upage_heap *heap, size_t size, size_t alignment)
 	return start;
 }
 
+/* An address of the space, for jemalloc; and back. */
+static void *tell(const struct upage_heap *heap, void *address)
+{
+	return address != NULL ? (char *)address + heap->apart : NULL;
+}
+
+static void *own(const struct upage_heap *heap, void *told)
+{
+	return told != NULL ? (char *)told - heap->apart : NULL;
+}
+
 static void *extent_allocate(extent_hooks_t *hooks, void *address, size_t size, size_t alignment,
                              bool *zero, bool *commit, unsigned arena)
 {
 	struct upage_heap *heap = heap_of(hooks);
-	void *extent = address;
+	void *extent = own(heap, address);
 	(void)arena;
 	size = to_pages(heap, size);
 	if (address == NULL)
@@ -87,7 +105,7 @@ static void *extent_allocate(extent_hooks_t *hooks, void *address, size_t size, 
 	atomic_fetch_add(&heap->mapped, size);
 	*zero = true;
 	*commit = true;
-	return extent;
+	return tell(heap, extent);
 }
 
 /* Returns true for "not done": jemalloc then purges the extent and keeps it for later. It must,
@@ -104,7 +122,7 @@ static bool extent_purge(extent_hooks_t *hooks, void *address, size_t size, size
                          size_t length, unsigned arena)
 {
 	struct upage_heap *heap = heap_of(hooks);
-	char *start = (char *)address + offset;
+	char *start = (char *)own(heap, address) + offset;
 	(void)size;
 	(void)arena;
 	if (heap->ended)
@@ -172,7 +190,8 @@ PUBLIC int upage_heap_create(upage_heap **out, upage_space *space)
 		                        .split = extent_split,
 		                        .merge = extent_merge };
 	heap->space = space;
-	heap->backing = backing_create(NULL, 0, false);
+	heap->apart = space_shares_addresses(space) ? space->place.park - space->base : 0;
+	heap->backing = space_backing(space, NULL, 0, false);
 	if (heap->backing == NULL) {
 		host_metadata_release(heap, sizeof(*heap));
 		return UPAGE_ENOMEM;
@@ -217,34 +236,49 @@ static int flags_of(const struct upage_heap *heap)
 
 PUBLIC void *upage_heap_allocate(upage_heap *heap, size_t size)
 {
-	return mallocx(size > 0 ? size : 1, flags_of(heap));
+	return own(heap, mallocx(size > 0 ? size : 1, flags_of(heap)));
 }
 
 PUBLIC void *upage_heap_allocate_aligned(upage_heap *heap, size_t alignment, size_t size)
 {
-	if (!is_power_of_two(alignment))
+	if (!is_power_of_two(alignment) || (heap->apart & (alignment - 1)) != 0)
 		return NULL;
-	return mallocx(size > 0 ? size : 1, flags_of(heap) | (int)MALLOCX_ALIGN(alignment));
+	return own(heap, mallocx(size > 0 ? size : 1, flags_of(heap) | (int)MALLOCX_ALIGN(alignment)));
+}
+
+/* In a window, where jemalloc cannot copy. */
+static void *resize_apart(upage_heap *heap, void *block, size_t size)
+{
+	if (xallocx(tell(heap, block), size, 0, MALLOCX_TCACHE_NONE) >= size)
+		return block;
+	if (atomic_load(&heap->space->place.displacement) != 0)
+		return NULL;
+	void *other = upage_heap_allocate(heap, size);
+	if (other != NULL) {
+		size_t before = upage_heap_block_size(heap, block);
+		memcpy(other, block, before < size ? before : size);
+		upage_heap_free(heap, block);
+	}
+	return other;
 }
 
 PUBLIC void *upage_heap_resize(upage_heap *heap, void *block, size_t size)
 {
+	size = size > 0 ? size : 1;
 	if (block == NULL)
 		return upage_heap_allocate(heap, size);
-	return rallocx(block, size > 0 ? size : 1, flags_of(heap));
+	return heap->apart != 0 ? resize_apart(heap, block, size) : rallocx(block, size, flags_of(heap));
 }
 
 PUBLIC void upage_heap_free(upage_heap *heap, void *block)
 {
-	(void)heap;
 	if (block != NULL)
-		dallocx(block, MALLOCX_TCACHE_NONE);
+		dallocx(tell(heap, block), MALLOCX_TCACHE_NONE);
 }
 
 PUBLIC size_t upage_heap_block_size(upage_heap *heap, const void *block)
 {
-	(void)heap;
-	return sallocx(block, 0);
+	return sallocx((const char *)block + heap->apart, 0);
 }
 
 #else /* !HAVE_JEMALLOC */

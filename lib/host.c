@@ -63,6 +63,53 @@ int host_release(void *base, size_t length)
 	return (int)syscall_2(SYS_munmap, base, length);
 }
 
+int host_reserve_aligned(size_t length, size_t alignment, size_t offset, void **base)
+{
+	void *start;
+	if (length > SIZE_MAX - alignment)
+		return -ENOMEM;
+	int result = host_reserve(NULL, length + alignment, &start);
+	if (result < 0)
+		return result;
+	size_t before = (offset - (uintptr_t)start) & (alignment - 1);
+	if (before > 0)
+		host_release(start, before);
+	*base = (char *)start + before;
+	host_release((char *)*base + length, alignment - before);
+	return 0;
+}
+
+/* ---- Moving what is shown ------------------------------------------------------------- */
+
+int host_move(uintptr_t from, uintptr_t to, size_t length)
+{
+	long result = syscall_6(SYS_mremap, (long)from, (long)length, (long)length,
+	                        MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (long)to, 0);
+	return is_failure(result) ? (int)result : 0;
+}
+
+/* Tried with two mappings of our own that the host cannot join. */
+bool host_can_move(void)
+{
+	const size_t length = 2 * HOST_PAGE_SIZE;
+	void *start;
+	if (host_reserve(NULL, 2 * length, &start) < 0)
+		return false;
+	uintptr_t from = (uintptr_t)start, to = from + length;
+	bool can = host_protect(from, HOST_PAGE_SIZE, PROT_READ) == 0 && host_move(from, to, length) == 0;
+	host_release(start, 2 * length);
+	return can;
+}
+
+bool host_counts_addresses(void)
+{
+	struct rlimit limit;
+	long result = syscall_4(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit);
+	return result < 0 || limit.rlim_cur != RLIM_INFINITY;
+}
+
+/* ---- Showing --------------------------------------------------------------------------- */
+
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot)
 {
 	long result = map(page, length, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, memory, offset);
@@ -394,7 +441,7 @@ static int move_piece(int memory, off_t from, off_t to, off_t length, void **buf
 }
 
 /* From the end that the other place does not overlap. */
-int host_move(int memory, off_t from, off_t to, size_t length)
+int host_memory_move(int memory, off_t from, off_t to, size_t length)
 {
 	off_t distance = from > to ? from - to : to - from;
 	off_t piece = distance < MOVE_PIECE ? distance : MOVE_PIECE;

@@ -56,6 +56,21 @@ static inline uintptr_t host_page_down(uintptr_t address)
 int host_reserve(void *address, size_t length, void **base);
 int host_release(void *base, size_t length);
 
+/* The same anywhere, @offset bytes behind a multiple of @alignment. */
+int host_reserve_aligned(size_t length, size_t alignment, size_t offset, void **base);
+
+/* Moves the host's mappings of a range, and the tables of its pages, to where @length bytes are reserved.
+ * @from keeps mappings of the same frames, but empty tables: the host fills them when they are
+ * referenced. On failure a part may have been moved. Cost: O(mappings), and where both are at multiples of
+ * 2 MiB, or 1 GiB, a few ns for each so many bytes. */
+int host_move(uintptr_t from, uintptr_t to, size_t length);
+
+/* Whether the host can do that with more than one mapping: since Linux 6.17. */
+bool host_can_move(void);
+
+/* Whether the process may have only so many bytes of addresses (RLIMIT_AS). */
+bool host_counts_addresses(void);
+
 /* Show frames (lazily: the host finds them when they are referenced), hide them, change what may be
  * done with them. */
 int host_show(int memory, uintptr_t page, off_t offset, size_t length, int prot);
@@ -107,7 +122,7 @@ void host_close(int descriptor);
 /* Bytes of a file of memory go to another place in it, which they may overlap, as memmove(3) does it; what
  * is a hole becomes one there. Return: 0, or the host's error: of a place apart from the old one, which
  * is as it was. */
-int host_move(int memory, off_t from, off_t to, size_t length);
+int host_memory_move(int memory, off_t from, off_t to, size_t length);
 
 /* The same bytes of another file; where the file system can share them, it does. The other
  * has holes where this one has long ones, and had nothing there before. Only before the child of a

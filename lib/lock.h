@@ -7,11 +7,14 @@
  * memory. So no holder can be interrupted by code that wants the same lock.
  *
  * Ranks, in the order of acquisition; a thread may only take a lock of a higher rank:
+ *   0  spaces_lock             spaces are made, ended, switched, copied (space.h)
  *   1  upage_space.lock         mappings of a space (readers: page faults)
  *   -  upage_pool.runs_lock     the list of runs. Who holds it only tries the locks of spaces
  *   2  the lock bit of a PTE    one page: where it is, what the host shows of it. Whoever
  *                               holds one never blocks on rank 1, nor on a second PTE (it
  *                               may try one), so a holder of rank 1 may wait for rank 2
+ *  2.5 window.lock             where the host has the pages of a window (readers: calls on
+ *                               pages); its holder waits for nothing but a leaf
  *   3  host accounting, policy, frame table, slots, page-table memory: leaves, held for
  *      tens of nanoseconds, one at a time
  *

@@ -110,7 +110,7 @@ static int map_locked(upage_space *space, uintptr_t wanted, size_t length, int p
 	if (store == NULL)
 		backing_reference(backing);
 	else
-		backing = backing_create(store, offset - (int64_t)*start, shared);
+		backing = space_backing(space, store, offset - (int64_t)*start, shared);
 	if (backing == NULL)
 		return UPAGE_ENOMEM;
 	const struct mapping mapping = { .start = *start,

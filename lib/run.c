@@ -105,14 +105,21 @@ static int show(const struct runs *runs, const struct run *run, uintptr_t start,
 	start = start > runs->lowest ? start : runs->lowest;
 	if (runs->out || start >= end || run->prot == PROT_NONE)
 		return 0;
-	return host_show_lazily(frames->memory, start, frame_offset(frames, frame_at(runs, run, start)),
-	                        end - start, run->prot | PROT_READ);
+	uintptr_t displacement = window_enter(runs->place);
+	int result = host_show_lazily(frames->memory, start + displacement,
+	                              frame_offset(frames, frame_at(runs, run, start)), end - start,
+	                              run->prot | PROT_READ);
+	window_exit(runs->place);
+	return result;
 }
 
 static int hide(const struct runs *runs, uintptr_t start, uintptr_t end)
 {
 	start = start > runs->lowest ? start : runs->lowest;
-	return start < end ? host_hide(start, end - start) : 0;
+	uintptr_t displacement = window_enter(runs->place);
+	int result = start < end ? host_hide(start + displacement, end - start) : 0;
+	window_exit(runs->place);
+	return result;
 }
 
 int runs_hide(struct runs *runs)

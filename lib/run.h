@@ -36,6 +36,7 @@
 #include "mapping.h"
 #include "physical.h"
 #include "segment.h"
+#include "window.h"
 
 /* Of a segmented space, picked by the top two bits of an address. */
 enum {
@@ -73,6 +74,7 @@ struct runs {
 	upage_pool *pool;
 	struct rwlock *lock;
 	struct page_table *table; /* for what is swapped out */
+	const struct place *place; /* in a window that others share; NULL: none */
 	struct runs *next;     /* of the pool */
 };
 

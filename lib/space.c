@@ -12,11 +12,17 @@
 
 static _Atomic(upage_space *) spaces[SPACES_MAX];
 static _Atomic unsigned space_count; /* entries of spaces that were ever used */
-struct lock space_shared_lock;       /* see space.h */
-static struct lock spaces_lock;      /* guards making and ending spaces */
+struct lock space_shared_lock;       /* see space.h, both */
+struct lock spaces_lock;
 static _Atomic uint64_t *fork_word;  /* the process that made the newest space; 0: forked since */
 
 /* ---- Look-up --------------------------------------------------------------------------- */
+
+/* Whether the addresses of a space are its own at present. */
+static bool is_current(const upage_space *space)
+{
+	return atomic_load(&space->place.displacement) == 0;
+}
 
 upage_space *space_find(uintptr_t address)
 {
@@ -24,7 +30,7 @@ upage_space *space_find(uintptr_t address)
 	for (unsigned i = 0; i < count; i++) {
 		upage_space *space = atomic_load(&spaces[i]);
 		uintptr_t base = atomic_load(&space->base);
-		if (base != 0 && address - base < atomic_load(&space->length))
+		if (base != 0 && address - base < atomic_load(&space->length) && is_current(space))
 			return space;
 	}
 	return NULL;
@@ -38,7 +44,7 @@ upage_space *space_find_next(uintptr_t address)
 		upage_space *space = atomic_load(&spaces[i]);
 		uintptr_t base = atomic_load(&space->base);
 		if (base != 0 && (address < base || address - base < atomic_load(&space->length)) &&
-		    (next == NULL || base < next->base))
+		    is_current(space) && (next == NULL || base < next->base))
 			next = space;
 	}
 	return next;
@@ -176,7 +182,7 @@ static bool mappings_are_valid(const upage_space *space, uint64_t *committed)
 		end = m->end;
 		*committed += m->committed ? space_pages(space, m->end - m->start) : 0;
 	}
-	return end <= space->base + space->length;
+	return end <= space->base + space->length && window_place_is_valid(&space->place);
 }
 
 bool space_count_pages(upage_pool *pool, struct space_pages *pages)
@@ -241,6 +247,46 @@ static upage_space *space_allocate(void)
 	return space;
 }
 
+/* Takes the addresses of a space. Leaves of its page table should be aligned in address too, for
+ * mappings that the host joins and tables that it moves. */
+static int take_addresses(upage_space *space, const struct upage_space_config *config, size_t length,
+                          unsigned page_shift, uintptr_t *start)
+{
+	size_t alignment = (size_t)1 << (page_shift > SPACE_SHIFT ? page_shift : SPACE_SHIFT);
+	void *base = NULL;
+	if (config->flags & UPAGE_SPACE_WINDOW)
+		return window_join(&space->place, config->address, length, start);
+	atomic_store(&space->place.displacement, 0);
+	int result = config->address != NULL ? host_reserve(config->address, length, &base)
+	                                     : host_reserve_aligned(length, alignment, 0, &base);
+	*start = (uintptr_t)base;
+	return result;
+}
+
+/* With its addresses taken. Return: 0, or UPAGE_ENOMEM: nothing is left. */
+static int make_backings(upage_space *space)
+{
+	space->anonymous = space_backing(space, NULL, 0, false);
+	space->foreign = space_backing(space, NULL, 0, false);
+	if (space->anonymous != NULL && space->foreign != NULL) {
+		space->foreign->foreign = true;
+		return 0;
+	}
+	if (space->anonymous != NULL)
+		backing_release(space->anonymous);
+	if (space->foreign != NULL)
+		backing_release(space->foreign);
+	return UPAGE_ENOMEM;
+}
+
+static void give_addresses(upage_space *space, uintptr_t start, size_t length)
+{
+	if (space_shares_addresses(space))
+		window_leave(&space->place);
+	else
+		host_release((void *)start, length);
+}
+
 static int space_make(upage_space **out, upage_pool *pool, const struct upage_space_config *config)
 {
 	fork_word = host_fork_word();
@@ -248,39 +294,28 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 		return UPAGE_ENOMEM;
 	unsigned page_shift = pool->frames.page_shift;
 	size_t length = config->length != 0 ? config->length : LENGTH_DEFAULT;
-	if (length > SIZE_MAX - ((size_t)1 << page_shift))
+	size_t unit = config->flags & UPAGE_SPACE_WINDOW ? WINDOW_ALIGNMENT : (size_t)1 << page_shift;
+	uintptr_t start;
+	if (length > SIZE_MAX - unit)
 		return UPAGE_EOVERFLOW;
-	length = round_up(length, (uint64_t)1 << page_shift);
+	length = round_up(length, unit);
 	upage_space *space = space_allocate();
 	if (space == NULL)
 		return UPAGE_ENOMEM;
-	/* Leaves of the page table should be aligned in address too, for mappings that the host
-	 * joins and tables that it moves: reserve more, give the ends back. */
-	size_t alignment = (size_t)1 << (page_shift > SPACE_SHIFT ? page_shift : SPACE_SHIFT);
-	size_t slack = config->address == NULL ? alignment : 0;
-	void *base;
 	int result = page_table_init(&space->table, &pool->tables, length >> page_shift, page_shift,
 	                             config->levels);
 	if (result < 0)
 		return result;
-	space->anonymous = backing_create(NULL, 0, false);
-	space->foreign = backing_create(NULL, 0, false);
-	bool made = space->anonymous != NULL && space->foreign != NULL;
-	result = made ? host_reserve(config->address, length + slack, &base) : UPAGE_ENOMEM;
+	result = take_addresses(space, config, length, page_shift, &start);
+	if (result == 0) {
+		result = make_backings(space);
+		if (result < 0)
+			give_addresses(space, start, length);
+	}
 	if (result < 0) {
-		if (space->anonymous != NULL)
-			backing_release(space->anonymous);
-		if (space->foreign != NULL)
-			backing_release(space->foreign);
 		page_table_destroy(&space->table);
 		return result;
 	}
-	uintptr_t start = slack > 0 ? round_up((uintptr_t)base, alignment) : (uintptr_t)base;
-	if (start > (uintptr_t)base)
-		host_release(base, start - (uintptr_t)base);
-	if ((uintptr_t)base + slack > start)
-		host_release((void *)(start + length), (uintptr_t)base + slack - start);
-	space->foreign->foreign = true;
 	space->pool = pool;
 	space->runs.count = 0;
 	space->lock = (struct rwlock){ 0 }; /* a parent's thread may have held it at a fork */
@@ -346,7 +381,7 @@ static int space_end(upage_space *space)
 	}
 	if (result < 0)
 		return result;
-	host_release((void *)space->base, space->length);
+	give_addresses(space, space->base, space->length);
 	if (!space_is_lost(space)) { /* else they are not in order, and go with the process */
 		runs_end(&space->runs);
 		page_table_destroy(&space->table);
@@ -367,6 +402,7 @@ int space_set_scheme(upage_space *space, enum upage_scheme scheme, uintptr_t ori
 		return UPAGE_EINVAL;
 	space->runs.lock = &space->lock;
 	space->runs.table = &space->table;
+	space->runs.place = space_shares_addresses(space) ? &space->place : NULL;
 	return runs_init(&space->runs, space->pool, scheme == UPAGE_SCHEME_SEGMENTATION, origin,
 	                 end - origin, space->base, bounds);
 }
@@ -385,7 +421,8 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 		for (size_t i = 0; i < given->size; i++)
 			((char *)&config)[i] = ((const char *)given)[i];
 	}
-	if ((uintptr_t)config.address & (frame_size(&pool->frames) - 1) ||
+	size_t unit = config.flags & UPAGE_SPACE_WINDOW ? WINDOW_ALIGNMENT : frame_size(&pool->frames);
+	if (((uintptr_t)config.address & (unit - 1)) || (config.flags & ~UPAGE_SPACE_WINDOW) ||
 	    config.scheme > UPAGE_SCHEME_SEGMENTATION)
 		return UPAGE_EINVAL;
 	upage_space *space = NULL;
@@ -553,8 +590,8 @@ bool space_fork_has_room(void)
 	return room;
 }
 
-/* The locks of spaces are taken in the order of the table, here only: nobody else holds one and
- * waits for another. */
+/* Who takes the locks of several spaces has spaces_lock: here, in the order of the table, and in
+ * switch.c. */
 void space_fork_begin(void)
 {
 	lock_acquire(&space_shared_lock);
@@ -572,11 +609,12 @@ void space_fork_begin(void)
  * or where we come from. */
 static int hide_all(upage_space *space)
 {
-	uintptr_t start = space->base, end = space->base + space->length;
+	uintptr_t start = space->base + atomic_load(&space->place.displacement);
+	uintptr_t end = start + space->length;
 	int result = 0;
 	for (size_t i = 0; i < space->mappings.count && result == 0; i++) {
 		const struct mapping *m = &space->mappings.mapping[i];
-		if (!m->backing->foreign)
+		if (!m->backing->foreign) /* never in a window */
 			continue;
 		if (m->start > start)
 			result = host_hide(start, m->start - start);
@@ -663,6 +701,7 @@ void space_fork_end(void)
 
 void space_fork_child(bool adopted)
 {
+	window_fork_child();
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
 		if (space->base == 0 || !space_is_lost(space))

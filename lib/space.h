@@ -17,11 +17,13 @@
 #include "page_table.h"
 #include "pager.h"
 #include "view.h"
+#include "window.h"
 
 struct upage_space {
 	_Atomic uintptr_t base;   /* 0: not in use */
 	_Atomic size_t length;    /* bytes */
 	upage_pool *pool;
+	struct place place;       /* where the host has its pages */
 	struct page_table table;
 	struct runs runs;         /* that it lies in, if it is not paged: run.h */
 	struct rwlock lock;
@@ -35,7 +37,7 @@ struct upage_space {
 	enum view_cover cover;    /* what it shows, then */
 };
 
-/* The space that has @address in its range, or NULL. */
+/* The space that has @address in its range, or NULL: of several at the same addresses the current one. */
 upage_space *space_find(uintptr_t address);
 
 /* The same, or if there is none the next above it. */
@@ -119,6 +121,9 @@ int space_set_scheme(upage_space *space, enum upage_scheme scheme, uintptr_t ori
 /* Returns when all work on pages that was under way has ended. No lock is held. */
 void space_wait_all(void);
 
+/* Held while spaces are made, ended, switched or copied by a fork. Before any space's lock. */
+extern struct lock spaces_lock;
+
 /* Held while a part of a store is looked for in all spaces and then mapped shared: it may be so
  * mapped once at a time. Rank 0: taken before any space's lock. */
 extern struct lock space_shared_lock;
@@ -146,6 +151,21 @@ static inline upage_vpn space_vpn(const upage_space *space, uintptr_t address)
 static inline uintptr_t space_address(const upage_space *space, upage_vpn vpn)
 {
 	return space->base + (vpn << space->table.paging.page_shift);
+}
+
+static inline bool space_shares_addresses(const upage_space *space)
+{
+	return space->place.window != NULL;
+}
+
+/* A backing of this space's pages, as backing_create(). */
+static inline struct backing *space_backing(const upage_space *space, upage_store *store,
+                                            int64_t delta, bool shared)
+{
+	struct backing *backing = backing_create(store, delta, shared);
+	if (backing != NULL && space_shares_addresses(space))
+		backing->place = &space->place;
+	return backing;
 }
 
 /* What the machine allows where @prot was asked for: x86-64 has no memory that may be

@@ -117,6 +117,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->compactions = c[COUNT_COMPACTIONS];
 	out->moves = c[COUNT_MOVES];
 	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
+	out->switches = c[COUNT_SWITCHES];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
@@ -194,6 +195,7 @@ static const struct number before_compaction[] = {
 	N(", \"swap_slots\": ", swap_slots),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
+	N(",\n \"switches\": ", switches),
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
 	N(", \"mapping_budget\": ", mapping_budget),
@@ -322,6 +324,14 @@ static void add_unenforced(struct stream *out, const struct upage_stats *stats)
 	stream_text(out, " changes of it are not enforced");
 }
 
+static void add_switches(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->switches == 0)
+		return;
+	N("\n  switches      ", switches);
+	stream_text(out, " of spaces at the same addresses");
+}
+
 static void add_shared(struct stream *out, const struct upage_stats *stats)
 {
 	if (stats->shared_bytes_peak == 0)
@@ -386,6 +396,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_read_ahead(out, stats);
 	add_compaction(out, stats);
 	add_unenforced(out, stats);
+	add_switches(out, stats);
 	add_system_calls(out, stats);
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);

@@ -39,6 +39,7 @@ enum counter {
 	COUNT_UNENFORCED,
 	COUNT_COMPACTIONS,
 	COUNT_MOVES,
+	COUNT_SWITCHES,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };

@@ -58,6 +58,7 @@ struct backing {
 	upage_store *store;  /* NULL: anonymous, zero at first   */
 	int64_t delta;       /* store offset - address           */
 	bool shared;         /* changes go to the store, else to swap */
+	const struct place *place; /* of the space it belongs to, if that shares its addresses: window.h */
 	bool foreign;        /* the host maps this memory itself, and the pager has none of it */
 	uint32_t references; /* mappings                         */
 	struct backing *next_free;

@@ -73,6 +73,7 @@ typedef uint64_t upage_pfn;             /* page frame number, in [0, frames)    
 	X(EBUSY, -EBUSY, "still in use, or pinned")                                           \
 	X(EEXIST, -EEXIST, "the range is already mapped")                                     \
 	X(E2BIG, -E2BIG, "the structure has fields that this library does not know")          \
+	X(EPERM, -EPERM, "a privileged operation, by code that runs in a space")              \
 	X(EIO, -EIO, "the backing store failed")                                              \
 	X(ENOSPC, -ENOSPC, "the backing store is full")                                       \
 	X(EACCES, -EACCES, "the mapping or the store does not allow this access")             \
@@ -250,8 +251,12 @@ struct upage_space_config {
 	unsigned scheme;  /* enum upage_scheme                                          */
 	size_t bounds;    /* of base and bounds: bytes of frames, at once and for good;
 	                     0: as much as is mapped, at the beginning of the space     */
+	unsigned flags;   /* UPAGE_SPACE_*                                              */
 };
 #define UPAGE_SPACE_CONFIG_INIT { .size = sizeof(struct upage_space_config) }
+
+/* Flags of spaces. Unknown ones are refused. */
+#define UPAGE_SPACE_WINDOW (1u << 0) /* others may have the same addresses: upage_switch() */
 
 /**
  * upage_space_create - reserve a range of virtual addresses
@@ -268,14 +273,19 @@ struct upage_space_config {
  * lies within the bounds may be read, written and executed. Segments are the quarters of the space: code,
  * heap, mmap area and stack, of which the last grows down; a segment allows what any mapping in it does.
  * What upage_protect() forbids beyond that is not enforced. What is shared with a store may only be read.
+ *
+ * With UPAGE_SPACE_WINDOW, several spaces may have the same address (NULL in the first, whose
+ * upage_space_base() is then the others') and length, the window, which is rounded up to 2 MiB. Nothing
+ * of the new space is there before upage_switch() to it. Their pools may differ.
+ *
  * Context: not in a signal handler.
  * Return: 0, or
- *         UPAGE_EINVAL   config->address is no page multiple, or levels is over 5, or more than
- *                        the page numbers have bits, or scheme is none; or, of segments, length is
- *                        no power of two, or, of base and bounds, bounds is more than length
+ *         UPAGE_EINVAL   config->address is no page multiple (of a window: of 2 MiB), levels is over 5, or
+ *                        more than the page numbers have bits, or a flag or the scheme is unknown; or, of
+ *                        segments, length is no power of two, or, of base and bounds, bounds is more
  *         UPAGE_EOVERFLOW  length is too long for an address space
  *         UPAGE_E2BIG    config->size is larger than this library knows
- *         UPAGE_EEXIST   something is mapped at config->address
+ *         UPAGE_EEXIST   something is mapped at config->address; or a window is there, of another length
  *         UPAGE_ENOMEM   the host has no such range (ulimit -v?)
  */
 int upage_space_create(upage_space **out, upage_pool *pool, const struct upage_space_config *config);
@@ -284,7 +294,8 @@ int upage_space_create(upage_space **out, upage_pool *pool, const struct upage_s
  * upage_space_destroy - unmap everything and give the range back
  * @space: used by no other thread any more; NULL is allowed
  *
- * Dirty pages of shared mappings are written to their stores first.
+ * Dirty pages of shared mappings are written to their stores first. Of a window: if it was the
+ * current one, nothing is there until the next upage_switch(); the range goes with the last space.
  * Return: 0, or UPAGE_EBUSY (a page is pinned, or a heap lives in it), or the store's error (the
  *         space is left as it is, so that the data is not lost).
  */
@@ -331,6 +342,45 @@ void *upage_space_base(const upage_space *space);
 
 /** upage_space_length - bytes that @space has reserved. */
 size_t upage_space_length(const upage_space *space);
+
+/**
+ * upage_switch - a context switch: make a space the current one of its window
+ * @space: made with UPAGE_SPACE_WINDOW
+ *
+ * The addresses of the window mean the pages of @space from now on. Those of the space that was current
+ * are out of reach: resident or in swap as they are, taking part in replacement, found again by the
+ * next switch. All functions work on a space that is not current as on any, but what they answer
+ * and what they are given are its addresses in the window, where its memory is not. Pins hold its pages
+ * in their frames, but a system call on them wants it current. Of a heap in it blocks may be
+ * allocated and freed, but not resized where that would copy (NULL).
+ *
+ * It is privileged. Code that runs in a space, which means with its stack there, is refused, a signal
+ * handler on such a stack too: let it go back to a stack outside first (swapcontext(3)). No thread may be
+ * inside of the window meanwhile, as a kernel switches the processor that it runs on: one that is
+ * may see either space, or, in between, a reference of its own that fails. Threads in other
+ * spaces are not stopped.
+ *
+ * Isolation: no address in the window leads to a space that is not current. Its resident pages are
+ * mapped, meanwhile, at an address that the kernel chose and nobody is told. That is no barrier of the
+ * hardware's: a wild reference to just there would not trap.
+ *
+ * Context: any stack outside of spaces, signal handlers included. Cost: three host calls (mremap,
+ * mremap, mmap), and two that set the signal mask and one that asks for RLIMIT_AS, however many pages
+ * are resident; 40 microseconds, and 5 for each run of frames that are not beside each other in
+ * memory as their pages are, in both spaces. Before Linux 6.17, and where RLIMIT_AS or the number of
+ * mappings stands in the way, the resident pages of both are hidden instead: O(pages), and a soft
+ * fault for each that is referenced again.
+ * Return: 0, also if it was current; or
+ *         UPAGE_EINVAL   NULL, or not made with UPAGE_SPACE_WINDOW
+ *         UPAGE_EPERM    called on a stack in a space
+ *         UPAGE_EBUSY    pages had to be hidden, and one is pinned
+ *         UPAGE_ENOTSUP  the child of a fork has no copy of @space
+ *         another -errno the host could neither move nor hide pages
+ *         After the last three the current one is as before, but for a failure of the host's between
+ *         the two moves: then there is none.
+ * Source: OSTEP ch. 6, 13; mremap(2).
+ */
+int upage_switch(upage_space *space);
 
 /* Flags of upage_map(). Unknown ones are refused. */
 #define UPAGE_MAP_FIXED (1u << 0)  /* *address is an order, not a hint                     */
@@ -535,7 +585,8 @@ int upage_store_close(upage_store *store);
  * @out:   the new heap; unchanged on failure
  * @space: where; the heap maps and unmaps there, beside others
  *
- * jemalloc arenas do the work; their metadata lies outside paged memory.
+ * jemalloc arenas do the work; their metadata lies outside paged memory. Of spaces at the same addresses
+ * (UPAGE_SPACE_WINDOW) each may have heaps of its own: upage_switch() says what they can do when.
  * Context: not in a signal handler, as all of upage_heap_*. Any thread.
  * Return: 0, UPAGE_EINVAL (out or space is NULL), UPAGE_ENOMEM, or UPAGE_ENOTSUP (the library was
  *         built without jemalloc).
@@ -550,14 +601,15 @@ void *upage_heap_allocate(upage_heap *heap, size_t size);
 
 /**
  * upage_heap_allocate_aligned - a block at a multiple of @alignment, a power of two
- * Return: the block; NULL as above, or if @alignment is no power of two.
+ * Return: the block; NULL as above, or if @alignment is no power of two, or, in a window, over 2 MiB.
  */
 void *upage_heap_allocate_aligned(upage_heap *heap, size_t alignment, size_t size);
 
 /**
  * upage_heap_resize - a block of another size with the old content, as far as it fits
  * @block: of this heap; NULL: as upage_heap_allocate()
- * Return: the block, perhaps elsewhere; NULL on failure (the old one is as it was).
+ * Return: the block, perhaps elsewhere; NULL on failure (the old one is as it was): as above, or because
+ *         its content would have to be copied, and another space is current in its window.
  */
 void *upage_heap_resize(upage_heap *heap, void *block, size_t size);
 
@@ -646,6 +698,7 @@ struct upage_stats {
 	uint64_t compactions;   /* times that frames were moved                      */
 	uint64_t moves;         /* frames that were moved, in all                    */
 	uint64_t pause_ns_max;  /* the longest that a page was out of reach for it   */
+	uint64_t switches;      /* of spaces of a window, to one of this pool              */
 };
 
 /**

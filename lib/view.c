@@ -2,6 +2,7 @@
 #include "view.h"
 
 #include "host.h"
+#include "window.h"
 
 #define UNCOVER_FEW 512 /* mappings: all that is shown is shown again */
 #define IDLE_RUN_MAX 32 /* pages that are hidden together when they are not in use */
@@ -49,6 +50,51 @@ static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_
 	lock_release(&pool->mapping_lock);
 }
 
+/* ---- Where the host has a page -------------------------------------------------------------- */
+
+/* Of a resident page; NULL: at its address. */
+static const struct place *place_of(const struct upage_pool *pool, uint64_t value)
+{
+	return pool->frames.frame[pte_number(value)].backing->place;
+}
+
+static int hide(const struct place *place, uintptr_t address, size_t length)
+{
+	int result = host_hide(address + window_enter(place), length);
+	window_exit(place);
+	return result;
+}
+
+static int protect(const struct place *place, uintptr_t address, size_t length, int prot)
+{
+	int result = host_protect(address + window_enter(place), length, prot);
+	window_exit(place);
+	return result;
+}
+
+/* The frames of pages beside each other, or the part of the file: @value is the first's. */
+static int show(const struct upage_pool *pool, uint64_t value, uintptr_t address, size_t pages,
+                bool lazily)
+{
+	uint64_t pfn = pte_number(value);
+	const struct backing *backing = pool->frames.frame[pfn].backing;
+	size_t length = pages * page_size(pool);
+	int prot = pte_prot(value), result;
+	uintptr_t at = address + window_enter(backing->place);
+	off_t offset = frame_offset(&pool->frames, pfn);
+	if (value & PTE_FILE)
+		result = host_show_file(*backing->store->descriptor, at, backing_offset(backing, address),
+		                        length, prot);
+	else if (lazily)
+		result = host_show_lazily(pool->frames.memory, at, offset, length, prot);
+	else
+		result = host_show(pool->frames.memory, at, offset, length, prot);
+	window_exit(backing->place);
+	return result;
+}
+
+/* ---- Making room ---------------------------------------------------------------------------- */
+
 /* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
  * resident: their next reference is a soft fault. */
 static void relieve(struct upage_pool *pool)
@@ -70,7 +116,7 @@ static void relieve(struct upage_pool *pool)
 		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
 		if (frame->pins == 0 && after != value && seams(pool, pte, value) > 0 &&
 		    !turn_keeps(&pool->turn, frame->page) &&
-		    host_hide(frame->page, page_size(pool)) == 0) {
+		    hide(frame->backing->place, frame->page, page_size(pool)) == 0) {
 			record(pool, pte, value, after);
 			value = after;
 		}
@@ -100,7 +146,7 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 	if (!(*value & PTE_ACCESS))
 		return 0;
 	view_make_room(pool);
-	int result = host_hide(address, page_size(pool));
+	int result = hide(place_of(pool, *value), address, page_size(pool));
 	if (result < 0)
 		return result;
 	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
@@ -108,34 +154,63 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 	return 0;
 }
 
-/* The stretches of pages that lie beside each other. Return: how many. */
-static unsigned stretches(const struct upage_pool *pool, const struct locked_page *pages,
-                          size_t count, struct iovec *ranges)
+/* How many pages that begin a list lie beside each other, in one space. */
+static size_t stretch(const struct upage_pool *pool, const struct locked_page *pages, size_t count)
 {
-	unsigned n = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (i == 0 || pages[i].address != pages[i - 1].address + page_size(pool))
-			ranges[n++] = (struct iovec){ (void *)pages[i].address, 0 };
-		ranges[n - 1].iov_len += page_size(pool);
-	}
+	size_t n = 1;
+	while (n < count && pages[n].address == pages[n - 1].address + page_size(pool) &&
+	       place_of(pool, pages[n].value) == place_of(pool, pages[0].value))
+		n++;
 	return n;
+}
+
+static const struct window *window_of(const struct place *place)
+{
+	return place != NULL ? place->window : NULL;
+}
+
+/* Ages those pages that begin a list and are all of one window, which stands still meanwhile, or all of
+ * none; by one call. Return: how many; and whether the host could. */
+static size_t age(const struct upage_pool *pool, const struct locked_page *pages, size_t count,
+                  bool *aged)
+{
+	struct iovec ranges[REPLACE_AGED_MAX];
+	const struct place *first = place_of(pool, pages[0].value);
+	unsigned n = 0;
+	size_t i = 0;
+	window_enter(first);
+	do {
+		uintptr_t at = pages[i].address + window_displacement(place_of(pool, pages[i].value));
+		size_t run = stretch(pool, pages + i, count - i);
+		ranges[n++] = (struct iovec){ (void *)at, run * page_size(pool) };
+		i += run;
+	} while (i < count && window_of(place_of(pool, pages[i].value)) == window_of(first));
+	*aged = host_age(ranges, n) == 0;
+	window_exit(first);
+	return i;
+}
+
+/* Pages beside each other, where the host cannot age them. */
+static void hide_stretch(struct upage_pool *pool, struct locked_page *pages, size_t count)
+{
+	view_make_room(pool);
+	if (hide(place_of(pool, pages[0].value), pages[0].address, count * page_size(pool)) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
+		record(pool, pages[i].pte, pages[i].value, after);
+		pages[i].value = after;
+	}
 }
 
 void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t count)
 {
-	struct iovec ranges[REPLACE_AGED_MAX];
-	unsigned n = stretches(pool, pages, count, ranges);
-	if (n == 0 || host_age(ranges, n) == 0)
-		return;
-	for (unsigned r = 0; r < n; r++) {
-		size_t within = ranges[r].iov_len / page_size(pool);
-		view_make_room(pool);
-		bool hidden = host_hide((uintptr_t)ranges[r].iov_base, ranges[r].iov_len) == 0;
-		for (; within > 0; within--, pages++) {
-			uint64_t after = pages->value & ~(uint64_t)PTE_ACCESS;
-			if (hidden)
-				record(pool, pages->pte, pages->value, after);
-			pages->value = hidden ? after : pages->value;
+	for (size_t taken, run; count > 0; count -= taken, pages += taken) {
+		bool aged;
+		taken = age(pool, pages, count, &aged);
+		for (size_t i = 0; !aged && i < taken; i += run) {
+			run = stretch(pool, pages + i, taken - i);
+			hide_stretch(pool, pages + i, run);
 		}
 	}
 }
@@ -156,8 +231,8 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 		for (; i < count && (!(values[i] & PTE_ACCESS) || may_hide(pool, values[i])); i++)
 			end = values[i] & PTE_ACCESS ? i + 1 : end;
 		view_make_room(pool);
-		int result = host_hide(address + first * page_size(pool),
-		                       (end - first) * page_size(pool));
+		int result = hide(place_of(pool, values[first]), address + first * page_size(pool),
+		                  (end - first) * page_size(pool));
 		if (result < 0)
 			return result;
 		for (size_t k = first; k < end; k++) {
@@ -195,7 +270,10 @@ size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_
 		return 1;
 	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
 	size_t run = shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
-	uint64_t references = host_references(address, page_size(pool), (unsigned)run);
+	const struct place *place = place_of(pool, value);
+	uint64_t references =
+	        host_references(address + window_enter(place), page_size(pool), (unsigned)run);
+	window_exit(place);
 	return references != 0 ? (size_t)__builtin_ctzll(references) : run;
 }
 
@@ -211,23 +289,6 @@ void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint
 		pte_unlock(pte + i, values[i]);
 }
 
-/* The frames of pages beside each other, or the part of the file: @value is the first's. */
-static int show(const struct upage_pool *pool, uint64_t value, uintptr_t address, size_t pages,
-                bool lazily)
-{
-	uint64_t pfn = pte_number(value);
-	size_t length = pages * page_size(pool);
-	int prot = pte_prot(value);
-	if (value & PTE_FILE) {
-		const struct backing *backing = pool->frames.frame[pfn].backing;
-		return host_show_file(*backing->store->descriptor, address,
-		                      backing_offset(backing, address), length, prot);
-	}
-	off_t offset = frame_offset(&pool->frames, pfn);
-	return lazily ? host_show_lazily(pool->frames.memory, address, offset, length, prot)
-	              : host_show(pool->frames.memory, address, offset, length, prot);
-}
-
 int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
 {
 	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
@@ -238,7 +299,7 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 		int result;
 		record(pool, page->pte, *value, after);
 		if ((*value & PTE_ACCESS) && !((*value ^ after) & PTE_FILE))
-			result = host_protect(page->address, page_size(pool), pte_prot(after));
+			result = protect(place_of(pool, after), page->address, page_size(pool), pte_prot(after));
 		else
 			result = show(pool, after, page->address, 1, false);
 		if (result == 0)
@@ -290,7 +351,8 @@ int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t add
 		                  may_hide(pool, atomic_load(&ptes[end]));)
 			end++;
 		if (may_hide(pool, atomic_load(&ptes[i])))
-			result = host_hide(address + i * page_size(pool), (end - i) * page_size(pool));
+			result = hide(place_of(pool, atomic_load(&ptes[i])), address + i * page_size(pool),
+			              (end - i) * page_size(pool));
 	}
 	return result;
 }
@@ -318,7 +380,7 @@ int view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t a
 			continue;
 		for (size_t k = i; k < i + run; k++)
 			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
-		int failure = worth ? host_hide(start, run * page_size(pool)) : 0;
+		int failure = worth ? hide(place_of(pool, value), start, run * page_size(pool)) : 0;
 		result = failure < 0 ? failure : result;
 	}
 	for (size_t i = 0; i < count; i++)

@@ -15,6 +15,9 @@
  * that file, not the frame that it takes (PTE_FILE): it need not be read, nor copied by a fork. With
  * the first access for writing comes the frame, which the caller has filled.
  *
+ * Where several spaces have the same addresses (window.h), the host has the pages of those that are not
+ * current elsewhere: by how much is looked up here, around each call, from the page's backing.
+ *
  * A page that is shown can be aged: it stays so, but the host will tell whether it was referenced
  * since. That costs a fraction of hiding it and of the fault that shows it again.
  *

@@ -35,6 +35,7 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(UNENFORCED, unenforced, false),
 		C(COMPACTIONS, compactions, false),
 		C(MOVES, moves, false),
+		C(SWITCHES, switches, false),
 #undef C
 	};
 	ck_assert_uint_eq(LENGTH(counters), COUNTERS);

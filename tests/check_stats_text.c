@@ -81,6 +81,7 @@ static const struct {
 	N("writebacks", writebacks),
 	N("prefetched", prefetched),
 	N("prefetch_used", prefetch_used),
+	N("switches", switches),
 	N("host.mappings", host_mappings),
 	N("host.mappings_peak", host_mappings_peak),
 	N("host.mapping_budget", mapping_budget),
@@ -301,6 +302,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        " \"evictions\": 1000018, \"writebacks\": 1000019, "
 	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, "
 	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022,\n"
+	        " \"switches\": 1000038,\n"
 	        " \"host\": {\"mappings\": 1000024, \"mappings_peak\": 1000025, "
 	        "\"mapping_budget\": 1000026},\n"
 	        " \"compaction\": {\"runs\": 1000035, \"moves\": 1000036, \"max_pause_ns\": 1000037},\n"
@@ -334,6 +336,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
 	        "  compaction    1000035 moves of 1000036 frames; longest pause 1000.0 us\n"
 	        "  protection    1000034 changes of it are not enforced\n"
+	        "  switches      1000038 of spaces at the same addresses\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
