@@ -47,6 +47,11 @@ bool stats_time(struct stats *stats, uint64_t ticks)
 	return before % 1024 == 1023;
 }
 
+void stats_pause(struct stats *stats, uint64_t nanoseconds)
+{
+	raise_to(&stats->pause_ns_max, nanoseconds);
+}
+
 static uint64_t time_quantile(struct stats *stats, unsigned percent)
 {
 	uint64_t total = 0, seen = 0;
@@ -106,6 +111,9 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->prefetch_used = c[COUNT_PREFETCH_USED];
 	out->pinned_pages = c[COUNT_PINNED_PAGES];
 	out->intercepted = c[COUNT_INTERCEPTED];
+	out->compactions = c[COUNT_COMPACTIONS];
+	out->moves = c[COUNT_MOVES];
+	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
@@ -124,6 +132,7 @@ void stats_add(struct stats *sum, struct stats *part)
 		atomic_fetch_add(&sum->counters[i], atomic_load(&part->counters[i]));
 	for (unsigned class = 0; class < TIME_CLASSES; class++)
 		atomic_fetch_add(&sum->times[class], atomic_load(&part->times[class]));
+	raise_to(&sum->pause_ns_max, atomic_load(&part->pause_ns_max));
 	raise_to(&sum->ticks_max, atomic_load(&part->ticks_max));
 	raise_to(&sum->ticks_last, atomic_load(&part->ticks_last));
 }
@@ -158,7 +167,7 @@ static void add_number(struct stream *out, const char *before, uint64_t number)
 }
 
 #define N(text, field) { text, offsetof(struct upage_stats, field) }
-static const struct number before_compaction[] = {
+static const struct number counts[] = {
 	N(", \"page_size\": ", page_size),
 	N(",\n \"memory\": {\"frames\": ", frames),
 	N(", \"frames_peak\": ", frames_peak),
@@ -185,9 +194,10 @@ static const struct number before_compaction[] = {
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
 	N(", \"mapping_budget\": ", mapping_budget),
-};
-static const struct number system_calls[] = {
-	N(",\n \"syscalls\": {\"intercepted\": ", intercepted),
+	N("},\n \"compaction\": {\"runs\": ", compactions),
+	N(", \"moves\": ", moves),
+	N(", \"max_pause_ns\": ", pause_ns_max),
+	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 };
 static const struct number times[] = {
@@ -205,9 +215,7 @@ void stats_json_begin(struct stream *out, const struct upage_stats *stats,
 	add_string(out, ", \"scheme\": ", labels->scheme);
 	add_string(out, ", \"policy\": ", labels->policy);
 	add_string(out, ", \"store\": ", labels->store);
-	ADD(before_compaction);
-	stream_text(out, "},\n \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0}");
-	ADD(system_calls);
+	ADD(counts);
 	stream_text(out, "}, \"injected\": {},\n \"wall_seconds\": ");
 	stream_fixed(out, labels->wall_ns, 1000000000, 6);
 	ADD(times);
@@ -319,6 +327,16 @@ static void add_fault_time(struct stream *out, const char *before, uint64_t ns)
 	stream_text(out, is_long ? " ms" : " us");
 }
 
+static void add_compaction(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->compactions == 0)
+		return;
+	N("\n  compaction    ", compactions);
+	N(" runs, ", moves);
+	stream_text(out, " moves");
+	add_fault_time(out, ", longest pause ", stats->pause_ns_max);
+}
+
 void stats_table(struct stream *out, const struct upage_stats *stats,
                  const struct stats_labels *labels)
 {
@@ -351,6 +369,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);
 	N(", budget ", mapping_budget);
+	add_compaction(out, stats);
 	add_fault_time(out, "\n  fault time    median ", stats->fault_ns_p50);
 	add_fault_time(out, ", 99th percentile ", stats->fault_ns_p99);
 	add_fault_time(out, ", longest ", stats->fault_ns_max);
