@@ -73,16 +73,6 @@ static unsigned lock_empty(pte_t *pte, int direction, size_t most)
 	return locked;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-static size_t larger(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, int access,
                   uintptr_t start, uintptr_t end)
 {

@@ -27,6 +27,16 @@ static inline bool is_power_of_two(uint64_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
+static inline uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static inline unsigned log2_floor(uint64_t n)
 {
 	return 63u - (unsigned)__builtin_clzll(n);

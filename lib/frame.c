@@ -130,22 +130,57 @@ static void take(struct frame_table *table, uint32_t pfn, uint32_t count)
 		table->free_least = table->free;
 }
 
-/* ---- Allocation ---------------------------------------------------------------------- */
+/* ---- Longest runs: the lock is held ---------------------------------------------------- */
 
-uint32_t frame_allocate(struct frame_table *table, uint32_t count)
+/* Free runs are aligned; what lies between two used frames may be several beside each other. */
+static uint64_t stretch_start(const struct frame_table *table, uint64_t start)
 {
-	lock_acquire(&table->lock);
-	unsigned order = find_order(table, log2_ceiling(count));
-	uint32_t pfn = FRAME_NONE;
-	if (order < FRAME_ORDERS) {
-		pfn = table->list[order];
-		list_remove(table, pfn);
-		range_free(table, pfn + count, (UINT64_C(1) << order) - count);
-		take(table, pfn, count);
+	for (unsigned order = 0; order < FRAME_ORDERS && start >> order > 0;) {
+		uint64_t before = start - (UINT64_C(1) << order);
+		bool free = is_free_run(table, before, order);
+		start = free ? before : start;
+		order = free ? 0 : order + 1;
 	}
-	lock_release(&table->lock);
-	return pfn;
+	return start;
 }
+
+static uint64_t stretch_end(const struct frame_table *table, uint64_t end)
+{
+	while (end < table->fresh && table->frame[end].state == FRAME_FREE_HEAD)
+		end += UINT64_C(1) << table->frame[end].order;
+	return end < table->fresh ? end : table->frames;
+}
+
+/* A stretch that is longer than the longest run of the lists has one of that order or of the next one
+ * below in it: only around those it is looked for, and around so many of each. */
+#define STRETCHES 64
+
+/* The longest stretch of free frames, or one that is nearly so. Return: its length. */
+static uint64_t longest_stretch(const struct frame_table *table, uint64_t *start)
+{
+	unsigned orders = 0;
+	uint64_t longest = 0;
+	if (table->fresh < table->frames) {
+		*start = stretch_start(table, table->fresh);
+		longest = table->frames - *start;
+	}
+	for (unsigned order = FRAME_ORDERS; order-- > 0 && orders < 2;) {
+		uint32_t head = table->list[order];
+		orders += orders > 0 || head != FRAME_NONE;
+		for (unsigned i = 0; i < STRETCHES && head != FRAME_NONE; i++) {
+			uint64_t first = stretch_start(table, head);
+			uint64_t length = stretch_end(table, head) - first;
+			if (length > longest) {
+				longest = length;
+				*start = first;
+			}
+			head = table->frame[head].next;
+		}
+	}
+	return longest;
+}
+
+/* ---- Allocation ---------------------------------------------------------------------- */
 
 /* Frames out of the free run of 2^order frames at @head. The lock is held. */
 static void take_from_run(struct frame_table *table, uint32_t head, unsigned order, uint32_t pfn,
@@ -175,12 +210,36 @@ static uint32_t take_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 	return 0;
 }
 
-uint32_t frame_allocate_from(struct frame_table *table, uint64_t pfn, uint32_t count)
+/* @count frames from @pfn on, as far as they are free. */
+static uint32_t take_stretch(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
 	uint32_t taken = 0, more;
-	lock_acquire(&table->lock);
 	while (taken < count && (more = take_at(table, pfn + taken, count - taken)) > 0)
 		taken += more;
+	return taken;
+}
+
+uint32_t frame_allocate(struct frame_table *table, uint32_t count)
+{
+	lock_acquire(&table->lock);
+	unsigned order = find_order(table, log2_ceiling(count));
+	uint32_t pfn = FRAME_NONE;
+	uint64_t start;
+	if (order < FRAME_ORDERS) {
+		pfn = table->list[order];
+		take_from_run(table, pfn, order, pfn, count);
+	} else if (count <= table->free && longest_stretch(table, &start) >= count) {
+		pfn = (uint32_t)start;
+		take_stretch(table, start, count);
+	}
+	lock_release(&table->lock);
+	return pfn;
+}
+
+uint32_t frame_allocate_from(struct frame_table *table, uint64_t pfn, uint32_t count)
+{
+	lock_acquire(&table->lock);
+	uint32_t taken = take_stretch(table, pfn, count);
 	lock_release(&table->lock);
 	return taken;
 }
@@ -339,14 +398,9 @@ uint32_t frame_free_below(struct frame_table *table, uint32_t pfn)
 
 uint64_t frame_largest_run(struct frame_table *table)
 {
-	uint64_t largest = 0;
+	uint64_t start;
 	lock_acquire(&table->lock);
-	uint64_t fresh = table->free < table->frames ? table->fresh : 0;
-	for (unsigned order = FRAME_ORDERS; order-- > 0 && largest == 0;) {
-		uint64_t run = UINT64_C(1) << order;
-		if (table->list[order] != FRAME_NONE || round_up(fresh, run) + run <= table->frames)
-			largest = run;
-	}
+	uint64_t largest = longest_stretch(table, &start);
 	lock_release(&table->lock);
 	return largest;
 }
@@ -404,7 +458,13 @@ int frame_zero(struct frame_table *table, uint32_t pfn)
 
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
 {
-	return host_read(table->memory, buffer, frame_size(table), frame_offset(table, pfn));
+	return frame_read_run(table, pfn, 1, buffer);
+}
+
+int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer)
+{
+	return host_read(table->memory, buffer, (size_t)count << table->page_shift,
+	                 frame_offset(table, pfn));
 }
 
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)

@@ -75,8 +75,8 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 void frame_table_destroy(struct frame_table *table);
 bool frame_table_is_valid(struct frame_table *table);
 
-/* @count frames beside each other, out of a shortest free run that has them, content undefined.
- * Return: the first, or FRAME_NONE. O(log frames). */
+/* @count frames beside each other, out of a shortest free run that has them, else the longest
+ * stretch of runs; content undefined. Return: the first, or FRAME_NONE. O(log frames). */
 uint32_t frame_allocate(struct frame_table *table, uint32_t count);
 
 /* A frame for a page that has no neighbour in memory, in the longest run there is up to
@@ -108,6 +108,7 @@ void frame_free_run(struct frame_table *table, uint32_t pfn, uint32_t count);
 /* Free frames just below @pfn. O(their number). */
 uint32_t frame_free_below(struct frame_table *table, uint32_t pfn);
 
+/* How many free frames lie beside each other at most: exact while few runs are that long. O(log frames). */
 uint64_t frame_largest_run(struct frame_table *table);
 
 /* Content, of one frame or of frames beside each other. Return: 0 or the host's negated errno. */
@@ -115,6 +116,7 @@ int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
+int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer);
 

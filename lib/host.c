@@ -144,6 +144,27 @@ int host_hide(uintptr_t page, size_t length)
 	return is_failure(result) ? (int)result : 0;
 }
 
+int host_borrow(int memory, off_t offset, size_t length, void **at)
+{
+	long result = map(0, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory, offset);
+	if (is_failure(result))
+		return (int)result;
+	/* Whether all are there is only said here. Before Linux 5.14 it is not known. */
+	*at = (void *)result;
+	result = syscall_3(SYS_madvise, *at, length, MADV_POPULATE_WRITE);
+	if (result == 0 || result == -EINVAL)
+		return 0;
+	host_release(*at, length);
+	return (int)result;
+}
+
+int host_show_borrowed(void *at, uintptr_t page, size_t length)
+{
+	long result = syscall_6(SYS_mremap, (long)at, (long)length, (long)length,
+	                        MREMAP_MAYMOVE | MREMAP_FIXED, (long)page, 0);
+	return is_failure(result) ? (int)result : 0;
+}
+
 int host_protect(uintptr_t page, size_t length, int prot)
 {
 	return (int)syscall_3(SYS_mprotect, page, length, prot);

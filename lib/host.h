@@ -78,6 +78,10 @@ int host_show_lazily(int memory, uintptr_t page, off_t offset, size_t length, in
 /* Pages of a file, of which none will be written to: no frames. */
 int host_show_file(int file, uintptr_t page, off_t offset, size_t length, int prot);
 int host_hide(uintptr_t page, size_t length);
+/* Frames at an address of our own, where they are filled; and then shown, in place of what is shown
+ * there, by moving that mapping. */
+int host_borrow(int memory, off_t offset, size_t length, void **at);
+int host_show_borrowed(void *at, uintptr_t page, size_t length);
 int host_protect(uintptr_t page, size_t length, int prot);
 
 /* In [start, end) what is hidden is a hole from now on, where the kernel puts nothing by itself:

@@ -10,6 +10,9 @@
  *   0  spaces_lock             spaces are made, ended, switched, copied (space.h)
  *   1  upage_space.lock         mappings of a space (readers: page faults)
  *   -  upage_pool.runs_lock     the list of runs. Who holds it only tries the locks of spaces
+ *      compaction.lock, then    one pass over the frames at a time; and while pages move, which
+ *      compaction.moving        a fork keeps from happening. Whoever holds these waits for no
+ *                               lock of rank 1, and only tries those of rank 2
  *   2  the lock bit of a PTE    one page: where it is, what the host shows of it. Whoever
  *                               holds one never blocks on rank 1, nor on a second PTE (it
  *                               may try one), so a holder of rank 1 may wait for rank 2
@@ -58,6 +61,12 @@ static inline void lock_acquire(struct lock *lock)
 		futex_wait(&lock->word, 2);
 		word = atomic_exchange(&lock->word, 2);
 	}
+}
+
+static inline bool lock_try(struct lock *lock)
+{
+	uint32_t word = 0;
+	return atomic_compare_exchange_strong(&lock->word, &word, 1);
 }
 
 static inline void lock_release(struct lock *lock)

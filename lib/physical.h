@@ -28,6 +28,16 @@
 #include "store.h"
 #include "turn.h"
 
+/* Of compact.c. */
+struct compaction {
+	_Atomic bool wanted;       /* mappings ran short: the next page fault does a step */
+	struct rwlock moving;      /* read while pages move; a fork writes, so that none does */
+	struct lock lock;          /* one pass at a time; guards what follows                */
+	struct movement *movement; /* made when first needed                                 */
+	uint32_t hand;             /* frame where the steps of page faults go on             */
+	uint64_t rest;             /* host_nanoseconds() until when they do not              */
+};
+
 struct upage_pool {
 	struct frame_table frames;
 	struct replace replace;
@@ -36,6 +46,7 @@ struct upage_pool {
 	struct buffers buffers;
 	struct stats *stats;            /* in the record of this process: report.c       */
 	struct report *report;
+	struct compaction compaction;
 	struct turn turn;               /* of threads whose instructions need several pages */
 	_Atomic uint64_t pinned;        /* frames with pins                              */
 	_Atomic uint64_t calls;         /* pins of system calls under way                */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "compact.h"
 #include "host.h"
 #include "options.h"
 #include "pool_fork.h"
@@ -88,6 +89,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 
 static void pool_release(upage_pool *pool)
 {
+	compact_destroy(pool);
 	host_metadata_release(pool->buffers.memory, buffers_bytes(pool->buffers.page_shift));
 	host_metadata_release(pool->replace.state, replace_bytes(pool));
 	table_memory_destroy(&pool->tables);
@@ -238,6 +240,32 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 		return disagree("pages promised room, and kept", pages.committed, pool->committed);
 	if (pages.seams + 1 != pool->mappings)
 		return disagree("host mappings, counted again and kept", pages.seams + 1, pool->mappings);
+	return 0;
+}
+
+PUBLIC int upage_compact(upage_pool *pool, struct upage_compaction *given)
+{
+	struct upage_compaction config = UPAGE_COMPACTION_INIT;
+	if (pool == NULL || (given != NULL && given->size == 0))
+		return UPAGE_EINVAL;
+	if (given != NULL && given->size > sizeof(config))
+		return UPAGE_E2BIG;
+	if (pool_is_lost(pool))
+		return UPAGE_ENOTSUP;
+	if (given != NULL)
+		memcpy(&config, given, given->size);
+	struct compact_result done;
+	signal_mask mask = signals_block();
+	config.largest_free_run_before = frame_largest_run(&pool->frames);
+	int result = runs_compact(pool, NULL, config.max_moves, &done);
+	config.largest_free_run_after = frame_largest_run(&pool->frames);
+	signals_set(mask);
+	if (result < 0 || given == NULL)
+		return result;
+	config.moves = done.moves;
+	config.max_pause_ns = done.pause_ns;
+	config.frames_free = atomic_load(&pool->frames.free);
+	memcpy(given, &config, given->size);
 	return 0;
 }
 

@@ -79,12 +79,37 @@ static void leaves_give(void)
 	}
 }
 
+/* No page moves to another frame: a pass that is under way waits. */
+static void movers_stop(void)
+{
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
+		if (!pool_is_lost(pool))
+			rwlock_write(&pool->compaction.moving);
+}
+
+static void movers_go(void)
+{
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
+		if (!pool_is_lost(pool))
+			rwlock_write_release(&pool->compaction.moving);
+}
+
+/* In the child: whoever made a pass is not here. */
+static void movers_forget(void)
+{
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		pool->compaction.lock = (struct lock){ 0 };
+		pool->compaction.moving = (struct rwlock){ 0 };
+	}
+}
+
 /* Return: 0, or why what other threads write cannot be held up. The locks are held. */
 static int freeze(bool other_threads)
 {
 	report_fork_begin();
 	lock_acquire(&pools_lock);
 	space_fork_begin();
+	movers_stop();
 	space_fork_sync();
 	int result = other_threads ? space_fork_hide() : 0;
 	leaves_take();
@@ -94,6 +119,7 @@ static int freeze(bool other_threads)
 static void thaw(void)
 {
 	leaves_give();
+	movers_go();
 	space_fork_end();
 	lock_release(&pools_lock);
 	report_fork_end();
@@ -176,6 +202,7 @@ static void begin_child(bool adopt, bool share_files)
 {
 	rlimit_end();
 	leaves_give();
+	movers_forget();
 	if (adopt && pools != NULL)
 		copies_adopt(share_files);
 	space_fork_child(adopt);

@@ -67,6 +67,11 @@ static inline uint64_t pte_make(uint64_t number, uint64_t flags)
 	return number << PTE_NUMBER_SHIFT | flags;
 }
 
+static inline uint64_t pte_with_number(uint64_t pte, uint64_t number)
+{
+	return pte_make(number, pte & ((UINT64_C(1) << PTE_NUMBER_SHIFT) - 1));
+}
+
 /* PROT_READ, WRITE and EXEC are the bits 0 to 2 on every Linux. */
 static inline uint64_t pte_access_of(int prot)
 {

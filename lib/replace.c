@@ -67,6 +67,13 @@ void replace_remove(struct replace *replace, upage_pfn pfn)
 	lock_release(&replace->lock);
 }
 
+void replace_move(struct replace *replace, upage_pfn from, upage_pfn to)
+{
+	lock_acquire(&replace->lock);
+	replace->ops->move(replace->state, from, to);
+	lock_release(&replace->lock);
+}
+
 upage_pfn replace_candidate(struct replace *replace, struct aged *aged)
 {
 	lock_acquire(&replace->lock);

@@ -4,7 +4,8 @@
  *
  * A policy sees frame numbers and nothing else: it never allocates, never maps, never does
  * I/O. Its state is an array that its caller provides. It is told of pages placed (insert),
- * references observed (touch) and frames taken away (remove), and asked for candidates.
+ * references observed (touch), frames taken away (remove) and pages that change their frame (move),
+ * and asked for candidates.
  *
  * A candidate is an offer, not a removal: the pager may find it pinned or locked and ask
  * again, and says remove when it has really taken it. Asking moves on: if touch is said of those that
@@ -46,6 +47,7 @@ struct replace_ops {
 	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care */
 	bool (*idle)(void *state, upage_pfn pfn);   /* has touch: whether it stays for now */
 	void (*remove)(void *state, upage_pfn pfn);
+	void (*move)(void *state, upage_pfn from, upage_pfn to); /* what is known of one is of the other */
 	upage_pfn (*candidate)(void *state, struct aged *aged); /* REPLACE_NONE: no frame, or
 	                                                           aged is full: revoke, ask again */
 };
@@ -72,6 +74,8 @@ void replace_touch(struct replace *replace, upage_pfn pfn);
 /* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
 bool replace_idle(struct replace *replace, upage_pfn pfn);
 void replace_remove(struct replace *replace, upage_pfn pfn);
+/* The page of frame @from is in frame @to now, which was not inserted. */
+void replace_move(struct replace *replace, upage_pfn from, upage_pfn to);
 upage_pfn replace_candidate(struct replace *replace, struct aged *aged);
 
 #endif

@@ -57,13 +57,19 @@ static void clock_init(void *state, uint64_t frames, uint64_t seed)
 	clock->frames = frames;
 }
 
+/* The hand goes as far as there is a frame. */
+static void note_held(struct clock *clock, upage_pfn pfn)
+{
+	INVARIANT(pfn < clock->frames && !clock->frame[pfn].held);
+	if (pfn >= clock->end)
+		clock->end = pfn + 1;
+}
+
 static void clock_insert(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
-	INVARIANT(pfn < clock->frames && !clock->frame[pfn].held);
+	note_held(clock, pfn);
 	clock->frame[pfn] = (struct clock_frame){ .held = true, .referenced = true };
-	if (pfn >= clock->end)
-		clock->end = pfn + 1;
 }
 
 static void pass_by(struct clock_frame *frame)
@@ -101,6 +107,15 @@ static void clock_remove(void *state, upage_pfn pfn)
 	clock->frame[pfn].held = false;
 }
 
+static void clock_move(void *state, upage_pfn from, upage_pfn to)
+{
+	struct clock *clock = state;
+	INVARIANT(clock->frame[from].held != 0);
+	note_held(clock, to);
+	clock->frame[to] = clock->frame[from];
+	clock->frame[from].held = false;
+}
+
 static upage_pfn clock_candidate(void *state, struct aged *aged)
 {
 	struct clock *clock = state;
@@ -133,4 +148,5 @@ const struct replace_ops replace_clock = { .name = "clock",
 	                                   .touch = clock_touch,
 	                                   .idle = clock_idle,
 	                                   .remove = clock_remove,
+	                                   .move = clock_move,
 	                                   .candidate = clock_candidate };

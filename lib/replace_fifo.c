@@ -66,6 +66,18 @@ static void fifo_remove(void *state, upage_pfn pfn)
 	fifo_take_out(fifo, (uint32_t)pfn + 1);
 }
 
+/* It keeps its place in the queue. */
+static void fifo_move(void *state, upage_pfn from, upage_pfn to)
+{
+	struct fifo *fifo = state;
+	struct link *l = &fifo->links[from + 1];
+	INVARIANT(l->next != 0 && fifo->links[to + 1].next == 0);
+	fifo->links[to + 1] = *l;
+	fifo->links[l->previous - 1].next = (uint32_t)to + 2;
+	fifo->links[l->next - 1].previous = (uint32_t)to + 2;
+	*l = (struct link){ 0, 0 };
+}
+
 static upage_pfn fifo_candidate(void *state, struct aged *aged)
 {
 	struct fifo *fifo = state;
@@ -83,4 +95,5 @@ const struct replace_ops replace_fifo = { .name = "fifo",
 	                                  .init = fifo_init,
 	                                  .insert = fifo_insert,
 	                                  .remove = fifo_remove,
+	                                  .move = fifo_move,
 	                                  .candidate = fifo_candidate };

@@ -76,6 +76,14 @@ static void random_remove(void *state, upage_pfn pfn)
 	place_of(random)[pfn] = 0;
 }
 
+static void random_move(void *state, upage_pfn from, upage_pfn to)
+{
+	struct random *random = state;
+	INVARIANT(place_of(random)[from] != 0 && place_of(random)[to] == 0);
+	random_put(random, place_of(random)[from] - 1, (uint32_t)to);
+	place_of(random)[from] = 0;
+}
+
 static upage_pfn random_candidate(void *state, struct aged *aged)
 {
 	struct random *random = state;
@@ -97,4 +105,5 @@ const struct replace_ops replace_random = { .name = "random",
 	                                    .init = random_init,
 	                                    .insert = random_insert,
 	                                    .remove = random_remove,
+	                                    .move = random_move,
 	                                    .candidate = random_candidate };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "run.h"
 
+#include "compact.h"
 #include "host.h"
 
 static size_t pages_of(const struct runs *runs, uintptr_t start, uintptr_t end)
@@ -211,7 +212,7 @@ static void show_all_at(struct run *run, uint64_t frame)
 /* To frames of which those that are not its own already are free. A failure in the midst of a move to
  * frames that overlap the old ones would lose some: it can only be the host's memory that is at its end.
  * The pool's runs_lock is held, and the locks of the run's space and of @held. */
-static int move(struct run *run, struct runs *held, uint64_t to)
+static int move(struct run *run, struct runs *held, uint64_t to, struct compact_result *done)
 {
 	struct upage_pool *pool = run->of->pool;
 	uint64_t from = run->frame, count = frames_of(run->of, run);
@@ -232,8 +233,13 @@ static int move(struct run *run, struct runs *held, uint64_t to)
 		host_die();
 	if (taken)
 		show_all_at(run, result == 0 ? to : from);
-	if (result == 0)
-		stats_compaction(pool->stats, count, host_nanoseconds() - start);
+	if (result == 0) {
+		uint64_t pause = host_nanoseconds() - start;
+		stats_count_many(pool->stats, COUNT_MOVES, count);
+		stats_pause(pool->stats, pause);
+		done->moves += count;
+		done->pause_ns = done->pause_ns > pause ? done->pause_ns : pause;
+	}
 	leave_others(run, run, held);
 	if (taken)
 		frame_free_run(&pool->frames, (uint32_t)(result == 0 ? loses : gets), (uint32_t)fresh);
@@ -244,8 +250,10 @@ static int move(struct run *run, struct runs *held, uint64_t to)
 static int move_alone(struct run *run, uint64_t to)
 {
 	struct upage_pool *pool = run->of->pool;
+	struct compact_result done = { 0 };
+	stats_count(pool->stats, COUNT_COMPACTIONS);
 	lock_acquire(&pool->runs_lock);
-	int result = move(run, run->of, to);
+	int result = move(run, run->of, to, &done);
 	lock_release(&pool->runs_lock);
 	return result;
 }
@@ -274,9 +282,9 @@ static struct run *next_run(upage_pool *pool, uint64_t after, bool up, struct ru
 	return next;
 }
 
-uint64_t runs_compact(upage_pool *pool, struct runs *held, uint64_t most)
+static void move_down(upage_pool *pool, struct runs *held, uint64_t most, struct compact_result *done)
 {
-	uint64_t moved = 0, at = UINT64_MAX;
+	uint64_t at = UINT64_MAX;
 	struct runs *runs = NULL;
 	struct run *run;
 	lock_acquire(&pool->runs_lock);
@@ -285,14 +293,32 @@ uint64_t runs_compact(upage_pool *pool, struct runs *held, uint64_t most)
 		if (!enter(runs, held))
 			continue;
 		uint32_t count = frames_of(runs, run), room = 0;
-		if (count > 0 && count <= most - moved)
+		if (count > 0 && count <= most - done->moves)
 			room = frame_free_below(&pool->frames, (uint32_t)run->frame);
-		if (room > 0 && move(run, held, run->frame - room) == 0)
-			moved += count;
+		if (room > 0)
+			move(run, held, run->frame - room, done);
 		leave(runs, held);
 	}
 	lock_release(&pool->runs_lock);
-	return moved;
+}
+
+int runs_compact(upage_pool *pool, struct runs *held, uint64_t max_moves, struct compact_result *done)
+{
+	uint64_t most = max_moves > 0 ? max_moves : UINT64_MAX;
+	struct compact_result pages = { 0 };
+	*done = pages;
+	move_down(pool, held, most, done);
+	uint64_t others = atomic_load(&pool->frames.free) + atomic_load(&pool->frames.in_runs);
+	if (others >= pool->frames.frames || done->moves >= most) {
+		stats_count(pool->stats, COUNT_COMPACTIONS);
+		return 0;
+	}
+	int result = compact_pool(pool, max_moves > 0 ? most - done->moves : 0, &pages);
+	done->moves += pages.moves;
+	done->pause_ns = done->pause_ns > pages.pause_ns ? done->pause_ns : pages.pause_ns;
+	if (pages.moves > 0 && done->moves < most)
+		move_down(pool, held, most, done);
+	return result;
 }
 
 /* Runs from frame @from on move up by @count, the highest first. */
@@ -302,6 +328,7 @@ static bool move_up(upage_pool *pool, struct runs *held, uint64_t from, uint32_t
 	struct runs *runs = NULL;
 	struct run *run;
 	bool moved = true;
+	struct compact_result done = { 0 };
 	lock_acquire(&pool->runs_lock);
 	while (moved && (run = next_run(pool, at, false, &runs)) != NULL && run->frame >= from) {
 		at = run->frame;
@@ -309,7 +336,7 @@ static bool move_up(upage_pool *pool, struct runs *held, uint64_t from, uint32_t
 		if (!moved)
 			break;
 		if (run->frame >= from && is_in_memory(runs, run))
-			moved = move(run, held, run->frame + count) == 0;
+			moved = move(run, held, run->frame + count, &done) == 0;
 		leave(runs, held);
 	}
 	lock_release(&pool->runs_lock);
@@ -322,7 +349,8 @@ static uint32_t allocate(upage_pool *pool, struct runs *held, uint32_t count, bo
 	uint32_t pfn = frame_allocate_run(&pool->frames, count, middle);
 	if (pfn != FRAME_NONE || atomic_load(&pool->frames.free) < count)
 		return pfn;
-	runs_compact(pool, held, UINT64_MAX);
+	struct compact_result done;
+	runs_compact(pool, held, 0, &done);
 	return frame_allocate_run(&pool->frames, count, middle);
 }
 
@@ -391,7 +419,8 @@ static int extend(struct runs *runs, struct run *run, uint32_t more)
 			if (result < 0 && result != UPAGE_ENOMEM)
 				return result;
 		} else if (attempt == 1) {
-			runs_compact(pool, runs, UINT64_MAX);
+			struct compact_result done;
+			runs_compact(pool, runs, 0, &done);
 			move_up(pool, runs, run->grows_down ? run->frame : run->frame + 1, more);
 		}
 	}

@@ -119,9 +119,11 @@ int run_protect(struct runs *runs, struct run *run, int prot);
 /* Moves the run after the one that was moved last to another base, if there is one. Return: frames moved. */
 uint64_t runs_relocate(struct runs *runs, unsigned which);
 
-/* Moves runs down, the lowest first, as far as frames below them are free, until @most frames have been
- * moved. @held: of a space whose lock the caller has; NULL: of none. Return: frames moved. */
-uint64_t runs_compact(upage_pool *pool, struct runs *held, uint64_t most);
+/* Compaction of all memory: runs go down, the lowest first, as far as frames below them are free, and pages
+ * as compact.h has it, until @max_moves frames have been moved; 0: no limit. A run moves whole, or not.
+ * @held: of a space whose lock the caller has; NULL: of none. Return: as of compact_pool(). */
+struct compact_result;
+int runs_compact(upage_pool *pool, struct runs *held, uint64_t max_moves, struct compact_result *done);
 
 /* Whether there is room in one piece for all frames of @runs once more, maybe after compaction. */
 bool runs_have_room_twice(struct runs *runs);

@@ -6,6 +6,7 @@
  * Signal context: all. Source: OSTEP ch. 21; mm/memory.c and expand_stack() of Linux.
  */
 #include "cluster.h"
+#include "compact.h"
 #include "host.h"
 #include "space.h"
 
@@ -163,6 +164,8 @@ static enum fault_outcome serve_page(upage_space *space, uintptr_t address, int 
 	struct page page;
 	uint64_t value;
 	enum upage_advice advice;
+	if (atomic_load_explicit(&space->pool->compaction.wanted, memory_order_relaxed))
+		compact_relieve(space->pool);
 	enum fault_outcome outcome =
 	        space_lock_page(space, address, access, &page, &value, &advice, failure);
 	if (outcome == FAULT_BOUNDS && space_grow(space, address))

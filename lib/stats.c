@@ -47,10 +47,8 @@ bool stats_time(struct stats *stats, uint64_t ticks)
 	return before % 1024 == 1023;
 }
 
-void stats_compaction(struct stats *stats, uint64_t moves, uint64_t nanoseconds)
+void stats_pause(struct stats *stats, uint64_t nanoseconds)
 {
-	atomic_fetch_add_explicit(&stats->counters[COUNT_COMPACTIONS], 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&stats->counters[COUNT_MOVES], moves, memory_order_relaxed);
 	raise_to(&stats->pause_ns_max, nanoseconds);
 }
 
@@ -136,9 +134,9 @@ void stats_add(struct stats *sum, struct stats *part)
 		atomic_fetch_add(&sum->counters[i], atomic_load(&part->counters[i]));
 	for (unsigned class = 0; class < TIME_CLASSES; class++)
 		atomic_fetch_add(&sum->times[class], atomic_load(&part->times[class]));
+	raise_to(&sum->pause_ns_max, atomic_load(&part->pause_ns_max));
 	raise_to(&sum->ticks_max, atomic_load(&part->ticks_max));
 	raise_to(&sum->ticks_last, atomic_load(&part->ticks_last));
-	raise_to(&sum->pause_ns_max, atomic_load(&part->pause_ns_max));
 }
 
 /* ---- JSON ---------------------------------------------------------------------------- */
@@ -171,7 +169,7 @@ static void add_number(struct stream *out, const char *before, uint64_t number)
 }
 
 #define N(text, field) { text, offsetof(struct upage_stats, field) }
-static const struct number before_compaction[] = {
+static const struct number counts[] = {
 	N(", \"page_size\": ", page_size),
 	N(",\n \"memory\": {\"frames\": ", frames),
 	N(", \"frames_peak\": ", frames_peak),
@@ -199,13 +197,9 @@ static const struct number before_compaction[] = {
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
 	N(", \"mapping_budget\": ", mapping_budget),
-};
-static const struct number compaction[] = {
 	N("},\n \"compaction\": {\"runs\": ", compactions),
 	N(", \"moves\": ", moves),
 	N(", \"max_pause_ns\": ", pause_ns_max),
-};
-static const struct number system_calls[] = {
 	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 	N(", \"unenforced\": ", unenforced),
@@ -225,9 +219,7 @@ void stats_json_begin(struct stream *out, const struct upage_stats *stats,
 	add_string(out, ", \"scheme\": ", labels->scheme);
 	add_string(out, ", \"policy\": ", labels->policy);
 	add_string(out, ", \"store\": ", labels->store);
-	ADD(before_compaction);
-	ADD(compaction);
-	ADD(system_calls);
+	ADD(counts);
 	stream_text(out, "}, \"injected\": {},\n \"wall_seconds\": ");
 	stream_fixed(out, labels->wall_ns, 1000000000, 6);
 	ADD(times);
@@ -305,17 +297,6 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	}
 }
 
-static void add_compaction(struct stream *out, const struct upage_stats *stats)
-{
-	if (stats->compactions == 0)
-		return;
-	N("\n  compaction    ", compactions);
-	N(" moves of ", moves);
-	stream_text(out, " frames; longest pause ");
-	stream_fixed(out, stats->pause_ns_max, 1000, 1);
-	stream_text(out, " us");
-}
-
 static void add_unenforced(struct stream *out, const struct upage_stats *stats)
 {
 	if (stats->unenforced == 0)
@@ -366,6 +347,16 @@ static void add_fault_time(struct stream *out, const char *before, uint64_t ns)
 	stream_text(out, is_long ? " ms" : " us");
 }
 
+static void add_compaction(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->compactions == 0)
+		return;
+	N("\n  compaction    ", compactions);
+	N(" runs, ", moves);
+	stream_text(out, " moves");
+	add_fault_time(out, ", longest pause ", stats->pause_ns_max);
+}
+
 void stats_table(struct stream *out, const struct upage_stats *stats,
                  const struct stats_labels *labels)
 {
@@ -394,13 +385,13 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
 	add_read_ahead(out, stats);
-	add_compaction(out, stats);
 	add_unenforced(out, stats);
 	add_switches(out, stats);
 	add_system_calls(out, stats);
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);
 	N(", budget ", mapping_budget);
+	add_compaction(out, stats);
 	add_fault_time(out, "\n  fault time    median ", stats->fault_ns_p50);
 	add_fault_time(out, ", 99th percentile ", stats->fault_ns_p99);
 	add_fault_time(out, ", longest ", stats->fault_ns_max);

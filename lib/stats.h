@@ -49,22 +49,27 @@ enum counter {
 struct stats {
 	_Atomic uint64_t counters[COUNTERS];
 	_Atomic uint64_t times[TIME_CLASSES];
+	_Atomic uint64_t pause_ns_max;           /* of compaction                     */
 	_Atomic uint64_t ticks_max;
-	_Atomic uint64_t pause_ns_max;           /* of compaction */
 	_Atomic uint64_t ticks_last;             /* when the last fault ended         */
 	uint64_t ticks_start, nanoseconds_start; /* to learn the rate of ticks        */
 };
 
 void stats_init(struct stats *stats);
 
-static inline void stats_count(struct stats *stats, enum counter counter)
+static inline void stats_count_many(struct stats *stats, enum counter counter, uint64_t many)
 {
 	if (counter < COUNTERS)
-		atomic_fetch_add_explicit(&stats->counters[counter], 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&stats->counters[counter], many, memory_order_relaxed);
 }
 
-/* So many frames were moved at once, which nobody could reference for so long. */
-void stats_compaction(struct stats *stats, uint64_t moves, uint64_t nanoseconds);
+static inline void stats_count(struct stats *stats, enum counter counter)
+{
+	stats_count_many(stats, counter, 1);
+}
+
+/* Pages were held for @nanoseconds, because they moved. */
+void stats_pause(struct stats *stats, uint64_t nanoseconds);
 
 /* A fault took @ticks until now. Return: whether it was one in about a thousand, for what
  * should be done now and then. */

@@ -222,6 +222,41 @@ int upage_pool_destroy(upage_pool *pool);
  */
 int upage_pool_verify(upage_pool *pool);
 
+struct upage_compaction {
+	size_t size;         /* in: sizeof(struct upage_compaction)                          */
+	uint64_t max_moves;  /* in: stop after so many; 0: none                              */
+	uint64_t moves;      /* out: pages that got another frame                            */
+	uint64_t frames_free;             /* out: frames, now                                */
+	uint64_t largest_free_run_before; /* out: frames beside each other, before ...       */
+	uint64_t largest_free_run_after;  /* ... and now                                     */
+	uint64_t max_pause_ns; /* out: the longest time that pages were held to be moved     */
+};
+#define UPAGE_COMPACTION_INIT { .size = sizeof(struct upage_compaction) }
+
+/**
+ * upage_compact - move pages so that free frames lie beside each other, and neighbours too
+ * @pool:   its memory, while other threads use it
+ * @result: in: max_moves; out: the rest. NULL: no limit, and nothing is told
+ *
+ * Free frames become one run; pages beside each other in memory get frames beside each other, which
+ * take fewer host mappings. Spaces in runs are moved down whole, and wait for as long as that takes. External fragmentation is 1 - largest_free_run / frames_free. Pinned pages,
+ * and those that another thread works on just then, stay. Nothing is evicted, and at least one frame must
+ * be free. The library does the same itself, a little at a time, when host mappings run short.
+ *
+ * Up to 64 pages, or 256 KiB, move at a time: so long a thread that writes to them waits, one that reads
+ * does not. Their signals go on; those of the caller wait for the end, which max_moves brings nearer.
+ * Context: not in a signal handler. Waits for another compaction of the pool. Cost: of pages in order,
+ * about twice a memcpy of them (bench/compact), else an interrupt of other processors each besides; and a
+ * look at each page that stays. At most three moves for each frame in use.
+ * Return: 0, or
+ *         UPAGE_EINVAL   pool is NULL, or result->size is 0
+ *         UPAGE_E2BIG    result->size is larger than this library knows
+ *         UPAGE_ENOMEM   no memory for the pass itself
+ *         UPAGE_ENOTSUP  the pool is that of a parent, which a fork could not copy
+ * Source: OSTEP ch. 16-17.
+ */
+int upage_compact(upage_pool *pool, struct upage_compaction *result);
+
 /** upage_pool_page_size - bytes of a page and of a frame of @pool. */
 size_t upage_pool_page_size(const upage_pool *pool);
 
@@ -695,9 +730,9 @@ struct upage_stats {
 	uint64_t shared_bytes;  /* of a whole program, mapped now by the host itself (MAP_SHARED, ...)  */
 	uint64_t shared_bytes_peak;
 	uint64_t unenforced;    /* of spaces in runs: changes of protection that are not enforced */
-	uint64_t compactions;   /* times that frames were moved                      */
-	uint64_t moves;         /* frames that were moved, in all                    */
-	uint64_t pause_ns_max;  /* the longest that a page was out of reach for it   */
+	uint64_t compactions;   /* passes over the frames: upage_compact(), and the library's own   */
+	uint64_t moves;         /* of pages to other frames, by these                */
+	uint64_t pause_ns_max;  /* the longest time that pages were held to be moved */
 	uint64_t switches;      /* of spaces of a window, to one of this pool              */
 };
 

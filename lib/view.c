@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "view.h"
 
+#include <string.h>
+
 #include "host.h"
 #include "window.h"
 
@@ -105,6 +107,7 @@ static void relieve(struct upage_pool *pool)
 	if (budget < whole)
 		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
 	uint64_t goal = budget - budget / 16;
+	atomic_store(&pool->compaction.wanted, true);
 	uint64_t frames = pool->frames.frames;
 	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
 		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
@@ -330,6 +333,84 @@ int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 			record(pool, &ptes[i], values[i] | access, values[i]);
 	}
 	return result;
+}
+
+/* ---- Other frames --------------------------------------------------------------------------- */
+
+void view_renumber(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count, uint32_t to)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t after = pte_with_number(values[i], to + i);
+		record(pool, &ptes[i], values[i], after);
+		values[i] = after;
+	}
+}
+
+/* Entries say no more that there is @access. */
+static void withdraw(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count, uint64_t access)
+{
+	for (size_t i = 0; i < count; i++) {
+		record(pool, &ptes[i], values[i], values[i] & ~access);
+		values[i] &= ~access;
+	}
+}
+
+/* The frames are filled at an address of ours, which other threads do not know, and that mapping is
+ * moved to the pages: a copy by the kernel takes twice as long, and populating them again a third. */
+int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint32_t to)
+{
+	size_t length = count * page_size(pool);
+	int prot = pte_prot(values[0]);
+	bool hidden = false;
+	void *filled;
+	int result = host_borrow(pool->frames.memory, frame_offset(&pool->frames, to), length, &filled);
+	if (result < 0)
+		return result;
+	if (prot & PROT_WRITE)
+		result = host_protect(address, length, prot & ~PROT_WRITE);
+	if (result == 0) {
+		memcpy(filled, (const void *)address, length);
+		if (prot != (PROT_READ | PROT_WRITE))
+			result = host_protect((uintptr_t)filled, length, prot);
+	}
+	if (result == 0) {
+		result = host_show_borrowed(filled, address, length);
+		/* Where that failed, the old mapping may be there or gone. */
+		hidden = result < 0 && host_hide(address, length) == 0;
+	}
+	if (result == 0 || hidden)
+		view_renumber(pool, ptes, values, count, to);
+	if (result == 0)
+		return 0;
+	host_release(filled, length);
+	if (hidden)
+		withdraw(pool, ptes, values, count, PTE_ACCESS);
+	else if ((prot & PROT_WRITE) && host_protect(address, length, prot) < 0)
+		withdraw(pool, ptes, values, count, PTE_WRITE);
+	return hidden ? 0 : result;
+}
+
+uint64_t view_references(struct upage_pool *pool, uintptr_t address, size_t count)
+{
+	return host_references(address, page_size(pool), (unsigned)count);
+}
+
+void view_keep_references(struct upage_pool *pool, uintptr_t address, size_t count,
+                          uint64_t references)
+{
+	struct iovec ranges[64];
+	unsigned n = 0;
+	for (size_t i = 0; i < count; i++) {
+		bool before = i > 0 && !(references >> (i - 1) & 1);
+		if (references >> i & 1)
+			continue;
+		if (!before)
+			ranges[n++] = (struct iovec){ (void *)(address + i * page_size(pool)), 0 };
+		ranges[n - 1].iov_len += page_size(pool);
+	}
+	if (n > 0)
+		host_age(ranges, n);
 }
 
 /* ---- Forks ------------------------------------------------------------------------------ */

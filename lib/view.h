@@ -78,6 +78,21 @@ void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint
 int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
                   uintptr_t address);
 
+/* Pages beside each other, all shown with the same access and not from a file, get the frames from @to
+ * on, with their content. They can be read meanwhile, not written to. Return: 0, or the host's error:
+ * they are where they were, but perhaps not to be written to without a fault. */
+int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint32_t to);
+
+/* The same where what is seen does not change: of pages that are hidden, or shown from a file. */
+void view_renumber(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count, uint32_t to);
+
+/* Which of up to 64 shown pages beside each other were referenced since they were aged, a bit each; and
+ * that it be so again for pages that were shown anew since. */
+uint64_t view_references(struct upage_pool *pool, uintptr_t address, size_t count);
+void view_keep_references(struct upage_pool *pool, uintptr_t address, size_t count,
+                          uint64_t references);
+
 /* Of the seams between host mappings that a shown page has, those that count as its own when
  * all pages are gone through: the left one, and the right one if nothing is shown there. */
 unsigned view_seams_owned(const struct upage_pool *pool, pte_t *pte, uint64_t value);

@@ -216,9 +216,21 @@ START_TEST(the_clock_chooses_as_a_plain_one_does)
 	}
 	for (unsigned step = 0; step < 100000; step++) {
 		unsigned pfn = (unsigned)(random_number(&random) % MODEL_FRAMES);
-		switch (random_number(&random) % 5) {
+		unsigned other = (unsigned)(random_number(&random) % MODEL_FRAMES);
+		switch (random_number(&random) % 6) {
 		case 0:
 			must(ask() == plain_clock(&plain));
+			break;
+		case 5:
+			if (!plain.held[pfn] || plain.held[other])
+				break;
+			replace_move(&policy, pfn, other);
+			plain.held[other] = true;
+			plain.held[pfn] = false;
+			plain.referenced[other] = plain.referenced[pfn];
+			plain.step[other] = plain.step[pfn];
+			plain.passes[other] = plain.passes[pfn];
+			plain.step[pfn] = plain.passes[pfn] = 0;
 			break;
 		case 1:
 			must(replace_idle(&policy, pfn) == plain_idle(&plain, pfn));
@@ -271,6 +283,53 @@ START_TEST(fifo_chooses_as_a_plain_queue_does)
 		}
 	}
 	end();
+}
+END_TEST
+
+/* Of two policies one is told that pages move: they are offered in the same order. */
+START_TEST(who_moves_is_offered_when_he_would_have_been)
+{
+	static const struct replace_ops *const in_order[] = { &replace_fifo, &replace_random };
+	struct replace other;
+	upage_pfn frame[MODEL_FRAMES]; /* that page i, which the other has in frame i, is in */
+	bool held[MODEL_FRAMES] = { false }, taken[2 * MODEL_FRAMES] = { false };
+	uint64_t random = 13;
+	begin(in_order[_i], MODEL_FRAMES, 5);
+	other = policy;
+	begin(in_order[_i], UINT64_C(2) * MODEL_FRAMES, 5);
+	for (unsigned step = 0; step < 100000; step++) {
+		unsigned page = (unsigned)(random_number(&random) % MODEL_FRAMES);
+		upage_pfn to = random_number(&random) % (2 * MODEL_FRAMES);
+		struct aged aged = { .count = 0 };
+		upage_pfn offered;
+		switch (random_number(&random) % 4) {
+		case 0:
+			offered = replace_candidate(&other, &aged);
+			must(ask() == (offered == REPLACE_NONE ? REPLACE_NONE : frame[offered]));
+			break;
+		case 1:
+			if (!held[page] && !taken[to]) {
+				replace_insert(&other, page);
+				replace_insert(&policy, to);
+				held[page] = taken[to] = true;
+				frame[page] = to;
+			} else if (held[page]) {
+				replace_remove(&other, page);
+				replace_remove(&policy, frame[page]);
+				held[page] = taken[frame[page]] = false;
+			}
+			break;
+		default:
+			if (!held[page] || taken[to])
+				break;
+			replace_move(&policy, frame[page], to);
+			taken[frame[page]] = false;
+			taken[to] = true;
+			frame[page] = to;
+		}
+	}
+	end();
+	free(other.state);
 }
 END_TEST
 
@@ -627,6 +686,7 @@ int main(void)
 	        choice, a_page_that_is_used_all_the_time_stays_with_the_clock_and_leaves_with_fifo);
 	tcase_add_test(choice, the_clock_chooses_as_a_plain_one_does);
 	tcase_add_test(choice, fifo_chooses_as_a_plain_queue_does);
+	tcase_add_loop_test(choice, who_moves_is_offered_when_he_would_have_been, 0, 2);
 	suite_add_tcase(suite, choice);
 
 	TCase *every = tcase_create("every policy");

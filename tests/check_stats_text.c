@@ -334,11 +334,11 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
 	        "1000023 slots in use\n"
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
-	        "  compaction    1000035 moves of 1000036 frames; longest pause 1000.0 us\n"
 	        "  protection    1000034 changes of it are not enforced\n"
 	        "  switches      1000038 of spaces at the same addresses\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
+	        "  compaction    1000035 runs, 1000036 moves, longest pause 1000.0 us\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
 	static char text[8192];
 	struct upage_stats stats = distinct_stats();

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * compact.h - compaction: pages move to other frames under running threads
+ *
+ * So that free memory becomes one run, and neighbouring pages get neighbouring frames, which the host
+ * joins. Frames are filled from the bottom up:
+ *
+ *      floor            all frames below are final
+ *      the next page    of the leaf of the page in the lowest frame from the floor on, in the order of
+ *                       addresses: pages of a leaf end up beside each other, and a leaf that lies right
+ *                       is left alone
+ *      its new frame    the floor. A page that is there goes to a free frame first, and with it those
+ *                       beside it in memory, if a free run has room for them: out of order they come
+ *                       to be in order on their way
+ *
+ * So one free frame is enough, and no page moves more than a few times: at most MOVES_EACH times as many
+ * moves as frames are in use. What cannot move is gone round: pinned pages, those that another thread
+ * works on, frames that are being filled (may_move). Nothing is evicted.
+ *
+ * Up to 64 pages that lie beside each other in memory move at a time, 256 KiB at most and a sixteenth of
+ * the frames. Of shown pages, writes are revoked, and they are read all the while; of others nobody
+ * notices (movement_run). What a policy knows of a frame, and whether a page was referenced, goes with it.
+ *
+ * Locks: compaction.lock for a pass, compaction.moving for each step, so that a fork does not wait
+ * for a pass; PTEs are only tried, and nobody is waited for who holds one. Signal context: yes.
+ * Source: OSTEP ch. 16-17 (compaction, external fragmentation); Linux, mm/compaction.c, which fills free
+ * frames from the other end; Jones and Lins, "Garbage Collection", ch. 5 (sliding).
+ */
+#ifndef UPAGE_COMPACT_H
+#define UPAGE_COMPACT_H
+
+#include "physical.h"
+
+/* What a pass did. */
+struct compact_result {
+	uint64_t moves;
+	uint64_t pause_ns; /* the longest time that pages were held */
+};
+
+/**
+ * compact_pool - one pass over the frames
+ * @max_moves: stop after so many; 0: none
+ * Context: signals blocked, no PTE is held; a space's lock may be.
+ * Return: 0, or UPAGE_ENOMEM: no memory for the pass itself, nothing moved.
+ */
+int compact_pool(struct upage_pool *pool, uint64_t max_moves, struct compact_result *result);
+
+/* @count frames beside each other, as frame_allocate(), but if so many are free elsewhere, others move
+ * out of the way; none is evicted. Context as above. Return: the first, or FRAME_NONE. */
+uint32_t compact_allocate(struct upage_pool *pool, uint32_t count);
+
+/* Host mappings ran short (view.h): moves pages for up to COMPACT_STEP_NS, if that gives some back, and
+ * if it was not done just now. For a thread that holds no lock at all: of the beginning of a page fault. */
+#define COMPACT_STEP_NS UINT64_C(500000)
+void compact_relieve(struct upage_pool *pool);
+
+/* Gives the memory of passes back, with the pool. */
+void compact_destroy(struct upage_pool *pool);
+
+#endif
