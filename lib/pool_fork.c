@@ -50,6 +50,7 @@ static void leaves_take(void)
 	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
 		if (pool_is_lost(pool))
 			continue;
+		lock_acquire(&pool->shares.lock);
 		lock_acquire(&pool->mapping_lock);
 		lock_acquire(&pool->replace.lock);
 		lock_acquire(&pool->frames.lock);
@@ -74,6 +75,7 @@ static void leaves_give(void)
 		lock_release(&pool->frames.lock);
 		lock_release(&pool->replace.lock);
 		lock_release(&pool->mapping_lock);
+		lock_release(&pool->shares.lock);
 	}
 }
 

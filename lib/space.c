@@ -284,33 +284,6 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 	return 0;
 }
 
-PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
-                              const struct upage_space_config *given)
-{
-	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
-	if (out == NULL || pool == NULL)
-		return UPAGE_EINVAL;
-	if (given != NULL) {
-		if (given->size == 0)
-			return UPAGE_EINVAL;
-		if (given->size > sizeof(config))
-			return UPAGE_E2BIG;
-		for (size_t i = 0; i < given->size; i++)
-			((char *)&config)[i] = ((const char *)given)[i];
-	}
-	if ((uintptr_t)config.address & (frame_size(&pool->frames) - 1))
-		return UPAGE_EINVAL;
-	upage_space *space = NULL;
-	signal_mask mask = signals_block();
-	lock_acquire(&spaces_lock);
-	int result = space_make(&space, pool, &config);
-	lock_release(&spaces_lock);
-	signals_set(mask);
-	if (result == 0)
-		*out = space;
-	return result;
-}
-
 /* What the host maps itself in [start, end) goes. */
 static int end_foreign(upage_space *space, uintptr_t start, uintptr_t end)
 {
@@ -369,6 +342,44 @@ static int space_end(upage_space *space)
 	atomic_fetch_sub(&space->pool->spaces, 1);
 	atomic_store(&space->base, 0);
 	return 0;
+}
+
+int space_create(upage_space **out, upage_pool *pool, const struct upage_space_config *given,
+                 space_filler *fill, void *argument)
+{
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	if (given != NULL) {
+		if (given->size == 0)
+			return UPAGE_EINVAL;
+		if (given->size > sizeof(config))
+			return UPAGE_E2BIG;
+		for (size_t i = 0; i < given->size; i++)
+			((char *)&config)[i] = ((const char *)given)[i];
+	}
+	if ((uintptr_t)config.address & (frame_size(&pool->frames) - 1))
+		return UPAGE_EINVAL;
+	upage_space *space = NULL;
+	signal_mask mask = signals_block();
+	lock_acquire(&spaces_lock);
+	int result = space_make(&space, pool, &config);
+	if (result == 0 && fill != NULL) {
+		result = fill(space, argument);
+		if (result < 0)
+			space_end(space); /* none of its pages is shown or pinned: nothing can stand in the way */
+	}
+	lock_release(&spaces_lock);
+	signals_set(mask);
+	if (result == 0)
+		*out = space;
+	return result;
+}
+
+PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
+                              const struct upage_space_config *config)
+{
+	if (out == NULL || pool == NULL)
+		return UPAGE_EINVAL;
+	return space_create(out, pool, config, NULL, NULL);
 }
 
 PUBLIC int upage_space_destroy(upage_space *space)

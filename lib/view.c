@@ -49,6 +49,18 @@ static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_
 	lock_release(&pool->mapping_lock);
 }
 
+/* Hides a locked page, if that saves a mapping. */
+static void relieve_page(struct upage_pool *pool, const struct frame *frame, pte_t *pte,
+                         uintptr_t address, uint64_t *value)
+{
+	uint64_t after = *value & ~(uint64_t)PTE_ACCESS;
+	if (frame->pins == 0 && after != *value && seams(pool, pte, *value) > 0 &&
+	    !turn_keeps(&pool->turn, address) && host_hide(address, page_size(pool)) == 0) {
+		record(pool, pte, *value, after);
+		*value = after;
+	}
+}
+
 /* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
  * resident: their next reference is a soft fault. */
 static void relieve(struct upage_pool *pool)
@@ -62,19 +74,17 @@ static void relieve(struct upage_pool *pool)
 	uint64_t frames = pool->frames.frames;
 	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
 		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
-		struct frame *frame = &pool->frames.frame[pfn];
+		const struct frame *frame = &pool->frames.frame[pfn];
 		pte_t *pte;
 		uint64_t value;
-		if (!frame_trylock(pool, pfn, &pte, &value))
+		if (!frame_trylock_all(pool, pfn, &pte, &value))
 			continue;
-		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
-		if (frame->pins == 0 && after != value && seams(pool, pte, value) > 0 &&
-		    !turn_keeps(&pool->turn, frame->page) &&
-		    host_hide(frame->page, page_size(pool)) == 0) {
-			record(pool, pte, value, after);
-			value = after;
+		relieve_page(pool, frame, pte, frame->page, &value);
+		for (struct share *share = frame->shares; share != NULL; share = share->next) {
+			uint64_t other = pte_value(share->pte);
+			relieve_page(pool, frame, share->pte, share->page, &other);
 		}
-		pte_unlock(pte, value);
+		frame_unlock_all(pool, pte, value);
 	}
 }
 
@@ -170,6 +180,25 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 	return 0;
 }
 
+int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                    uintptr_t address)
+{
+	int result = 0;
+	for (size_t i = 0, end; i < count && result == 0; i = end) {
+		for (end = i; end < count && (values[end] & PTE_WRITE) && may_hide(pool, values[end]); end++) {
+			uint64_t after = values[end] & ~(uint64_t)PTE_WRITE;
+			record(pool, &ptes[end], values[end], after);
+			values[end] = after;
+		}
+		if (end > i)
+			result = host_protect(address + i * page_size(pool),
+			                      (end - i) * page_size(pool), pte_prot(values[i]));
+		else
+			end = i + 1;
+	}
+	return result;
+}
+
 /* Locks the pages behind a locked one that are its neighbours in frames, too, and may be hidden.
  * Return: how many, the first one included. */
 static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count)
@@ -228,16 +257,19 @@ static int show(const struct upage_pool *pool, uint64_t value, uintptr_t address
 	              : host_show(pool->frames.memory, address, offset, length, prot);
 }
 
-int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+/* Whether two entries have the same content to be shown. */
+static bool shows_same(uint64_t a, uint64_t b)
 {
-	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
-	if (access & PTE_WRITE)
-		after &= ~(uint64_t)PTE_FILE;
+	return pte_number(a) == pte_number(b) && !((a ^ b) & PTE_FILE);
+}
+
+int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t after)
+{
 	view_make_room(pool);
 	for (int attempt = 0;; attempt++) {
 		int result;
 		record(pool, page->pte, *value, after);
-		if ((*value & PTE_ACCESS) && !((*value ^ after) & PTE_FILE))
+		if ((*value & PTE_ACCESS) && shows_same(*value, after))
 			result = host_protect(page->address, page_size(pool), pte_prot(after));
 		else
 			result = show(pool, after, page->address, 1, false);
@@ -253,6 +285,14 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 	}
 	*value = after;
 	return 0;
+}
+
+int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+{
+	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
+	if (access & PTE_WRITE)
+		after &= ~(uint64_t)PTE_FILE;
+	return view_replace(pool, page, value, after);
 }
 
 int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
