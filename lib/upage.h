@@ -459,8 +459,8 @@ int upage_store_open(upage_store **out, const char *path, unsigned flags);
  * A store of the program's own. The functions run in the faulting thread, in signal context:
  * no malloc, no stdio, no cancellation point in a thread that may be cancelled, no lock that a
  * thread may hold while it touches paged memory, no reference to paged memory. @page is @length
- * bytes (a page of the pool), @offset bytes into the store; for a read it is zero at first. They return 0 or a negated errno
- * value; the page fault or the write-back then fails with UPAGE_EIO.
+ * bytes (a page of the pool), @offset bytes into the store; to be read into, it is zero at first. They
+ * return 0 or a negated errno value; the page fault or the write-back then fails with UPAGE_EIO.
  */
 struct upage_store_ops {
 	size_t size; /* sizeof(struct upage_store_ops) */
