@@ -7,7 +7,8 @@
  * memory. So no holder can be interrupted by code that wants the same lock.
  *
  * Ranks, in the order of acquisition; a thread may only take a lock of a higher rank:
- *   1  upage_space.lock         mappings of a space (readers: page faults)
+ *   1  upage_space.lock         mappings of a space (readers: page faults); of several at once under
+ *                               the lock that spaces are made by, for a fork or a clone
  *   2  the lock bit of a PTE    one page: where it is, what the host shows of it. Whoever
  *                               holds one never blocks on rank 1, nor on a second PTE (it
  *                               may try one), so a holder of rank 1 may wait for rank 2

@@ -185,7 +185,9 @@ int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size
 {
 	int result = 0;
 	for (size_t i = 0, end; i < count && result == 0; i = end) {
-		for (end = i; end < count && (values[end] & PTE_WRITE) && may_hide(pool, values[end]); end++) {
+		uint64_t access = values[i] & PTE_ACCESS; /* some may lack what the mapping allows by now */
+		for (end = i; end < count && (values[end] & PTE_ACCESS) == access &&
+		              (access & PTE_WRITE) && may_hide(pool, values[end]); end++) {
 			uint64_t after = values[end] & ~(uint64_t)PTE_WRITE;
 			record(pool, &ptes[end], values[end], after);
 			values[end] = after;

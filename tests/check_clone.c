@@ -502,6 +502,47 @@ START_TEST(protection_is_each_ones_own)
 }
 END_TEST
 
+/* Of the host's mapping that has an address. */
+static bool host_allows_execution(const char *address)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start, past;
+	char line[512], access[8] = "";
+	while (fgets(line, sizeof(line), maps) != NULL)
+		if (sscanf(line, "%lx-%lx %7s", &start, &past, access) == 3 &&
+		    start <= (uintptr_t)address && (uintptr_t)address < past)
+			break;
+	fclose(maps);
+	return access[2] == 'x';
+}
+
+/* Pages beside each other, some of which were shown before the mapping allowed more. */
+START_TEST(pages_keep_what_else_they_may_be_used_for)
+{
+	struct machine m = machine_make("memory=1M");
+	char *memory = machine_map(m, 9, RW);
+	for (size_t i = 0; i < 9; i++) {
+		ck_assert_ok(upage_protect(m.space, memory, 9 * PAGE, i % 2 ? RW | PROT_EXEC : RW));
+		fill(memory + i * PAGE, 1, i);
+	}
+	ck_assert_ok(upage_protect(m.space, memory, 9 * PAGE, RW | PROT_EXEC));
+	fill(memory + 8 * PAGE, 1, 8);
+	for (size_t i = 1; i < 9; i += 2)
+		ck_assert_ok(upage_advise(m.space, memory + i * PAGE, PAGE, UPAGE_DONTNEED));
+	for (size_t i = 1; i < 9; i += 2)
+		fill(memory + i * PAGE, 1, i);
+	upage_space *clone = clone_of(m.space);
+	for (size_t i = 0; i < 9; i++) {
+		bool allowed = upage_translate(m.space, memory + i * PAGE, PROT_EXEC, NULL) == UPAGE_CAUSE_NONE;
+		ck_assert_int_eq(host_allows_execution(memory + i * PAGE), allowed);
+		ck_assert_int_eq(allowed, i % 2);
+	}
+	fill(memory, 9, 5);
+	end(clone, m);
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(pinned_pages_are_copied)
 {
 	struct machine m = machine_make("memory=1M");
@@ -904,6 +945,7 @@ int main(void)
 	tcase_add_test(tests, a_clone_may_have_other_levels);
 	tcase_add_test(tests, unmapping_and_dropping_leave_the_others_alone);
 	tcase_add_test(tests, protection_is_each_ones_own);
+	tcase_add_test(tests, pages_keep_what_else_they_may_be_used_for);
 	tcase_add_test(tests, pinned_pages_are_copied);
 	tcase_add_test(tests, a_clone_makes_room_for_copies_of_pinned_pages);
 	tcase_add_test(tests, private_pages_of_a_store_are_shared_too);
