@@ -209,14 +209,14 @@ static bool movement_run(struct movement *m, uint32_t to, bool overlaps)
 	uint32_t count = m->count;
 	bool sampled = pool->replace.ops->touch != NULL && (m->values[0] & PTE_ACCESS) &&
 	               !(m->values[0] & PTE_FILE);
-	uint64_t references = sampled ? view_references(pool, m->address, count) : 0;
+	uint64_t references = sampled ? view_references(pool, m->ptes, m->address, m->values[0], count) : 0;
 	/* In this order none is overwritten before it was read; and back in the other one. */
 	for (uint32_t i = 0; i < count; i++)
 		describe(frame_at(m, to + i), frame_at(m, m->from[i]), m->ptes + i);
 	bool moved = move_content(m, to, overlaps) == 0;
 	if (moved) {
 		if (sampled && (m->values[0] & PTE_ACCESS))
-			view_keep_references(pool, m->address, count, references);
+			view_keep_references(pool, m->ptes, m->address, m->values[0], count, references);
 		for (uint32_t i = 0; i < count; i++)
 			replace_move(&pool->replace, m->from[i], to + i);
 		/* Who looked for something in all frames, and missed it, looks again: evict.c. */

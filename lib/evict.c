@@ -18,6 +18,7 @@ struct search {
 	bool no_slots; /* swap is full, and no resident page has a slot to spare */
 	int failure;   /* why a page could not be saved */
 	unsigned spared; /* candidates that had been referenced */
+	uint32_t own;  /* frame: locked by ourselves, and no candidate */
 };
 
 /* ---- Slots ------------------------------------------------------------------------------- */
@@ -50,6 +51,8 @@ static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct sea
 		struct frame *frame = &pool->frames.frame[pfn];
 		pte_t *pte;
 		uint64_t value;
+		if (pfn == search->own || frame_seems_shared(frame)) /* and has no slot */
+			continue;
 		if (!frame_trylock(pool, pfn, &pte, &value)) {
 			busy = busy || (pfn != needy && frame->state == FRAME_USED);
 			continue;
@@ -119,12 +122,25 @@ int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uin
 	return result;
 }
 
-/* What the PTE of a page becomes that leaves its frame with its content in @slot. */
+/* What the PTE of a page becomes that leaves its frame with its content in @slot. What is shared has
+ * not been written to for long. */
 static uint64_t pte_evicted(uint64_t value, uint32_t slot)
 {
 	if (slot == SWAP_NONE)
 		return 0;
-	return pte_make(slot, PTE_SWAPPED | (value & PTE_DIRTY ? PTE_EXPECTED : 0));
+	bool expected = (value & (PTE_DIRTY | PTE_SHARED)) == PTE_DIRTY;
+	return pte_make(slot, PTE_SWAPPED | (expected ? PTE_EXPECTED : 0));
+}
+
+/* Hides all the pages of a frame. *@value is of the one that it names itself. */
+static int hide(struct upage_pool *pool, pte_t *pte, const struct frame *frame, uint64_t *value)
+{
+	int result = view_hide(pool, pte, frame->page, value);
+	for (struct share *share = frame->shares; share != NULL && result == 0; share = share->next) {
+		uint64_t other = pte_value(share->pte);
+		result = view_hide(pool, share->pte, share->page, &other);
+	}
+	return result;
 }
 
 /* Saves the page of frame @pfn, whose PTE is locked, as far as it has to be, and hides it. On
@@ -143,7 +159,7 @@ static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *
 		result = new_slot ? 0 : UPAGE_ENOSPC;
 	}
 	if (result == 0)
-		result = view_hide(pool, pte, frame->page, value);
+		result = hide(pool, pte, frame, value);
 	if (new_slot)
 		*value &= ~(uint64_t)PTE_EXPECTED; /* there is nothing in it to compare with */
 	if (result == 0 && dirty)
@@ -153,8 +169,9 @@ static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *
 	return result;
 }
 
-/* Takes the frame of a page whose PTE is locked, and unlocks it. Return: whether it could; else
- * the page is resident as before, but perhaps hidden, and *search says what stood in the way. */
+/* Takes the frame of a page whose PTE is locked, and those of all that share it (frame_trylock_all),
+ * and unlocks them. Return: whether it could; else the page is resident as before, but perhaps
+ * hidden, and *search says what stood in the way. */
 static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, struct search *search)
 {
 	uint32_t pfn = (uint32_t)pte_number(value), slot;
@@ -168,31 +185,75 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 	if (result < 0) {
 		search->failure = result;
 		atomic_fetch_sub(&pool->evicting, 1);
-		pte_unlock(pte, value);
+		frame_unlock_all(pool, pte, value);
 		return false;
 	}
+	uint64_t evicted = pte_evicted(value, slot);
+	if (frame->references > 1 && slot != SWAP_NONE)
+		swap_share(pool->swap, slot, frame->references - 1u);
 	frame->slot = 0;
 	frame->references = 0;
 	atomic_store(&frame->pte, NULL);
 	replace_remove(&pool->replace, pfn);
 	atomic_fetch_sub(&pool->evicting, 1);
 	stats_count(pool->stats, COUNT_EVICTIONS);
-	pte_unlock(pte, pte_evicted(value, slot));
+	if (value & PTE_SHARED)
+		share_end(&pool->shares, frame, pte, evicted);
+	pte_unlock(pte, evicted);
 	return true;
 }
 
 int evict_page(struct upage_pool *pool, pte_t *pte)
 {
-	struct search search = { .busy = false };
-	uint64_t value = pte_lock(pte);
-	if (!(value & PTE_PRESENT))
+	struct search search = { .own = FRAME_NONE };
+	for (;;) {
+		uint64_t value = pte_lock(pte);
+		if (!(value & PTE_PRESENT)) {
+			pte_unlock(pte, value);
+			return 0;
+		}
+		const struct frame *frame = &pool->frames.frame[pte_number(value)];
+		pte_t *busy;
+		if (!(value & PTE_SHARED) || share_trylock(&pool->shares, frame, pte, &busy)) {
+			pte_t *first = atomic_load(&frame->pte);
+			if (evict_locked(pool, first, pte_value(first), &search))
+				frame_free(&pool->frames, (uint32_t)pte_number(value), 1);
+			return search.failure;
+		}
 		pte_unlock(pte, value);
-	else if (evict_locked(pool, pte, value, &search))
-		frame_free(&pool->frames, (uint32_t)pte_number(value), 1);
-	return search.failure;
+		pte_wait(busy);
+	}
 }
 
 /* ---- Choosing one ------------------------------------------------------------------------ */
+
+/* Whether none of the pages of a frame was referenced since it was aged: how many from its first on,
+ * as view_idle() says; 0: one was. */
+static size_t idle_run(struct upage_pool *pool, pte_t *pte, const struct frame *frame, uint64_t value)
+{
+	size_t idle = view_idle(pool, pte, frame->page, value);
+	for (const struct share *share = frame->shares; share != NULL && idle > 0; share = share->next)
+		idle = view_idle(pool, share->pte, share->page, pte_value(share->pte)) > 0;
+	return idle;
+}
+
+static bool turn_keeps_one(struct upage_pool *pool, const struct frame *frame)
+{
+	bool keeps = turn_keeps(&pool->turn, frame->page);
+	for (const struct share *share = frame->shares; share != NULL && !keeps; share = share->next)
+		keeps = turn_keeps(&pool->turn, share->page);
+	return keeps;
+}
+
+/* Forgets the references of the pages of a frame that is shared, one by one. They are locked. */
+static void age_shared(struct upage_pool *pool, const struct frame *frame)
+{
+	for (const struct share *share = frame->shares; share != NULL; share = share->next) {
+		struct locked_page page = { share->pte, share->page, pte_value(share->pte) };
+		if ((page.value & PTE_ACCESS) && !turn_keeps(&pool->turn, page.address))
+			view_age_each(pool, &page, 1);
+	}
+}
 
 /* Forgets the references of the frames that the policy has aged. */
 static void age(struct upage_pool *pool, struct aged *aged)
@@ -203,8 +264,13 @@ static void age(struct upage_pool *pool, struct aged *aged)
 		uint32_t pfn = (uint32_t)aged->frames[i];
 		struct frame *frame = &pool->frames.frame[pfn];
 		struct locked_page page;
-		if (!frame_trylock(pool, pfn, &page.pte, &page.value))
+		if (!frame_trylock_all(pool, pfn, &page.pte, &page.value))
 			continue;
+		if (frame->shares != NULL) {
+			age_shared(pool, frame);
+			frame_unlock_all(pool, page.pte, pte_value(page.pte));
+			continue;
+		}
 		if (frame->pins > 0 || !(page.value & PTE_ACCESS) ||
 		    turn_keeps(&pool->turn, frame->page)) {
 			pte_unlock(page.pte, page.value);
@@ -225,28 +291,33 @@ static void age(struct upage_pool *pool, struct aged *aged)
 /* Takes frame @pfn from its page, if nobody else works on that, and it was not referenced. */
 static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
 {
+	const struct frame *frame = &pool->frames.frame[pfn];
 	pte_t *pte;
 	uint64_t value;
-	if (!frame_trylock(pool, pfn, &pte, &value)) {
+	if (pfn == search->own) {
+		replace_touch(&pool->replace, pfn);
+		return false;
+	}
+	if (!frame_trylock_all(pool, pfn, &pte, &value)) {
 		search->busy = true;
 		return false;
 	}
-	if (turn_keeps(&pool->turn, pool->frames.frame[pfn].page)) {
+	if (turn_keeps_one(pool, frame)) {
 		search->busy = true;
-		pte_unlock(pte, value);
+		frame_unlock_all(pool, pte, value);
 		return false;
 	}
 	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL) {
-		size_t idle = view_idle(pool, pte, pool->frames.frame[pfn].page, value);
+		size_t idle = idle_run(pool, pte, frame, value);
 		if (idle == 0)
 			replace_touch(&pool->replace, pfn);
 		if (idle == 0 || replace_idle(&pool->replace, pfn)) {
 			search->spared++;
-			pte_unlock(pte, value);
+			frame_unlock_all(pool, pte, value);
 			return false;
 		}
 		if (idle > 1)
-			view_hide_idle(pool, pte, pool->frames.frame[pfn].page, &value, idle);
+			view_hide_idle(pool, pte, frame->page, &value, idle);
 	}
 	if (evict_locked(pool, pte, value, search))
 		return true;
@@ -289,10 +360,10 @@ static bool others_move(struct upage_pool *pool, uint64_t placed)
 	return atomic_load(&pool->placed) != placed;
 }
 
-int evict_any(struct upage_pool *pool, uint32_t *out)
+int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
 {
 	for (uint64_t start = 0;;) {
-		struct search search = { .busy = false };
+		struct search search = { .own = own };
 		uint64_t placed = atomic_load(&pool->placed);
 		if (pass(pool, &search, out))
 			return 0;

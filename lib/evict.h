@@ -11,10 +11,13 @@
  * referenced the next one goes, whatever it was: looking never costs more than it can save. This also ends the
  * search while other threads reference everything.
  *
+ * A frame that several pages share is taken from all of them at once: all are locked and hidden, the
+ * content is written once, and they share the slot. It was referenced if one of them was.
+ *
  * Other pages' locks are only tried, so that faults cannot wait in a circle: a page that is
  * locked or pinned is passed over for the next candidate.
  *
- * Signal context: yes. Locks: those of the pages it takes frames from, one at a time, or a batch
+ * Signal context: yes. Locks: those of the pages it takes frames from, one frame at a time, or a batch
  * that is being hidden, while the caller holds the PTE of the page that needs the frame.
  * Source: OSTEP ch. 21-22.
  */
@@ -24,12 +27,13 @@
 #include "physical.h"
 
 /* A frame that some page had to give up. Waits, for a bounded time, while what could be taken
- * is locked by others, or was when we looked. Return: 0, UPAGE_ENOMEM (every frame is pinned),
- * or why no page could be saved. */
-int evict_any(struct upage_pool *pool, uint32_t *out);
+ * is locked by others, or was when we looked. @own: the frame that the caller's page is in, which
+ * stays there; or FRAME_NONE. Return: 0, UPAGE_ENOMEM (every frame is pinned), or why no page could
+ * be saved. */
+int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out);
 
-/* The page's frame is free, if it had one, and is not pinned. Return: 0, or why it could not be
- * saved: it stays. */
+/* The page's frame is free, if it had one, and is not pinned; whoever shared it. Return: 0, or why
+ * it could not be saved: it stays. No other PTE is locked: may wait for those that share it. */
 int evict_page(struct upage_pool *pool, pte_t *pte);
 
 /* Saves a dirty page, which nobody can write to now, to its store or its slot. On success

@@ -18,8 +18,8 @@
  * Invariants (frame_table_is_valid):  the runs of all lists, the USED and the RUN frames add up to
  * all frames;  free == the sum of the runs;  no run's buddy is a free run of the same order.
  *
- * Fields of a used frame are guarded by the lock bit of its PTE, the lists by the table's
- * lock (rank 3). Signal context: yes, but frame_table_init and _destroy.
+ * Fields of a used frame are guarded by the lock bit of its PTE (where there are several: share.h),
+ * the lists by the table's lock (rank 3). Signal context: yes, but frame_table_init and _destroy.
  * Source: OSTEP ch. 17 (buddy allocation); Knuth, TAOCP vol. 1, 2.5; memfd_create(2).
  */
 #ifndef UPAGE_FRAME_H
@@ -38,6 +38,7 @@
 enum frame_state { FRAME_FREE_BODY, FRAME_FREE_HEAD, FRAME_USED, FRAME_RUN };
 
 struct backing; /* what a page's content comes from: store.h */
+struct share;   /* one of the pages that share a frame: share.h */
 
 struct frame {
 	_Atomic(pte_t *) pte;    /* the entry that maps it; NULL: none yet, or none any more */
@@ -48,10 +49,11 @@ struct frame {
 		};
 	};
 	struct backing *backing; /* USED: of the page                                     */
+	struct share *shares;    /* USED: all the pages, if there are several; else NULL  */
 	uint32_t slot;           /* USED: the page's swap slot plus 1; 0: none            */
 	uint16_t pins;           /* USED: upage_pin() and system calls that hold it       */
 	uint16_t calls;          /* USED: of the pins, those of system calls under way    */
-	uint16_t references;     /* PTEs that map it: 0 or 1 so far                       */
+	uint16_t references;     /* PTEs that map it                                      */
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */
 };

@@ -8,7 +8,8 @@
  *
  * Ranks, in the order of acquisition; a thread may only take a lock of a higher rank:
  *   0  spaces_lock             spaces are made, ended, switched, copied (space.h)
- *   1  upage_space.lock         mappings of a space (readers: page faults)
+ *   1  upage_space.lock         mappings of a space (readers: page faults); of several at once under
+ *                               the lock that spaces are made by, for a fork or a clone
  *   -  upage_pool.runs_lock     the list of runs. Who holds it only tries the locks of spaces
  *      compaction.lock, then    one pass over the frames at a time; and while pages move, which
  *      compaction.moving        a fork keeps from happening. Whoever holds these waits for no

@@ -65,9 +65,20 @@ static int page_place(struct upage_pool *pool, const struct page *page, uint64_t
 		return result;
 	}
 	uint32_t slot = *value & PTE_SWAPPED ? (uint32_t)pte_number(*value) : SWAP_NONE;
-	uint64_t expected = *value & PTE_EXPECTED;
-	*value = page_settle(pool, page, pfn, slot) | expected | (shows_file ? PTE_FILE : 0);
+	uint64_t flags = *value & PTE_EXPECTED;
+	if (slot != SWAP_NONE && swap_leave(pool->swap, slot)) {
+		slot = SWAP_NONE;
+		flags = PTE_DIRTY;
+	}
+	*value = page_settle(pool, page, pfn, slot) | flags | (shows_file ? PTE_FILE : 0);
 	return 0;
+}
+
+/* A frame for a page, free or taken from another page. @own: as evict_any(). */
+static int take_frame(struct upage_pool *pool, const struct page *page, uint32_t own, uint32_t *pfn)
+{
+	*pfn = take_free_frame(pool, page);
+	return *pfn != FRAME_NONE ? 0 : evict_any(pool, own, pfn);
 }
 
 static int page_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value,
@@ -75,14 +86,72 @@ static int page_bring_in(struct upage_pool *pool, const struct page *page, uint6
 {
 	if (page->before + page->after > 0 && cluster_bring_in(pool, page, value, access))
 		return 0;
-	uint32_t pfn = take_free_frame(pool, page);
-	if (pfn == FRAME_NONE) {
-		int result = evict_any(pool, &pfn);
-		if (result < 0)
-			return result;
-	}
-	return page_place(pool, page, value, pfn, access);
+	uint32_t pfn;
+	int result = take_frame(pool, page, FRAME_NONE, &pfn);
+	return result == 0 ? page_place(pool, page, value, pfn, access) : result;
 }
+
+/* Nobody has the frame of a locked page any more. */
+static void release_frame(struct upage_pool *pool, uint32_t pfn)
+{
+	struct frame *frame = &pool->frames.frame[pfn];
+	uint32_t slot = frame->slot;
+	frame->slot = 0;
+	frame->references = 0;
+	atomic_store(&frame->pte, NULL);
+	replace_remove(&pool->replace, pfn);
+	frame_free(&pool->frames, pfn, 1);
+	if (slot != 0)
+		swap_free(pool->swap, slot - 1);
+}
+
+/* ---- Copies on writes ------------------------------------------------------------------ */
+
+/* A frame for @page, with the content of frame @from. Return: as evict_any(), or the host's error. */
+static int copy_frame(struct upage_pool *pool, const struct page *page, uint32_t from, uint32_t *to)
+{
+	int result = take_frame(pool, page, from, to);
+	if (result < 0)
+		return result;
+	char *buffer = buffer_take(&pool->buffers);
+	result = frame_read(&pool->frames, from, buffer);
+	if (result == 0)
+		result = frame_write(&pool->frames, *to, buffer);
+	buffer_give(&pool->buffers, buffer);
+	if (result < 0)
+		frame_free(&pool->frames, *to, 1);
+	return result;
+}
+
+/* A page that may share its frame gets one of its own: a copy, or if nobody else is left the same.
+ * What is shown of it meanwhile is right: none of those that share it can write. */
+static int page_split(struct upage_pool *pool, const struct page *page, uint64_t *value, int access)
+{
+	uint32_t from = (uint32_t)pte_number(*value), to;
+	if (share_is_alone(&pool->shares, &pool->frames.frame[from])) {
+		*value &= ~(uint64_t)PTE_SHARED;
+		return 0;
+	}
+	int result = copy_frame(pool, page, from, &to);
+	if (result < 0)
+		return result;
+	bool dirty = (*value & PTE_DIRTY) || (access & PROT_WRITE), ahead = *value & PTE_PREFETCHED;
+	uint64_t after = pte_make(to, PTE_PRESENT | (dirty ? PTE_DIRTY : 0));
+	result = view_replace(pool, page, value, after | page_access(page, after));
+	if (result < 0) {
+		frame_free(&pool->frames, to, 1);
+		return result;
+	}
+	if (!share_leave(&pool->shares, &pool->frames.frame[from], page->pte))
+		release_frame(pool, from);
+	page_settle(pool, page, to, SWAP_NONE);
+	stats_count(pool->stats, COUNT_COPIED);
+	if (ahead)
+		stats_count(pool->stats, COUNT_PREFETCH_USED);
+	return 0;
+}
+
+/* ---- Resolving ------------------------------------------------------------------------- */
 
 /* Takes a pin on a resident page, if the limits allow. */
 int pager_pin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin)
@@ -134,6 +203,8 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 	int result = 0;
 	if (!(value & PTE_PRESENT))
 		result = page_bring_in(pool, page, &value, access);
+	else if ((value & PTE_SHARED) && ((access & PROT_WRITE) || pin != PIN_NONE))
+		result = page_split(pool, page, &value, access);
 	if (result == 0 && counter != COUNT_NONE) {
 		/* The entry changes only with what the host shows: a failure leaves it. */
 		uint64_t after = pte_referenced(page, value, access, pin);
@@ -250,14 +321,8 @@ static void discard_one(struct upage_pool *pool, pte_t *pte, uint64_t value)
 		uint32_t pfn = (uint32_t)pte_number(value);
 		struct frame *frame = &pool->frames.frame[pfn];
 		INVARIANT(frame->pins == 0 && !(value & PTE_ACCESS));
-		uint32_t slot = frame->slot;
-		frame->slot = 0;
-		frame->references = 0;
-		atomic_store(&frame->pte, NULL);
-		replace_remove(&pool->replace, pfn);
-		frame_free(&pool->frames, pfn, 1);
-		if (slot != 0)
-			swap_free(pool->swap, slot - 1);
+		if (!(value & PTE_SHARED) || !share_leave(&pool->shares, frame, pte))
+			release_frame(pool, pfn);
 	} else if (value & PTE_SWAPPED) {
 		swap_free(pool->swap, (uint32_t)pte_number(value));
 	}
@@ -335,12 +400,96 @@ void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t addre
 	pte_set_locked(to, value); /* known to nobody yet */
 	if (value & PTE_PRESENT) {
 		struct frame *frame = &pool->frames.frame[pte_number(value)];
-		frame->page = address;
-		frame->backing = backing;
-		atomic_store(&frame->pte, to);
+		share_move(&pool->shares, frame, from, to, address, backing);
 	}
 	pte_unlock(from, 0);
 	pte_unlock(to, value);
+}
+
+/* What the entry of a copy of a locked page becomes; 0: there is nothing, or none can be shared. */
+static uint64_t share_one(struct upage_pool *pool, uint64_t *value, const struct page *copy)
+{
+	struct frame *frame = &pool->frames.frame[*value & PTE_PRESENT ? pte_number(*value) : 0];
+	if (*value & PTE_SWAPPED)
+		swap_share(pool->swap, (uint32_t)pte_number(*value), 1);
+	if (!(*value & PTE_PRESENT))
+		return *value;
+	if ((*value & PTE_FILE) || frame->pins > 0)
+		return 0;
+	if (frame->slot != 0) { /* which one page alone may keep */
+		swap_free(pool->swap, frame->slot - 1);
+		frame->slot = 0;
+		*value |= PTE_DIRTY;
+	}
+	*value = (*value & ~(uint64_t)PTE_EXPECTED) | PTE_SHARED;
+	uint64_t shared = pte_make(pte_number(*value), PTE_PRESENT | PTE_SHARED | (*value & PTE_DIRTY));
+	pte_set_locked(copy->pte, shared);
+	share_join(&pool->shares, frame, copy->pte, copy->address, copy->backing);
+	return shared;
+}
+
+/* A pinned page, which the kernel may be using, is copied as it is now. */
+static int copy_pinned(struct upage_pool *pool, pte_t *pte, const struct page *copy)
+{
+	uint64_t value = pte_lock(pte);
+	int result = 0;
+	if ((value & PTE_PRESENT) && !(value & PTE_FILE)) {
+		uint32_t from = (uint32_t)pte_number(value), to;
+		bool dirty = (value & PTE_DIRTY) || pool->frames.frame[from].slot != 0;
+		result = copy_frame(pool, copy, from, &to);
+		if (result == 0) {
+			pte_set_locked(copy->pte, 0);
+			pte_unlock(copy->pte, page_settle(pool, copy, to, SWAP_NONE) |
+			                              (dirty ? PTE_DIRTY : 0));
+		}
+	}
+	pte_unlock(pte, value);
+	return result;
+}
+
+/* As many of them as nobody works on; *@done: of those before. What is pinned is left out. */
+static int share_some(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address,
+                      struct page copy, size_t *done)
+{
+	uint64_t values[RANGE_BATCH];
+	count = count < RANGE_BATCH ? count : RANGE_BATCH;
+	if (!share_reserve(&pool->shares, &pool->tables, 2 * count))
+		return UPAGE_ENOMEM;
+	view_make_room(pool);
+	size_t n = lock_run(ptes, count, values);
+	if (n == 0) /* nothing is held while we wait */
+		pte_wait(ptes);
+	int result = view_freeze_run(pool, ptes, values, n, address);
+	for (size_t i = 0; i < n; i++, copy.pte++, copy.address += page_size(pool)) {
+		if (values[i] == 0)
+			continue;
+		uint64_t shared = result == 0 ? share_one(pool, &values[i], &copy) : 0;
+		if (shared != 0)
+			pte_unlock(copy.pte, shared);
+		pte_unlock(&ptes[i], values[i]);
+	}
+	*done += n;
+	return result;
+}
+
+int pager_share(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, pte_t *copies,
+                uintptr_t copy_address, struct backing *backing)
+{
+	struct page copy = { .backing = backing };
+	int result = 0;
+	for (size_t done = 0; done < count && result == 0;) {
+		copy.pte = &copies[done];
+		copy.address = copy_address + done * page_size(pool);
+		result = share_some(pool, &ptes[done], count - done, address + done * page_size(pool),
+		                    copy, &done);
+	}
+	for (size_t i = 0; i < count && result == 0; i++) {
+		copy.pte = &copies[i];
+		copy.address = copy_address + i * page_size(pool);
+		if (atomic_load(copy.pte) == 0 && atomic_load(&ptes[i]) != 0)
+			result = copy_pinned(pool, &ptes[i], &copy);
+	}
+	return result;
 }
 
 /* One page: more access than @prot allows goes. */

@@ -6,12 +6,13 @@
  * view.c has the host show them. pool.c makes it and ends it.
  *
  * Whatever is done to a page is done by the thread that holds the lock bit of its PTE. From a
- * frame to its page leads frame_trylock(), which never waits.
+ * frame to its page leads frame_trylock(), and to its pages frame_trylock_all(); they never wait.
  *
  * Invariants (upage_pool_verify, when no fault is under way):
  *   frame f is RUN   <=>  a run has it: run.h
- *   frame f is USED  <=>  exactly one PTE is PRESENT with number f, and frame[f].pte is it
- *   a slot is taken  <=>  one PTE is SWAPPED with it, or one used frame has it
+ *   frame f is USED  <=>  one PTE is PRESENT with number f, and frame[f].pte is it; or several
+ *                         are, which are frame[f].shares
+ *   a slot's count   ==   the PTEs that are SWAPPED with it, or one used frame has it alone
  *   the policy holds exactly the USED frames;  pinned == frames with pins > 0
  *   calls == the sum of the frames' calls;  of a frame, calls <= pins
  *
@@ -24,6 +25,7 @@
 #include "frame.h"
 #include "page_table.h"
 #include "replace.h"
+#include "share.h"
 #include "stats.h"
 #include "store.h"
 #include "turn.h"
@@ -43,6 +45,7 @@ struct upage_pool {
 	struct replace replace;
 	struct swap *swap;
 	struct table_memory tables;
+	struct shares shares;
 	struct buffers buffers;
 	struct stats *stats;            /* in the record of this process: report.c       */
 	struct report *report;
@@ -97,10 +100,11 @@ static inline size_t page_size(const struct upage_pool *pool)
 
 /* Locks the PTE that frame @pfn says it has, if it is that frame's and free. Only a word that
  * is seen to be this frame's entry is ever written to. */
-static inline bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte,
-                                 uint64_t *value)
+static inline bool frame_trylock_first(struct upage_pool *pool, uint32_t pfn, pte_t **pte,
+                                       uint64_t *value)
 {
-	*pte = atomic_load(&pool->frames.frame[pfn].pte);
+	struct frame *frame = &pool->frames.frame[pfn];
+	*pte = atomic_load(&frame->pte);
 	if (*pte == NULL)
 		return false;
 	*value = atomic_load(*pte);
@@ -108,7 +112,49 @@ static inline bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **
 		if ((*value & PTE_LOCKED) || !(*value & PTE_PRESENT) || pte_number(*value) != pfn)
 			return false;
 	} while (!atomic_compare_exchange_weak(*pte, value, *value | PTE_LOCKED));
-	return true;
+	if (!(*value & PTE_SHARED) || atomic_load(&frame->pte) == *pte)
+		return true;
+	pte_unlock(*pte, *value); /* it left the frame meanwhile, and came again */
+	return false;
+}
+
+/* The same, if no other page is in the frame. */
+static inline bool frame_trylock(struct upage_pool *pool, uint32_t pfn, pte_t **pte,
+                                 uint64_t *value)
+{
+	if (!frame_trylock_first(pool, pfn, pte, value))
+		return false;
+	if (!(*value & PTE_SHARED) || share_is_alone(&pool->shares, &pool->frames.frame[pfn]))
+		return true;
+	pte_unlock(*pte, *value);
+	return false;
+}
+
+/* Locks the entries of all pages that are in frame @pfn. *@pte is the one that the frame names. */
+static inline bool frame_trylock_all(struct upage_pool *pool, uint32_t pfn, pte_t **pte,
+                                     uint64_t *value)
+{
+	pte_t *busy;
+	if (!frame_trylock_first(pool, pfn, pte, value))
+		return false;
+	if (!(*value & PTE_SHARED) ||
+	    share_trylock(&pool->shares, &pool->frames.frame[pfn], *pte, &busy))
+		return true;
+	pte_unlock(*pte, *value);
+	return false;
+}
+
+static inline void frame_unlock_all(struct upage_pool *pool, pte_t *pte, uint64_t value)
+{
+	if (value & PTE_SHARED)
+		share_unlock(&pool->shares, &pool->frames.frame[pte_number(value)], pte);
+	pte_unlock(pte, value);
+}
+
+/* Whether several pages are in a frame, as far as that can be seen without a lock. */
+static inline bool frame_seems_shared(const struct frame *frame)
+{
+	return __atomic_load_n(&frame->shares, __ATOMIC_RELAXED) != NULL;
 }
 
 /* The page is resident in frame @pfn from now on, which has its content; nobody can see it yet.
@@ -117,6 +163,7 @@ static inline uint64_t page_settle(struct upage_pool *pool, const struct page *p
                                    uint32_t slot)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
+	INVARIANT(frame->shares == NULL);
 	frame->page = page->address;
 	frame->backing = page->backing;
 	frame->slot = slot + 1; /* SWAP_NONE becomes 0 */
@@ -137,11 +184,12 @@ static inline bool page_shows_file(const struct page *page, int access)
 }
 
 /* The access that a page is given: all that its mapping allows, but writing only once it is
- * dirty, so that what was never written need not be saved. */
+ * dirty, so that what was never written need not be saved, and never while it may be shared. */
 static inline uint64_t page_access(const struct page *page, uint64_t value)
 {
 	uint64_t access = pte_access_of(page->prot);
-	return value & PTE_DIRTY ? access : access & ~(uint64_t)PTE_WRITE;
+	bool writable = (value & (PTE_DIRTY | PTE_SHARED)) == PTE_DIRTY;
+	return writable ? access : access & ~(uint64_t)PTE_WRITE;
 }
 
 #endif

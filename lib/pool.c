@@ -200,7 +200,7 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 {
 	uint64_t in_runs = atomic_load(&pool->frames.in_runs);
 	uint64_t used = pool->frames.frames - pool->frames.free - in_runs, slots = 0, pinned = 0, known = 0,
-	         calls = 0, runs = 0;
+	         references = 0, calls = 0, runs = 0;
 	struct space_pages pages = { 0 };
 	if (!frame_table_is_valid(&pool->frames))
 		return disagree("free runs of frames", pool->frames.free, used + in_runs);
@@ -213,23 +213,23 @@ PUBLIC int upage_pool_verify(upage_pool *pool)
 		}
 		if (frame->state != FRAME_USED)
 			continue;
-		uint64_t pte = frame->pte != NULL ? atomic_load(frame->pte) : 0;
-		known += (pte & PTE_PRESENT) && pte_number(pte) == pfn;
+		known += share_is_valid(frame, pfn);
+		references += frame->references;
 		pinned += frame->pins > 0;
 		calls += frame->calls;
 		slots += frame->slot != 0;
 	}
 	if (known != used)
-		return disagree("frames that know their page, frames in use", known, used);
+		return disagree("frames that know their pages, frames in use", known, used);
 	if (!space_count_pages(pool, &pages))
 		return disagree("order of mappings, or form of a PTE", 0, 0);
-	if (pages.present != used)
-		return disagree("pages resident, frames in use", pages.present, used);
+	if (pages.present != references)
+		return disagree("pages resident, pages of frames", pages.present, references);
 	if (pages.in_runs != in_runs || runs != in_runs)
 		return disagree("frames in runs, counted and kept", pages.in_runs, in_runs);
-	if (pages.swapped + slots != swap_used(pool->swap))
-		return disagree("pages and frames with a slot, slots taken", pages.swapped + slots,
-		                swap_used(pool->swap));
+	if (pages.swapped + slots != swap_references(pool->swap))
+		return disagree("pages and frames with a slot, slots counted", pages.swapped + slots,
+		                swap_references(pool->swap));
 	if (pool->replace.held != used)
 		return disagree("frames that the policy holds, frames in use", pool->replace.held, used);
 	if (pinned != pool->pinned)

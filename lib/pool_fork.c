@@ -51,6 +51,7 @@ static void leaves_take(void)
 		if (pool_is_lost(pool))
 			continue;
 		lock_acquire(&pool->runs_lock);
+		lock_acquire(&pool->shares.lock);
 		lock_acquire(&pool->mapping_lock);
 		lock_acquire(&pool->replace.lock);
 		lock_acquire(&pool->frames.lock);
@@ -75,6 +76,7 @@ static void leaves_give(void)
 		lock_release(&pool->frames.lock);
 		lock_release(&pool->replace.lock);
 		lock_release(&pool->mapping_lock);
+		lock_release(&pool->shares.lock);
 		lock_release(&pool->runs_lock);
 	}
 }

@@ -4,8 +4,8 @@
  *
  * A PTE is one atomic word:
  *
- *      63            24 23 11  10    9     8      7      6      5   4   3    2       1       0
- *     |  frame or slot |  0  | FILE| EXP | PREF |DIRTY|SWAPPED|   X   W   R |PRESENT|WAITERS| LOCKED |
+ *      63            24 23 12   11    10    9     8      7      6      5   4   3    2       1       0
+ *     |  frame or slot |  0  |SHARED| FILE| EXP | PREF |DIRTY|SWAPPED|   X   W   R |PRESENT|WAITERS| LOCKED |
  *
  *   PRESENT            the page is resident, the number is its frame
  *   SWAPPED            it is not, the number is its slot in swap
@@ -19,12 +19,15 @@
  *                      compared with its slot, nobody knows whether it was written to
  *   FILE               what is shown is the host's own page of the file: nobody has written to
  *                      it, and the frame, which is taken all the same, has no content
+ *   SHARED             other pages may be in the same frame (share.h): before this one is written
+ *                      to, it gets one of its own
  *   LOCKED             one thread works on this page and no other changes anything of it
  *   WAITERS            somebody waits on a futex for the end of LOCKED
  *
  * Invariants (pte_is_valid):  not (PRESENT and SWAPPED);  R, W, X, DIRTY, PREFETCHED imply
  * PRESENT;  EXPECTED implies PRESENT or SWAPPED;  W implies DIRTY;  PREFETCHED implies none of
- * R, W, X;  FILE implies PRESENT and not DIRTY.
+ * R, W, X;  FILE implies PRESENT and not DIRTY;  SHARED implies PRESENT, and none of W, EXPECTED
+ * and FILE.
  *
  * Locking: LOCKED. Signal context: yes.
  * Source: OSTEP ch. 18; Intel SDM vol. 3 ch. 4 for the form of an entry.
@@ -53,6 +56,7 @@ typedef _Atomic uint64_t pte_t;
 #define PTE_PREFETCHED (1u << 8)
 #define PTE_EXPECTED (1u << 9)
 #define PTE_FILE (1u << 10)
+#define PTE_SHARED (1u << 11)
 #define PTE_ACCESS (PTE_READ | PTE_WRITE | PTE_EXEC)
 #define PTE_NUMBER_SHIFT 24
 #define PTE_NUMBER_MAX ((UINT64_C(1) << 40) - 1)
@@ -90,7 +94,15 @@ static inline bool pte_is_valid(uint64_t pte)
 	       (!(pte & PTE_EXPECTED) || (pte & (PTE_PRESENT | PTE_SWAPPED))) &&
 	       (!(pte & PTE_WRITE) || (pte & PTE_DIRTY)) &&
 	       (!(pte & PTE_PREFETCHED) || !(pte & PTE_ACCESS)) &&
-	       (!(pte & PTE_FILE) || ((pte & PTE_PRESENT) && !(pte & PTE_DIRTY)));
+	       (!(pte & PTE_FILE) || ((pte & PTE_PRESENT) && !(pte & PTE_DIRTY))) &&
+	       (!(pte & PTE_SHARED) ||
+	        ((pte & PTE_PRESENT) && !(pte & (PTE_WRITE | PTE_EXPECTED | PTE_FILE))));
+}
+
+/* An entry whose lock is held, without the bits of that. */
+static inline uint64_t pte_value(const pte_t *pte)
+{
+	return atomic_load(pte) & ~(uint64_t)(PTE_LOCKED | PTE_WAITERS);
 }
 
 /* What a reference would find: the check that the hardware makes. */

@@ -407,12 +407,10 @@ int space_set_scheme(upage_space *space, enum upage_scheme scheme, uintptr_t ori
 	                 end - origin, space->base, bounds);
 }
 
-PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
-                              const struct upage_space_config *given)
+int space_create(upage_space **out, upage_pool *pool, const struct upage_space_config *given,
+                 space_filler *fill, void *argument)
 {
 	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
-	if (out == NULL || pool == NULL)
-		return UPAGE_EINVAL;
 	if (given != NULL) {
 		if (given->size == 0)
 			return UPAGE_EINVAL;
@@ -439,9 +437,11 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 			scheme = UPAGE_SCHEME_BASE_BOUNDS;
 		result = space_set_scheme(space, scheme, space->base,
 		                          round_up(config.bounds, frame_size(&pool->frames)));
-		if (result < 0)
-			space_end(space);
 	}
+	if (result == 0 && fill != NULL)
+		result = fill(space, argument);
+	if (result < 0 && space != NULL)
+		space_end(space); /* none of its pages is shown or pinned: nothing can stand in the way */
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	if (result == 0)
@@ -514,6 +514,14 @@ PUBLIC int upage_segment_share(upage_space *space, upage_space *with, unsigned s
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	return result;
+}
+
+PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
+                              const struct upage_space_config *config)
+{
+	if (out == NULL || pool == NULL)
+		return UPAGE_EINVAL;
+	return space_create(out, pool, config, NULL, NULL);
 }
 
 PUBLIC int upage_space_destroy(upage_space *space)

@@ -37,6 +37,15 @@ struct upage_space {
 	enum view_cover cover;    /* what it shows, then */
 };
 
+/**
+ * space_create - upage_space_create(), and what comes into a new space before anybody else is let in
+ * @fill: called with every signal blocked, while no other space is made or ends, and no fork begins;
+ *        if it fails the space is ended, with what it has mapped so far. NULL: nothing
+ */
+typedef int space_filler(upage_space *space, void *argument);
+int space_create(upage_space **out, upage_pool *pool, const struct upage_space_config *config,
+                 space_filler *fill, void *argument);
+
 /* The space that has @address in its range, or NULL: of several at the same addresses the current one. */
 upage_space *space_find(uintptr_t address);
 

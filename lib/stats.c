@@ -100,6 +100,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->major = c[COUNT_MAJOR];
 	out->soft = c[COUNT_SOFT];
 	out->write_upgrade = c[COUNT_WRITE_UPGRADE];
+	out->copied = c[COUNT_COPIED];
 	out->faults = out->zero_fill + out->major + out->soft + out->write_upgrade;
 	out->protection = c[COUNT_PROTECTION];
 	out->bounds = c[COUNT_BOUNDS];
@@ -184,6 +185,7 @@ static const struct number counts[] = {
 	N(", \"major\": ", major),
 	N(", \"soft\": ", soft),
 	N(", \"write_upgrade\": ", write_upgrade),
+	N(", \"copied\": ", copied),
 	N(", \"protection\": ", protection),
 	N(", \"bounds\": ", bounds),
 	N(", \"failed\": ", failed),
@@ -271,6 +273,14 @@ static void add_other_traps(struct stream *out, const struct upage_stats *stats)
 	N(" protection, ", bounds);
 	N(" bounds, ", failed);
 	stream_text(out, " that failed");
+}
+
+static void add_copies(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->copied == 0)
+		return;
+	N("\n  copied        ", copied);
+	stream_text(out, " pages that were shared");
 }
 
 static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
@@ -382,6 +392,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	N(" major, ", soft);
 	N(" soft, ", write_upgrade);
 	stream_text(out, " write upgrade");
+	add_copies(out, stats);
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
 	add_read_ahead(out, stats);

@@ -26,6 +26,7 @@ enum counter {
 	COUNT_MAJOR,
 	COUNT_SOFT,
 	COUNT_WRITE_UPGRADE,
+	COUNT_COPIED, /* of those and the soft ones */
 	COUNT_PROTECTION,
 	COUNT_BOUNDS,
 	COUNT_FAILED,

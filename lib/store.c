@@ -111,12 +111,15 @@ static void user_submit(upage_store *store, struct store_request *request)
 {
 	struct user_store *user = (struct user_store *)store;
 	int result;
-	if (request->operation == STORE_READ)
+	if (request->operation == STORE_READ) {
+		/* What it leaves out must not be what the buffer had before: another page's. */
+		memset(request->buffer, 0, request->length);
 		result = user->ops.read(user->context, request->buffer, request->length,
 		                        request->offset);
-	else
+	} else {
 		result = user->ops.write(user->context, request->buffer, request->length,
 		                         request->offset);
+	}
 	store_done(request, result == 0 ? 0 : UPAGE_EIO);
 }
 

@@ -119,6 +119,7 @@ static inline off_t backing_offset(const struct backing *backing, uintptr_t page
 /*
  * Slots are page-sized places in a store, its medium, given out in runs: a page asks for the
  * slot behind its neighbour's, else for the next free stretch. The medium is a sparse file.
+ * Several pages may have one slot, which counts them; it is written to by who alone has it.
  */
 struct swap;
 
@@ -147,8 +148,21 @@ void swap_copy_adopt(struct swap *swap, bool shared);
 
 /* A slot, @near if it is free, else another; SWAP_NONE: full. */
 uint32_t swap_allocate(struct swap *swap, uint32_t near);
-void swap_free(struct swap *swap, uint32_t slot);
+void swap_free(struct swap *swap, uint32_t slot); /* once a page that has it */
 uint64_t swap_used(struct swap *swap);
+
+/* Slots may be shared from now on. Return: 0 or UPAGE_ENOMEM. Not in signal context. */
+int swap_share_begin(struct swap *swap);
+
+/* @more pages have a slot. */
+void swap_share(struct swap *swap, uint32_t slot, unsigned more);
+
+/* A page that has been read leaves its slot to the others that have it. Return: whether there are
+ * any; else the slot is its own. */
+bool swap_leave(struct swap *swap, uint32_t slot);
+
+/* The slots in use, each as often as it is had. */
+uint64_t swap_references(struct swap *swap);
 uint64_t swap_slots(struct swap *swap);
 
 /* Whether another page would find no slot: all taken, or the medium refused the last write. */

@@ -7,13 +7,13 @@
  * another lie one after another. When the 64 slots of a word are all free again their part of
  * the file is punched out, so that the file is never much larger than what it holds.
  *
- *      used == the number of bits set in map
+ *      used == the number of bits set in map;  shared == the sum of more
  *
  * A child of a fork gets a file of its own, in the same directory (the default one if swap is a
  * block device), copied before the fork. If there is nothing to copy it makes the file when
  * it first writes: most children never do.
  *
- * Locking: `lock` (rank 3) guards map, used and cursor; the medium's own (rank 3) the making of a
+ * Locking: `lock` (rank 3) guards map, more and the counts; the medium's own (rank 3) the making of a
  * file. Signal context: all but swap_create and swap_destroy.
  */
 #include "store.h"
@@ -47,6 +47,8 @@ struct swap {
 	uint64_t words;    /* of map                                      */
 	uint64_t cursor;   /* word where the next search begins           */
 	uint64_t *map;     /* [words]; a set bit is a slot taken          */
+	uint16_t *more;    /* [slots]: pages that have it beside the first; NULL: nobody shares */
+	uint64_t shared;   /* how many such there are                     */
 	_Atomic bool refused; /* the medium had no room for the last write */
 };
 
@@ -252,6 +254,8 @@ void swap_destroy(struct swap *swap)
 	INVARIANT(swap->used == 0);
 	swap->medium->ops->close(swap->medium);
 	host_metadata_release(swap->map, swap->words * sizeof(*swap->map));
+	if (swap->more != NULL)
+		host_metadata_release(swap->more, swap->slots * sizeof(*swap->more));
 	host_metadata_release(swap, sizeof(*swap));
 }
 
@@ -308,10 +312,19 @@ uint32_t swap_allocate(struct swap *swap, uint32_t near)
 	return (uint32_t)slot;
 }
 
-void swap_free(struct swap *swap, uint32_t slot)
+/* The lock is held, here and below. Return: whether others have the slot too: one less does. */
+static bool leave(struct swap *swap, uint32_t slot)
 {
-	lock_acquire(&swap->lock);
 	INVARIANT(!slot_is_free(swap, slot));
+	if (swap->more == NULL || swap->more[slot] == 0)
+		return false;
+	swap->more[slot]--;
+	swap->shared--;
+	return true;
+}
+
+static void release(struct swap *swap, uint32_t slot)
+{
 	uint64_t *word = &swap->map[slot / SLOTS_A_WORD];
 	*word &= ~(UINT64_C(1) << (slot % SLOTS_A_WORD));
 	swap->used--;
@@ -321,8 +334,52 @@ void swap_free(struct swap *swap, uint32_t slot)
 		swap->medium->ops->discard(swap->medium, first,
 		                           (size_t)SLOTS_A_WORD << swap->page_shift);
 	}
+}
+
+void swap_free(struct swap *swap, uint32_t slot)
+{
+	lock_acquire(&swap->lock);
+	bool others = leave(swap, slot);
+	if (!others)
+		release(swap, slot);
 	lock_release(&swap->lock);
-	atomic_store(&swap->refused, false);
+	if (!others)
+		atomic_store(&swap->refused, false);
+}
+
+bool swap_leave(struct swap *swap, uint32_t slot)
+{
+	lock_acquire(&swap->lock);
+	bool others = leave(swap, slot);
+	lock_release(&swap->lock);
+	return others;
+}
+
+int swap_share_begin(struct swap *swap)
+{
+	lock_acquire(&swap->lock);
+	if (swap->more == NULL)
+		swap->more = host_metadata(swap->slots * sizeof(*swap->more));
+	int result = swap->more != NULL ? 0 : UPAGE_ENOMEM;
+	lock_release(&swap->lock);
+	return result;
+}
+
+void swap_share(struct swap *swap, uint32_t slot, unsigned more)
+{
+	lock_acquire(&swap->lock);
+	INVARIANT(!slot_is_free(swap, slot) && swap->more[slot] + more <= UINT16_MAX);
+	swap->more[slot] = (uint16_t)(swap->more[slot] + more);
+	swap->shared += more;
+	lock_release(&swap->lock);
+}
+
+uint64_t swap_references(struct swap *swap)
+{
+	lock_acquire(&swap->lock);
+	uint64_t references = swap->used + swap->shared;
+	lock_release(&swap->lock);
+	return references;
 }
 
 uint64_t swap_used(struct swap *swap)

@@ -215,8 +215,8 @@ int upage_pool_destroy(upage_pool *pool);
  * upage_pool_verify - whether the tables of a pool agree with each other
  * @pool: no page fault and no call is under way in it
  *
- * Every frame in use belongs to exactly one page, every slot to one page or frame, the policy
- * holds just the frames in use, free runs and used frames add up, mappings are in order.
+ * Every frame in use knows the page, or the pages, that it belongs to, and no other has it; slots
+ * count the pages and frames that have them; the policy holds just the frames in use, free runs and used frames add up, mappings are in order.
  * Cost: O(frames + pages). For tests, and for programs that look for their own stray writes.
  * Return: 0, or UPAGE_EIO with a line on stderr that says what disagrees.
  */
@@ -324,6 +324,32 @@ struct upage_space_config {
  *         UPAGE_ENOMEM   the host has no such range (ulimit -v?)
  */
 int upage_space_create(upage_space **out, upage_pool *pool, const struct upage_space_config *config);
+
+/**
+ * upage_space_clone - another space with the same content, none of which is copied until it is written
+ * @out:    the new space, in the same pool; unchanged on failure
+ * @source: threads may use it meanwhile; its pages can be written to again as soon as they fault
+ * @config: as in upage_space_create(), but that a length of 0 is that of @source. NULL: the defaults
+ *
+ * Has the private mappings of @source at the same offsets from its base, with their protection and
+ * advice, their pages, and a promise of room for all of them (upage_map). Pages share their frames,
+ * and swapped ones their slots, until one of those that share writes: that one gets a copy then. A
+ * clone can be cloned, and each be destroyed in any order.
+ *
+ * It is of one moment, but for pages that are pinned: these are copied while it is made. What
+ * heaps have mapped in @source is left out.
+ *
+ * Context: not in a signal handler. Waits for page faults under way. Cost: O(mappings, and pages that
+ * are resident or swapped); takes frames for pinned pages only.
+ * Return: 0, or as upage_space_create(), or
+ *         UPAGE_ENOTSUP  a mapping of @source is shared (UPAGE_MAP_SHARED)
+ *         UPAGE_EBOUNDS  config->length is too short for the mappings
+ *         UPAGE_ENOMEM   there is no room to promise (upage_map), or no frame for a copy of a pinned
+ *                        page; or the host has no memory for tables
+ *         UPAGE_ENOSPC, UPAGE_EIO   no page can be saved that would make room for such a copy
+ * Source: OSTEP ch. 23 (copy-on-write); fork(2).
+ */
+int upage_space_clone(upage_space **out, upage_space *source, const struct upage_space_config *config);
 
 /**
  * upage_space_destroy - unmap everything and give the range back
@@ -586,8 +612,8 @@ int upage_store_open(upage_store **out, const char *path, unsigned flags);
  * A store of the program's own. The functions run in the faulting thread, in signal context:
  * no malloc, no stdio, no cancellation point in a thread that may be cancelled, no lock that a
  * thread may hold while it touches paged memory, no reference to paged memory. @page is @length
- * bytes (a page of the pool), @offset bytes into the store. They return 0 or a negated errno
- * value; the page fault or the write-back then fails with UPAGE_EIO.
+ * bytes (a page of the pool), @offset bytes into the store; to be read into, it is zero at first. They
+ * return 0 or a negated errno value; the page fault or the write-back then fails with UPAGE_EIO.
  */
 struct upage_store_ops {
 	size_t size; /* sizeof(struct upage_store_ops) */
@@ -734,6 +760,8 @@ struct upage_stats {
 	uint64_t moves;         /* of pages to other frames, by these                */
 	uint64_t pause_ns_max;  /* the longest time that pages were held to be moved */
 	uint64_t switches;      /* of spaces of a window, to one of this pool              */
+	uint64_t copied;        /* pages copied, since they were shared (upage_space_clone()): most
+	                           are the write upgrades of pages that could be read          */
 };
 
 /**

@@ -54,10 +54,11 @@ static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_
 
 /* ---- Where the host has a page -------------------------------------------------------------- */
 
-/* Of a resident page; NULL: at its address. */
-static const struct place *place_of(const struct upage_pool *pool, uint64_t value)
+/* Of a resident page; NULL: at its address. Those that share a frame may be of several spaces. */
+static const struct place *place_of(struct upage_pool *pool, const pte_t *pte, uint64_t value)
 {
-	return pool->frames.frame[pte_number(value)].backing->place;
+	const struct frame *frame = &pool->frames.frame[pte_number(value)];
+	return value & PTE_SHARED ? share_backing(&pool->shares, frame, pte)->place : frame->backing->place;
 }
 
 static int hide(const struct place *place, uintptr_t address, size_t length)
@@ -75,14 +76,14 @@ static int protect(const struct place *place, uintptr_t address, size_t length, 
 }
 
 /* The frames of pages beside each other, or the part of the file: @value is the first's. */
-static int show(const struct upage_pool *pool, uint64_t value, uintptr_t address, size_t pages,
-                bool lazily)
+static int show(const struct upage_pool *pool, const struct place *place, uint64_t value,
+                uintptr_t address, size_t pages, bool lazily)
 {
 	uint64_t pfn = pte_number(value);
 	const struct backing *backing = pool->frames.frame[pfn].backing;
 	size_t length = pages * page_size(pool);
 	int prot = pte_prot(value), result;
-	uintptr_t at = address + window_enter(backing->place);
+	uintptr_t at = address + window_enter(place);
 	off_t offset = frame_offset(&pool->frames, pfn);
 	if (value & PTE_FILE)
 		result = host_show_file(*backing->store->descriptor, at, backing_offset(backing, address),
@@ -91,11 +92,29 @@ static int show(const struct upage_pool *pool, uint64_t value, uintptr_t address
 		result = host_show_lazily(pool->frames.memory, at, offset, length, prot);
 	else
 		result = host_show(pool->frames.memory, at, offset, length, prot);
-	window_exit(backing->place);
+	window_exit(place);
 	return result;
 }
 
+static const struct place *place_of_locked(struct upage_pool *pool, const struct locked_page *page)
+{
+	return place_of(pool, page->pte, page->value);
+}
+
 /* ---- Making room ---------------------------------------------------------------------------- */
+
+/* Hides a locked page, if that saves a mapping. */
+static void relieve_page(struct upage_pool *pool, const struct frame *frame, pte_t *pte,
+                         uintptr_t address, uint64_t *value)
+{
+	uint64_t after = *value & ~(uint64_t)PTE_ACCESS;
+	if (frame->pins == 0 && after != *value && seams(pool, pte, *value) > 0 &&
+	    !turn_keeps(&pool->turn, address) &&
+	    hide(place_of(pool, pte, *value), address, page_size(pool)) == 0) {
+		record(pool, pte, *value, after);
+		*value = after;
+	}
+}
 
 /* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
  * resident: their next reference is a soft fault. */
@@ -111,19 +130,17 @@ static void relieve(struct upage_pool *pool)
 	uint64_t frames = pool->frames.frames;
 	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
 		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
-		struct frame *frame = &pool->frames.frame[pfn];
+		const struct frame *frame = &pool->frames.frame[pfn];
 		pte_t *pte;
 		uint64_t value;
-		if (!frame_trylock(pool, pfn, &pte, &value))
+		if (!frame_trylock_all(pool, pfn, &pte, &value))
 			continue;
-		uint64_t after = value & ~(uint64_t)PTE_ACCESS;
-		if (frame->pins == 0 && after != value && seams(pool, pte, value) > 0 &&
-		    !turn_keeps(&pool->turn, frame->page) &&
-		    hide(frame->backing->place, frame->page, page_size(pool)) == 0) {
-			record(pool, pte, value, after);
-			value = after;
+		relieve_page(pool, frame, pte, frame->page, &value);
+		for (struct share *share = frame->shares; share != NULL; share = share->next) {
+			uint64_t other = pte_value(share->pte);
+			relieve_page(pool, frame, share->pte, share->page, &other);
 		}
-		pte_unlock(pte, value);
+		frame_unlock_all(pool, pte, value);
 	}
 }
 
@@ -149,7 +166,7 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 	if (!(*value & PTE_ACCESS))
 		return 0;
 	view_make_room(pool);
-	int result = hide(place_of(pool, *value), address, page_size(pool));
+	int result = hide(place_of(pool, pte, *value), address, page_size(pool));
 	if (result < 0)
 		return result;
 	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
@@ -158,11 +175,11 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 }
 
 /* How many pages that begin a list lie beside each other, in one space. */
-static size_t stretch(const struct upage_pool *pool, const struct locked_page *pages, size_t count)
+static size_t stretch(struct upage_pool *pool, const struct locked_page *pages, size_t count)
 {
 	size_t n = 1;
 	while (n < count && pages[n].address == pages[n - 1].address + page_size(pool) &&
-	       place_of(pool, pages[n].value) == place_of(pool, pages[0].value))
+	       place_of_locked(pool, &pages[n]) == place_of_locked(pool, &pages[0]))
 		n++;
 	return n;
 }
@@ -174,20 +191,20 @@ static const struct window *window_of(const struct place *place)
 
 /* Ages those pages that begin a list and are all of one window, which stands still meanwhile, or all of
  * none; by one call. Return: how many; and whether the host could. */
-static size_t age(const struct upage_pool *pool, const struct locked_page *pages, size_t count,
+static size_t age(struct upage_pool *pool, const struct locked_page *pages, size_t count,
                   bool *aged)
 {
 	struct iovec ranges[REPLACE_AGED_MAX];
-	const struct place *first = place_of(pool, pages[0].value);
+	const struct place *first = place_of_locked(pool, &pages[0]);
 	unsigned n = 0;
 	size_t i = 0;
 	window_enter(first);
 	do {
-		uintptr_t at = pages[i].address + window_displacement(place_of(pool, pages[i].value));
+		uintptr_t at = pages[i].address + window_displacement(place_of_locked(pool, &pages[i]));
 		size_t run = stretch(pool, pages + i, count - i);
 		ranges[n++] = (struct iovec){ (void *)at, run * page_size(pool) };
 		i += run;
-	} while (i < count && window_of(place_of(pool, pages[i].value)) == window_of(first));
+	} while (i < count && window_of(place_of_locked(pool, &pages[i])) == window_of(first));
 	*aged = host_age(ranges, n) == 0;
 	window_exit(first);
 	return i;
@@ -197,7 +214,7 @@ static size_t age(const struct upage_pool *pool, const struct locked_page *pages
 static void hide_stretch(struct upage_pool *pool, struct locked_page *pages, size_t count)
 {
 	view_make_room(pool);
-	if (hide(place_of(pool, pages[0].value), pages[0].address, count * page_size(pool)) < 0)
+	if (hide(place_of_locked(pool, &pages[0]), pages[0].address, count * page_size(pool)) < 0)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
@@ -234,7 +251,7 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 		for (; i < count && (!(values[i] & PTE_ACCESS) || may_hide(pool, values[i])); i++)
 			end = values[i] & PTE_ACCESS ? i + 1 : end;
 		view_make_room(pool);
-		int result = hide(place_of(pool, values[first]), address + first * page_size(pool),
+		int result = hide(place_of(pool, &ptes[first], values[first]), address + first * page_size(pool),
 		                  (end - first) * page_size(pool));
 		if (result < 0)
 			return result;
@@ -246,6 +263,27 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 		}
 	}
 	return 0;
+}
+
+int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                    uintptr_t address)
+{
+	int result = 0;
+	for (size_t i = 0, end; i < count && result == 0; i = end) {
+		uint64_t access = values[i] & PTE_ACCESS; /* some may lack what the mapping allows by now */
+		for (end = i; end < count && (values[end] & PTE_ACCESS) == access &&
+		              (access & PTE_WRITE) && may_hide(pool, values[end]); end++) {
+			uint64_t after = values[end] & ~(uint64_t)PTE_WRITE;
+			record(pool, &ptes[end], values[end], after);
+			values[end] = after;
+		}
+		if (end > i)
+			result = protect(place_of(pool, &ptes[i], values[i]), address + i * page_size(pool),
+			                 (end - i) * page_size(pool), pte_prot(values[i]));
+		else
+			end = i + 1;
+	}
+	return result;
 }
 
 /* Locks the pages behind a locked one that are its neighbours in frames, too, and may be hidden.
@@ -273,10 +311,7 @@ size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_
 		return 1;
 	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
 	size_t run = shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
-	const struct place *place = place_of(pool, value);
-	uint64_t references =
-	        host_references(address + window_enter(place), page_size(pool), (unsigned)run);
-	window_exit(place);
+	uint64_t references = view_references(pool, pte, address, value, run);
 	return references != 0 ? (size_t)__builtin_ctzll(references) : run;
 }
 
@@ -292,19 +327,23 @@ void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint
 		pte_unlock(pte + i, values[i]);
 }
 
-int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+/* Whether two entries have the same content to be shown. */
+static bool shows_same(uint64_t a, uint64_t b)
 {
-	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
-	if (access & PTE_WRITE)
-		after &= ~(uint64_t)PTE_FILE;
+	return pte_number(a) == pte_number(b) && !((a ^ b) & PTE_FILE);
+}
+
+int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t after)
+{
+	const struct place *place = place_of(pool, page->pte, *value);
 	view_make_room(pool);
 	for (int attempt = 0;; attempt++) {
 		int result;
 		record(pool, page->pte, *value, after);
-		if ((*value & PTE_ACCESS) && !((*value ^ after) & PTE_FILE))
-			result = protect(place_of(pool, after), page->address, page_size(pool), pte_prot(after));
+		if ((*value & PTE_ACCESS) && shows_same(*value, after))
+			result = protect(place, page->address, page_size(pool), pte_prot(after));
 		else
-			result = show(pool, after, page->address, 1, false);
+			result = show(pool, place, after, page->address, 1, false);
 		if (result == 0)
 			break;
 		record(pool, page->pte, after, *value);
@@ -319,13 +358,21 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 	return 0;
 }
 
+int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+{
+	uint64_t after = (*value & ~(uint64_t)PTE_ACCESS) | access;
+	if (access & PTE_WRITE)
+		after &= ~(uint64_t)PTE_FILE;
+	return view_replace(pool, page, value, after);
+}
+
 int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
                   uintptr_t address, uint64_t access)
 {
 	view_make_room(pool);
 	for (size_t i = 0; i < count; i++)
 		record(pool, &ptes[i], values[i], values[i] | access);
-	int result = show(pool, values[0] | access, address, count, false);
+	int result = show(pool, place_of(pool, ptes, values[0]), values[0] | access, address, count, false);
 	for (size_t i = 0; i < count; i++) {
 		if (result == 0)
 			values[i] |= access;
@@ -357,8 +404,8 @@ static void withdraw(struct upage_pool *pool, pte_t *ptes, uint64_t *values, siz
 
 /* The frames are filled at an address of ours, which other threads do not know, and that mapping is
  * moved to the pages: a copy by the kernel takes twice as long, and populating them again a third. */
-int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
-                  uintptr_t address, uint32_t to)
+static int move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                    uintptr_t address, uint32_t to)
 {
 	size_t length = count * page_size(pool);
 	int prot = pte_prot(values[0]);
@@ -391,16 +438,30 @@ int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 	return hidden ? 0 : result;
 }
 
-uint64_t view_references(struct upage_pool *pool, uintptr_t address, size_t count)
+int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint32_t to)
 {
-	return host_references(address, page_size(pool), (unsigned)count);
+	const struct place *place = place_of(pool, ptes, values[0]);
+	int result = move_run(pool, ptes, values, count, address + window_enter(place), to);
+	window_exit(place);
+	return result;
 }
 
-void view_keep_references(struct upage_pool *pool, uintptr_t address, size_t count,
+uint64_t view_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count)
+{
+	const struct place *place = place_of(pool, pte, value);
+	uint64_t references = host_references(address + window_enter(place), page_size(pool), (unsigned)count);
+	window_exit(place);
+	return references;
+}
+
+void view_keep_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count,
                           uint64_t references)
 {
+	const struct place *place = place_of(pool, pte, value);
 	struct iovec ranges[64];
 	unsigned n = 0;
+	address += window_enter(place);
 	for (size_t i = 0; i < count; i++) {
 		bool before = i > 0 && !(references >> (i - 1) & 1);
 		if (references >> i & 1)
@@ -411,6 +472,7 @@ void view_keep_references(struct upage_pool *pool, uintptr_t address, size_t cou
 	}
 	if (n > 0)
 		host_age(ranges, n);
+	window_exit(place);
 }
 
 /* ---- Forks ------------------------------------------------------------------------------ */
@@ -432,7 +494,7 @@ int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t add
 		                  may_hide(pool, atomic_load(&ptes[end]));)
 			end++;
 		if (may_hide(pool, atomic_load(&ptes[i])))
-			result = hide(place_of(pool, atomic_load(&ptes[i])), address + i * page_size(pool),
+			result = hide(place_of(pool, &ptes[i], atomic_load(&ptes[i])), address + i * page_size(pool),
 			              (end - i) * page_size(pool));
 	}
 	return result;
@@ -456,12 +518,13 @@ int view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t a
 		if (cover == VIEW_PARENTS && (value & PTE_FILE))
 			continue;
 		uintptr_t start = address + i * page_size(pool);
+		const struct place *place = place_of(pool, &ptes[i], value);
 		bool worth = cover != VIEW_HIDDEN_MANY || run >= UNCOVER_LEAST || any_is_pinned(pool, value, run);
-		if (worth && show(pool, value, start, run, true) == 0)
+		if (worth && show(pool, place, value, start, run, true) == 0)
 			continue;
 		for (size_t k = i; k < i + run; k++)
 			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
-		int failure = worth ? hide(place_of(pool, value), start, run * page_size(pool)) : 0;
+		int failure = worth ? hide(place, start, run * page_size(pool)) : 0;
 		result = failure < 0 ? failure : result;
 	}
 	for (size_t i = 0; i < count; i++)

@@ -46,7 +46,10 @@ void view_make_room(struct upage_pool *pool);
  * nothing changed. */
 int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access);
 
-/* The same for @count pages beside each other, all hidden and in frames beside each other, by one
+/* Shows the frame of another entry, @after, with the access that it says, in place of what is. */
+int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t after);
+
+/* As view_show() for @count pages beside each other, all hidden and in frames beside each other, by one
  * call. @access: with DIRTY if it is to write. @values: kept as the entries are. */
 int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
                   uintptr_t address, uint64_t access);
@@ -89,9 +92,14 @@ void view_renumber(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_
 
 /* Which of up to 64 shown pages beside each other were referenced since they were aged, a bit each; and
  * that it be so again for pages that were shown anew since. */
-uint64_t view_references(struct upage_pool *pool, uintptr_t address, size_t count);
-void view_keep_references(struct upage_pool *pool, uintptr_t address, size_t count,
+uint64_t view_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count);
+void view_keep_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count,
                           uint64_t references);
+
+/* @count locked pages beside each other, of one mapping: they cannot be written to any more, but
+ * pinned ones. On failure some may be for which the entries say that they cannot: they are dirty. */
+int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                    uintptr_t address);
 
 /* Of the seams between host mappings that a shown page has, those that count as its own when
  * all pages are gone through: the left one, and the right one if nothing is shown there. */

@@ -22,6 +22,7 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(MAJOR, major, true),
 		C(SOFT, soft, true),
 		C(WRITE_UPGRADE, write_upgrade, true),
+		C(COPIED, copied, false),
 		C(PROTECTION, protection, false),
 		C(BOUNDS, bounds, false),
 		C(FAILED, failed, false),

@@ -75,6 +75,7 @@ static const struct {
 	N("faults.major", major),
 	N("faults.soft", soft),
 	N("faults.write_upgrade", write_upgrade),
+	N("faults.copied", copied),
 	N("faults.protection", protection),
 	N("faults.bounds", bounds),
 	N("evictions", evictions),
@@ -255,6 +256,7 @@ START_TEST(the_table_leaves_out_what_did_not_happen)
 	ck_assert_ptr_null(strstr(text, "read ahead"));
 	ck_assert_ptr_null(strstr(text, "system calls"));
 	ck_assert_ptr_null(strstr(text, "shared"));
+	ck_assert_ptr_null(strstr(text, "copied"));
 	stats.bounds = stats.prefetched = 1;
 	table_text(&stats, &labels, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "other traps"));
@@ -297,7 +299,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"table_bytes\": 1000008, \"metadata_bytes\": 1000009, "
 	        "\"shared_bytes\": 1000032, \"shared_bytes_peak\": 1000033},\n"
 	        " \"faults\": {\"total\": 1000010, \"zero_fill\": 1000011, \"major\": 1000012, "
-	        "\"soft\": 1000013, \"write_upgrade\": 1000014, \"protection\": 1000015, "
+	        "\"soft\": 1000013, \"write_upgrade\": 1000014, \"copied\": 1000039, \"protection\": 1000015, "
 	        "\"bounds\": 1000016, \"failed\": 1000017},\n"
 	        " \"evictions\": 1000018, \"writebacks\": 1000019, "
 	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, "
@@ -330,6 +332,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  shared        977 KiB mapped by the host, most 977 KiB\n"
 	        "  page faults   1000010: 1000011 zero fill, 1000012 major, 1000013 soft, "
 	        "1000014 write upgrade\n"
+	        "  copied        1000039 pages that were shared\n"
 	        "  other traps   1000015 protection, 1000016 bounds, 1000017 that failed\n"
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
 	        "1000023 slots in use\n"
