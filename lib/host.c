@@ -571,6 +571,21 @@ void host_metadata_release(void *memory, size_t bytes)
 	atomic_fetch_sub(&metadata_bytes, bytes);
 }
 
+bool host_metadata_take(void *memory, size_t bytes)
+{
+	if (host_protect((uintptr_t)memory, bytes, PROT_READ | PROT_WRITE) < 0)
+		return false;
+	syscall_3(SYS_madvise, memory, bytes, MADV_DONTDUMP);
+	atomic_fetch_add(&metadata_bytes, bytes);
+	return true;
+}
+
+void host_metadata_give(void *memory, size_t bytes)
+{
+	syscall_3(SYS_madvise, memory, bytes, MADV_DONTNEED);
+	atomic_fetch_sub(&metadata_bytes, bytes);
+}
+
 size_t host_metadata_bytes(void)
 {
 	return atomic_load(&metadata_bytes);

@@ -133,10 +133,10 @@ PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot
 		lock_acquire(&space_shared_lock);
 	int result = shared && space_any_shares(store, offset, length) ? UPAGE_EBUSY : 0;
 	if (result == 0) {
-		rwlock_write(&space->lock);
+		space_write(space);
 		result = map_locked(space, wanted, length, prot, flags, space->anonymous, store,
 		                    offset, &start);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	if (shared)
 		lock_release(&space_shared_lock);
@@ -153,10 +153,10 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
 	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	int result = map_locked(space, (uintptr_t)*address, length, PROT_READ | PROT_WRITE, flags,
 	                        backing, NULL, 0, &start);
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(saved);
 	if (result == 0)
 		*address = (void *)start;
@@ -169,7 +169,7 @@ int unmap_backing(upage_space *space, const struct backing *backing)
 	if (space_is_lost(space))
 		return 0;
 	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	/* Nothing goes unless everything can. */
 	for (size_t i = 0; i < space->mappings.count && result == 0; i++)
 		if (space->mappings.mapping[i].backing == backing)
@@ -182,7 +182,7 @@ int unmap_backing(upage_space *space, const struct backing *backing)
 		else
 			i++;
 	}
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(saved);
 	return result;
 }
@@ -200,14 +200,14 @@ static int with_range(upage_space *space, void *address, size_t length, range_ac
 	if (result < 0)
 		return result;
 	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	if (!mapping_covers(&space->mappings, start, end))
 		result = UPAGE_ENOTMAPPED;
 	else if (space->mappings.count + 2 > MAPPINGS_MAX)
 		result = UPAGE_ENOMEM; /* a change in the middle makes two more */
 	else
 		result = action(space, start, end, argument);
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(saved);
 	return result;
 }
@@ -549,14 +549,16 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 	if (result < 0)
 		return result;
 	signal_mask saved = signals_block();
+	guard_open();
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		result = pin_one(space, at, prot, PIN_PROGRAM);
 		if (result < 0) {
-			rwlock_read(&space->lock); /* a fork must not find an entry locked */
+			space_read(space); /* a fork must not find an entry locked */
 			unpin_range(space, start, at);
-			rwlock_read_release(&space->lock);
+			space_read_end(space);
 		}
 	}
+	guard_close();
 	signals_set(saved);
 	return result;
 }
@@ -568,7 +570,7 @@ PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 	if (result < 0)
 		return result;
 	signal_mask saved = signals_block();
-	rwlock_read(&space->lock);
+	space_read(space);
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
 		if (pte == NULL || !pager_is_pinned_by_program(space->pool, pte))
@@ -576,7 +578,7 @@ PUBLIC int upage_unpin(upage_space *space, const void *address, size_t length)
 	}
 	if (result == 0)
 		unpin_range(space, start, end);
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	signals_set(saved);
 	return result;
 }
@@ -591,7 +593,9 @@ int map_hold(upage_space *space, const void *address, int prot)
 	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
+	guard_open();
 	int result = pin_one(space, page_of(space, address), prot, PIN_CALL);
+	guard_close();
 	signals_set(saved);
 	return result;
 }
@@ -599,10 +603,10 @@ int map_hold(upage_space *space, const void *address, int prot)
 void map_release(upage_space *space, const void *address)
 {
 	signal_mask saved = signals_block();
-	rwlock_read(&space->lock);
+	space_read(space);
 	pte_t *pte = page_table_walk(&space->table, space_vpn(space, page_of(space, address)));
 	pager_unpin(space->pool, pte, PIN_CALL);
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	signals_set(saved);
 }
 
@@ -613,10 +617,21 @@ PUBLIC enum upage_cause upage_translate(upage_space *space, const void *address,
 {
 	uint64_t physical;
 	uintptr_t offset = (uintptr_t)address - space->base;
+	signal_mask saved = guard_open_alone();
 	enum upage_cause cause = translate(&space->table.paging.translator, offset, prot, &physical);
+	guard_close_alone(saved);
 	if (cause == UPAGE_CAUSE_NONE && pfn != NULL)
 		*pfn = physical >> space->table.paging.page_shift;
 	return cause;
+}
+
+static bool is_resident(const upage_space *space, uintptr_t address)
+{
+	signal_mask saved = guard_open_alone();
+	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, address));
+	bool resident = pte != NULL && (atomic_load(pte) & PTE_PRESENT);
+	guard_close_alone(saved);
+	return resident;
 }
 
 PUBLIC int upage_residency(upage_space *space, const void *address, size_t length,
@@ -626,9 +641,7 @@ PUBLIC int upage_residency(upage_space *space, const void *address, size_t lengt
 	if (space == NULL || vector == NULL)
 		return UPAGE_EINVAL;
 	int result = take_range(space, address, length, false, &start, &end);
-	for (uintptr_t at = start; result == 0 && at < end; at += space_page_size(space)) {
-		const pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
-		*vector++ = pte != NULL && (atomic_load(pte) & PTE_PRESENT) ? 1 : 0;
-	}
+	for (uintptr_t at = start; result == 0 && at < end; at += space_page_size(space))
+		*vector++ = is_resident(space, at); /* the vector is the caller's: see guard.h */
 	return result;
 }

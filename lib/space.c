@@ -45,9 +45,9 @@ upage_space *space_find_next(uintptr_t address)
 
 bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uintptr_t *end)
 {
-	rwlock_read(&space->lock);
+	space_read(space);
 	bool any = mapping_nearest(&space->mappings, address, start, end);
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	return any;
 }
 
@@ -193,7 +193,7 @@ bool space_any_shares(const upage_store *store, int64_t offset, size_t length)
 		bool found = false;
 		if (space->base == 0 || space_is_lost(space)) /* its lock may be held for ever */
 			continue;
-		rwlock_read(&space->lock);
+		space_read(space);
 		for (size_t i = 0; space->base != 0 && i < space->mappings.count && !found; i++) {
 			const struct mapping *m = &space->mappings.mapping[i];
 			int64_t from = (int64_t)m->start + m->backing->delta;
@@ -201,7 +201,7 @@ bool space_any_shares(const upage_store *store, int64_t offset, size_t length)
 			found = m->backing->shared && store_is_same(m->backing->store, store) &&
 			        from < offset + (int64_t)length && offset < to;
 		}
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 		if (found)
 			return true;
 	}
@@ -219,12 +219,12 @@ static upage_space *space_allocate(void)
 	if (count == SPACES_MAX)
 		return NULL;
 	upage_space *space = host_metadata(sizeof(*space));
-	struct mapping *mappings = host_metadata(MAPPINGS_MAX * sizeof(*mappings));
+	struct mapping *mappings = guard_metadata(MAPPINGS_MAX * sizeof(*mappings), GUARDED_MAPPINGS);
 	if (space == NULL || mappings == NULL) {
 		if (space != NULL)
 			host_metadata_release(space, sizeof(*space));
 		if (mappings != NULL)
-			host_metadata_release(mappings, MAPPINGS_MAX * sizeof(*mappings));
+			guard_metadata_release(mappings, MAPPINGS_MAX * sizeof(*mappings));
 		return NULL;
 	}
 	space->mappings.mapping = mappings;
@@ -303,7 +303,9 @@ PUBLIC int upage_space_create(upage_space **out, upage_pool *pool,
 	upage_space *space = NULL;
 	signal_mask mask = signals_block();
 	lock_acquire(&spaces_lock);
+	guard_open();
 	int result = space_make(&space, pool, &config);
+	guard_close();
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	if (result == 0)
@@ -354,9 +356,9 @@ static int space_end(upage_space *space)
 		return UPAGE_EBUSY;
 	int result = 0;
 	if (!space_is_lost(space)) {
-		rwlock_write(&space->lock);
+		space_write(space);
 		result = space_unmap_range(space, space->base, space->base + space->length);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	if (result < 0)
 		return result;
@@ -377,7 +379,9 @@ PUBLIC int upage_space_destroy(upage_space *space)
 		return 0;
 	signal_mask mask = signals_block();
 	lock_acquire(&spaces_lock);
+	guard_open();
 	int result = space_end(space);
+	guard_close();
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	return result;
@@ -439,7 +443,7 @@ void space_fork_begin(void)
 		upage_space *space = spaces[i];
 		if (space->base == 0 || space_is_lost(space))
 			continue;
-		rwlock_write(&space->lock);
+		rwlock_write(&space->lock); /* and no bracket: see pool_fork.c */
 		space->frozen = true;
 	}
 }
@@ -567,9 +571,9 @@ void space_wait_all(void)
 		upage_space *space = spaces[i];
 		if (space->base == 0 || space_is_lost(space))
 			continue;
-		rwlock_write(&space->lock);
+		space_write(space);
 		each_run_of_all(space, visit_wait, NULL);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	lock_release(&spaces_lock);
 }

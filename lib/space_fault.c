@@ -25,7 +25,7 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
                                    int *failure)
 {
 	for (;;) {
-		rwlock_read(&space->lock);
+		space_read(space);
 		const struct mapping *mapping = mapping_find(&space->mappings, address);
 		enum fault_outcome outcome = FAULT_SERVED;
 		bool locked = false;
@@ -50,7 +50,7 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 			if (locked && mapping->advice != UPAGE_RANDOM)
 				cluster_lock(space->pool, page, *value, access, mapping->start, mapping->end);
 		}
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 		if (locked || outcome != FAULT_SERVED)
 			return outcome;
 		pte_wait(page->pte);
@@ -65,7 +65,7 @@ static void read_ahead(upage_space *space, uintptr_t address)
 		uintptr_t next = address + i * space_page_size(space);
 		struct page page;
 		uint64_t value;
-		rwlock_read(&space->lock);
+		space_read(space);
 		const struct mapping *mapping = mapping_find(&space->mappings, next);
 		bool locked = false;
 		if (mapping != NULL && mapping->advice == UPAGE_SEQUENTIAL &&
@@ -73,7 +73,7 @@ static void read_ahead(upage_space *space, uintptr_t address)
 			page = page_at(space, mapping, next);
 			locked = page.pte != NULL && pte_trylock(page.pte, &value);
 		}
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 		if (!locked || !pager_prefetch(space->pool, &page, value))
 			break;
 	}
@@ -92,7 +92,7 @@ static uintptr_t lowest_start(const struct mappings *all, size_t i)
 bool space_grow(upage_space *space, uintptr_t address)
 {
 	bool grown = false;
-	rwlock_write(&space->lock);
+	space_write(space);
 	size_t i = mapping_index(&space->mappings, address);
 	struct mapping *m = i < space->mappings.count ? &space->mappings.mapping[i] : NULL;
 	uintptr_t start = address & ~(space_page_size(space) - 1);
@@ -105,7 +105,7 @@ bool space_grow(upage_space *space, uintptr_t address)
 		mapping_join(&space->mappings, i, i);
 		grown = true;
 	}
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	return grown;
 }
 
@@ -144,7 +144,7 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	return outcome;
 }
 
-bool space_bring_in(upage_space *space, uintptr_t address, int access)
+static bool bring_in(upage_space *space, uintptr_t address, int access)
 {
 	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, address));
 	struct page page;
@@ -156,4 +156,12 @@ bool space_bring_in(upage_space *space, uintptr_t address, int access)
 	return !space_is_lost(space) &&
 	       space_lock_page(space, address, access, &page, &value, &advice, &failure) == FAULT_SERVED &&
 	       pager_resolve(space->pool, &page, value, access, PIN_NONE, NULL) == 0;
+}
+
+bool space_bring_in(upage_space *space, uintptr_t address, int access)
+{
+	guard_open();
+	bool there = bring_in(space, address, access);
+	guard_close();
+	return there;
 }

@@ -145,6 +145,12 @@ struct upage_config {
 	                           most pages that one fault brings in: N from 1 to 16, auto: 16,
 	                           off: 1. "": auto for programs linked with upage-malloc and for
 	                           whole ones, else off: a fault a page                      */
+	unsigned guard_metadata; /* guard-metadata: page tables, frame tables and the like are out
+	                           of reach while the program's code runs: a reference to them is
+	                           SIGSEGV, with a line on stderr. Exact for one thread; while a
+	                           call or a fault of one is under way, others reach them. For all
+	                           pools of the process: the first one has to ask for it (else
+	                           UPAGE_EBUSY). A fault takes two calls of mprotect(2) more     */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 

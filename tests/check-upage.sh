@@ -50,7 +50,7 @@ expect 125 "did you mean --policy?" run --polcy clock true
 expect 125 "did you mean --stats-json?" run --statsjson x true
 expect 125 "'upage run --help' lists them" run --frobnicate true
 expect 125 "'--scheme=segmentation' is not there yet: there is paging" run --scheme=segmentation true
-for word in page-table inject trace compact guard-metadata bounds; do
+for word in page-table inject trace compact bounds; do
 	expect 125 "'--$word' is not there yet" run --$word x true
 done
 expect 125 "store=lz4: there are file" run --store lz4 true
