@@ -5,8 +5,13 @@
 #include "lock.h"
 #include "upage.h"
 
-#define ARENA_MOST ((size_t)1 << 40)  /* addresses; fewer where they are limited */
+/* Bytes of addresses. Where they are limited (ulimit -v), spaces need them, too. */
+#define ARENA_MOST ((size_t)1 << 40)
 #define ARENA_LEAST ((size_t)1 << 30)
+
+/* The arena grows by the host's large pages: what it changes to open and to close it is a word for
+ * each page that is there, large or small. */
+#define STEP ((size_t)2 << 20)
 #define REGIONS_MAX ((size_t)1 << 16)
 
 _Atomic bool guard_is_on;
@@ -18,10 +23,10 @@ static size_t arena_bytes;
 
 static struct lock inside_lock;      /* held while inside becomes 0, or is not 0 any more */
 static _Atomic uint32_t inside;
-static _Atomic size_t used;          /* bytes of the arena that are opened and closed; may grow inside */
+static _Atomic size_t used;          /* bytes of the arena that are opened and closed; grows inside */
 
-/* What the arena is made of, up to `used`: in order, without gaps. Two FREE ones are never beside
- * each other. The list is the first of them. */
+/* What the arena is made of: in order, without gaps, and without two FREE ones beside each other. The
+ * list itself is the first. What lies behind the last was never used. */
 struct region {
 	uint32_t start, pages; /* host pages, from the beginning of the arena */
 	enum guarded what;
@@ -116,19 +121,29 @@ static void join(size_t i)
 	}
 }
 
+/* Up to @end at least. Return: whether the host could. */
+static bool grow(size_t end)
+{
+	size_t now = atomic_load(&used);
+	end = round_up(end, STEP);
+	if (end <= now)
+		return true;
+	if (host_commit(arena + now, end - now) < 0)
+		return false;
+	atomic_store(&used, end);
+	return true;
+}
+
 static void *take(size_t pages, enum guarded what)
 {
 	struct region *region = find_room(pages);
 	if (region == NULL)
 		return NULL;
-	size_t i = (size_t)(region - regions), bytes = pages * HOST_PAGE_SIZE;
-	if (!host_metadata_take(region_memory(region), bytes)) {
-		join(i);
+	size_t i = (size_t)(region - regions);
+	if (!grow((region->start + pages) * HOST_PAGE_SIZE)) {
+		region_count--; /* it is the last one, and new */
 		return NULL;
 	}
-	size_t end = region->start * HOST_PAGE_SIZE + bytes;
-	if (end > atomic_load(&used))
-		atomic_store(&used, end);
 	if (region->pages > pages)
 		insert(i + 1, (struct region){ .start = region->start + (uint32_t)pages,
 			                       .pages = region->pages - (uint32_t)pages });
@@ -195,7 +210,7 @@ void guard_metadata_release(void *memory, size_t bytes)
 	size_t i = find((uint32_t)(((uintptr_t)memory - arena) / HOST_PAGE_SIZE));
 	INVARIANT(region_memory(&regions[i]) == memory &&
 	          regions[i].pages * HOST_PAGE_SIZE == host_page_up(bytes));
-	host_metadata_give(memory, host_page_up(bytes));
+	host_empty(memory, host_page_up(bytes));
 	regions[i].what = GUARDED_FREE;
 	join(i);
 	end();
@@ -214,8 +229,9 @@ const char *guard_name(uintptr_t address)
 	begin();
 	uintptr_t offset = address - arena;
 	enum guarded what = GUARDED_FREE;
-	if (offset < atomic_load(&used))
-		what = regions[find((uint32_t)(offset / HOST_PAGE_SIZE))].what;
+	const struct region *region = &regions[find((uint32_t)(offset / HOST_PAGE_SIZE))];
+	if (offset / HOST_PAGE_SIZE < region->start + region->pages) /* else it is behind the last */
+		what = region->what;
 	end();
 	return names[what];
 }
@@ -225,24 +241,24 @@ const char *guard_name(uintptr_t address)
 static int arena_make(void)
 {
 	const size_t list = host_page_up(REGIONS_MAX * sizeof(struct region));
-	void *base = NULL;
 	size_t bytes = ARENA_MOST;
-	while (bytes >= ARENA_LEAST && host_reserve(NULL, bytes, &base) < 0)
-		bytes /= 2;
-	if (bytes < ARENA_LEAST)
-		return UPAGE_ENOMEM;
-	if (!host_metadata_take(base, list)) {
+	void *base = NULL;
+	if (host_reserve(NULL, bytes, &base) < 0) {
+		bytes = ARENA_LEAST;
+		if (host_reserve(NULL, bytes, &base) < 0)
+			return UPAGE_ENOMEM;
+	}
+	arena = round_up((uintptr_t)base, STEP);
+	arena_bytes = bytes - STEP;
+	if (!grow(list)) {
 		host_release(base, bytes);
 		return UPAGE_ENOMEM;
 	}
-	arena = (uintptr_t)base;
-	arena_bytes = bytes;
-	regions = base;
+	regions = (struct region *)arena;
 	regions[0] = (struct region){ .start = 0,
 		                      .pages = (uint32_t)(list / HOST_PAGE_SIZE),
 		                      .what = GUARDED_LIST };
 	region_count = 1;
-	atomic_store(&used, list);
 	protect(PROT_NONE);
 	return 0;
 }

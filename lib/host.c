@@ -571,19 +571,19 @@ void host_metadata_release(void *memory, size_t bytes)
 	atomic_fetch_sub(&metadata_bytes, bytes);
 }
 
-bool host_metadata_take(void *memory, size_t bytes)
+int host_commit(uintptr_t start, size_t bytes)
 {
-	if (host_protect((uintptr_t)memory, bytes, PROT_READ | PROT_WRITE) < 0)
-		return false;
-	syscall_3(SYS_madvise, memory, bytes, MADV_DONTDUMP);
-	atomic_fetch_add(&metadata_bytes, bytes);
-	return true;
+	int result = host_protect(start, bytes, PROT_READ | PROT_WRITE);
+	if (result == 0) {
+		syscall_3(SYS_madvise, start, bytes, MADV_DONTDUMP);
+		syscall_3(SYS_madvise, start, bytes, MADV_HUGEPAGE);
+	}
+	return result;
 }
 
-void host_metadata_give(void *memory, size_t bytes)
+void host_empty(void *memory, size_t bytes)
 {
 	syscall_3(SYS_madvise, memory, bytes, MADV_DONTNEED);
-	atomic_fetch_sub(&metadata_bytes, bytes);
 }
 
 size_t host_metadata_bytes(void)
