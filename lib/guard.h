@@ -38,7 +38,7 @@
 #include "signals.h"
 
 #define GUARDED_MAP(X)                                                                        \
-	X(FREE, "no longer used memory")                                                      \
+	X(FREE, "unused part of the guarded arena")                                             \
 	X(LIST, "list of guarded memory")                                                     \
 	X(PAGE_TABLE, "page table")                                                           \
 	X(FRAME_TABLE, "frame table")                                                         \
