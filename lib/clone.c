@@ -91,8 +91,8 @@ static int fill_clone(upage_space *clone, void *source)
 	if (space_is_lost(source))
 		return UPAGE_ENOTSUP;
 	int result = swap_share_begin(clone->pool->swap);
-	rwlock_write(&cloning.source->lock);
-	rwlock_write(&clone->lock);
+	space_write(cloning.source);
+	space_write(clone);
 	const struct mappings *all = &cloning.source->mappings;
 	for (size_t i = 0; i < all->count && result == 0; i++)
 		if (all->mapping[i].backing->shared)
@@ -100,8 +100,8 @@ static int fill_clone(upage_space *clone, void *source)
 	for (size_t i = 0; i < all->count && result == 0; i++)
 		if (is_cloned(source, all->mapping[i].backing))
 			result = clone_mapping(&cloning, &all->mapping[i]);
-	rwlock_write_release(&clone->lock);
-	rwlock_write_release(&cloning.source->lock);
+	space_write_end(clone);
+	space_write_end(cloning.source);
 	if (cloning.backing != NULL)
 		backing_release(cloning.backing);
 	return result;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "frame.h"
 
+#include "guard.h"
 #include "host.h"
 
 int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift)
@@ -15,7 +16,7 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 	int result = memory < 0 ? memory : host_keep(&table->memory, memory);
 	if (result < 0)
 		return result;
-	table->frame = host_metadata(frames * sizeof(struct frame));
+	table->frame = guard_metadata(frames * sizeof(struct frame), GUARDED_FRAME_TABLE);
 	if (table->frame == NULL) {
 		host_drop(&table->memory);
 		return UPAGE_ENOMEM;
@@ -26,7 +27,7 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 
 void frame_table_destroy(struct frame_table *table)
 {
-	host_metadata_release(table->frame, table->frames * sizeof(struct frame));
+	guard_metadata_release(table->frame, table->frames * sizeof(struct frame));
 	host_drop(&table->memory);
 }
 

@@ -716,6 +716,21 @@ void host_metadata_release(void *memory, size_t bytes)
 	atomic_fetch_sub(&metadata_bytes, bytes);
 }
 
+int host_commit(uintptr_t start, size_t bytes)
+{
+	int result = host_protect(start, bytes, PROT_READ | PROT_WRITE);
+	if (result == 0) {
+		syscall_3(SYS_madvise, start, bytes, MADV_DONTDUMP);
+		syscall_3(SYS_madvise, start, bytes, MADV_HUGEPAGE);
+	}
+	return result;
+}
+
+void host_empty(void *memory, size_t bytes)
+{
+	syscall_3(SYS_madvise, memory, bytes, MADV_DONTNEED);
+}
+
 size_t host_metadata_bytes(void)
 {
 	return atomic_load(&metadata_bytes);

@@ -180,6 +180,11 @@ void *host_metadata(size_t bytes);
 void host_metadata_release(void *memory, size_t bytes);
 size_t host_metadata_bytes(void); /* set up now, touched or not */
 
+/* A part of a reservation becomes such memory, in large pages where the host has them. Return: 0, or
+ * the host's error. And what is given up in there: zero again. */
+int host_commit(uintptr_t start, size_t bytes);
+void host_empty(void *memory, size_t bytes);
+
 /* Memory that children of a fork share: zeroed; ended by host_release(). NULL: none. */
 void *host_shared(size_t bytes);
 

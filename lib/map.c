@@ -152,10 +152,10 @@ PUBLIC int upage_map(upage_space *space, void **address, size_t length, int prot
 		lock_acquire(&space_shared_lock);
 	int result = shared && space_any_shares(store, offset, length) ? UPAGE_EBUSY : 0;
 	if (result == 0) {
-		rwlock_write(&space->lock);
+		space_write(space);
 		result = map_locked(space, wanted, length, prot, flags, space->anonymous, store,
 		                    offset, &start);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	if (shared)
 		lock_release(&space_shared_lock);
@@ -172,10 +172,10 @@ int map_backing(upage_space *space, void **address, size_t length, unsigned flag
 	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	int result = map_locked(space, (uintptr_t)*address, length, PROT_READ | PROT_WRITE, flags,
 	                        backing, NULL, 0, &start);
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(saved);
 	if (result == 0)
 		*address = (void *)start;
@@ -194,7 +194,7 @@ int unmap_backing(upage_space *space, const struct backing *backing)
 	if (space_is_lost(space))
 		return 0;
 	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	/* Nothing goes unless everything can. */
 	for (size_t i = 0; i < space->mappings.count && result == 0; i++)
 		if (space->mappings.mapping[i].backing == backing)
@@ -207,7 +207,7 @@ int unmap_backing(upage_space *space, const struct backing *backing)
 		else
 			i++;
 	}
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(saved);
 	return result;
 }
@@ -225,14 +225,14 @@ static int with_range(upage_space *space, void *address, size_t length, range_ac
 	if (result < 0)
 		return result;
 	signal_mask saved = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	if (!mapping_covers(&space->mappings, start, end))
 		result = UPAGE_ENOTMAPPED;
 	else if (space->mappings.count + 2 > MAPPINGS_MAX)
 		result = UPAGE_ENOMEM; /* a change in the middle makes two more */
 	else
 		result = action(space, start, end, argument);
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(saved);
 	return result;
 }
@@ -561,7 +561,7 @@ PUBLIC int upage_sync(upage_space *space, void *address, size_t length)
 static int pin_in_run(upage_space *space, uintptr_t at, int prot, enum pin pin)
 {
 	uint64_t offset, physical;
-	rwlock_write(&space->lock);
+	space_write(space);
 	const struct mapping *mapping = mapping_find(&space->mappings, at);
 	int result = mapping == NULL ? UPAGE_ENOTMAPPED : runs_swap_in(&space->runs);
 	if (result == 0) {
@@ -570,7 +570,7 @@ static int pin_in_run(upage_space *space, uintptr_t at, int prot, enum pin pin)
 	}
 	if (result == 0)
 		result = pager_pin_frame(space->pool, contiguous_pfn(&space->runs, at), pin);
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	return result;
 }
 
@@ -578,17 +578,17 @@ static int pin_in_run(upage_space *space, uintptr_t at, int prot, enum pin pin)
 static void lock_pins(upage_space *space)
 {
 	if (space_is_paged(space))
-		rwlock_read(&space->lock);
+		space_read(space);
 	else
-		rwlock_write(&space->lock);
+		space_write(space);
 }
 
 static void release_pins(upage_space *space)
 {
 	if (space_is_paged(space))
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 	else
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 }
 
 static bool is_pinned(upage_space *space, uintptr_t at)
@@ -646,6 +646,7 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 	if (result < 0)
 		return result;
 	signal_mask saved = signals_block();
+	guard_open();
 	for (uintptr_t at = start; at < end && result == 0; at += space_page_size(space)) {
 		result = pin_one(space, at, prot, PIN_PROGRAM);
 		if (result < 0) {
@@ -654,6 +655,7 @@ PUBLIC int upage_pin(upage_space *space, const void *address, size_t length, int
 			release_pins(space);
 		}
 	}
+	guard_close();
 	signals_set(saved);
 	return result;
 }
@@ -685,7 +687,9 @@ int map_hold(upage_space *space, const void *address, int prot)
 	if (space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask saved = signals_block();
+	guard_open();
 	int result = pin_one(space, page_of(space, address), prot, PIN_CALL);
+	guard_close();
 	signals_set(saved);
 	return result;
 }
@@ -705,19 +709,24 @@ PUBLIC enum upage_cause upage_translate(upage_space *space, const void *address,
                                         upage_pfn *pfn)
 {
 	uint64_t physical, offset;
+	signal_mask saved = guard_open_alone();
 	const struct translator *translator = space_translator(space, (uintptr_t)address, &offset);
 	enum upage_cause cause = translate(translator, offset, prot, &physical);
+	guard_close_alone(saved);
 	if (cause == UPAGE_CAUSE_NONE && pfn != NULL)
 		*pfn = physical >> space->table.paging.page_shift;
 	return cause;
 }
 
-static bool is_resident(upage_space *space, uintptr_t at)
+static bool is_resident(upage_space *space, uintptr_t address)
 {
 	if (!space_is_paged(space))
-		return contiguous_pfn(&space->runs, at) != FRAME_NONE;
-	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, at));
-	return pte != NULL && (atomic_load(pte) & PTE_PRESENT);
+		return contiguous_pfn(&space->runs, address) != FRAME_NONE;
+	signal_mask saved = guard_open_alone();
+	const pte_t *pte = page_table_walk(&space->table, space_vpn(space, address));
+	bool resident = pte != NULL && (atomic_load(pte) & PTE_PRESENT);
+	guard_close_alone(saved);
+	return resident;
 }
 
 PUBLIC int upage_residency(upage_space *space, const void *address, size_t length,
@@ -728,6 +737,6 @@ PUBLIC int upage_residency(upage_space *space, const void *address, size_t lengt
 		return UPAGE_EINVAL;
 	int result = take_range(space, address, length, false, &start, &end);
 	for (uintptr_t at = start; result == 0 && at < end; at += space_page_size(space))
-		*vector++ = is_resident(space, at) ? 1 : 0;
+		*vector++ = is_resident(space, at); /* the vector is the caller's: see guard.h */
 	return result;
 }

@@ -36,6 +36,7 @@ static const struct option {
 	{ "stats-json", KIND_TEXT, FIELD(stats_json), "the name of a file" },
 	{ "intercept", KIND_TEXT, FIELD(intercept), "on or off" },
 	{ "adopt-data", KIND_FLAG, FIELD(adopt_data), "no value" },
+	{ "guard-metadata", KIND_FLAG, FIELD(guard_metadata), "no value" },
 #undef FIELD
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))

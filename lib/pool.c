@@ -18,6 +18,7 @@
 
 #include "cluster.h"
 #include "compact.h"
+#include "guard.h"
 #include "host.h"
 #include "options.h"
 #include "pool_fork.h"
@@ -36,6 +37,11 @@ static size_t replace_bytes(const upage_pool *pool)
 static const char *swap_path(const struct upage_config *config)
 {
 	return strncmp(config->store, "file:", 5) == 0 ? config->store + 5 : "";
+}
+
+static void *table_metadata(size_t bytes)
+{
+	return guard_metadata(bytes, GUARDED_PAGE_TABLE);
 }
 
 static int pool_init(upage_pool *pool, struct upage_config *config)
@@ -63,11 +69,11 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 		swap_destroy(pool->swap);
 		return result;
 	}
-	void *state = host_metadata(policy->state_size(frames));
+	void *state = guard_metadata(policy->state_size(frames), GUARDED_POLICY);
 	char *buffers = host_metadata(buffers_bytes(page_shift));
 	if (state == NULL || buffers == NULL) {
 		if (state != NULL)
-			host_metadata_release(state, policy->state_size(frames));
+			guard_metadata_release(state, policy->state_size(frames));
 		if (buffers != NULL)
 			host_metadata_release(buffers, buffers_bytes(page_shift));
 		frame_table_destroy(&pool->frames);
@@ -76,7 +82,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	}
 	buffers_init(&pool->buffers, buffers, page_shift);
 	replace_init(&pool->replace, policy, state, frames, config->seed);
-	table_memory_init(&pool->tables, host_metadata, host_metadata_release);
+	table_memory_init(&pool->tables, table_metadata, guard_metadata_release);
 	pool->mappings = 1;
 	pool->mapping_budget_whole =
 	        config->mapping_budget != 0 ? config->mapping_budget : host_mapping_budget();
@@ -89,12 +95,14 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 
 static void pool_release(upage_pool *pool)
 {
+	signal_mask saved = guard_open_alone();
 	compact_destroy(pool);
 	host_metadata_release(pool->buffers.memory, buffers_bytes(pool->buffers.page_shift));
-	host_metadata_release(pool->replace.state, replace_bytes(pool));
+	guard_metadata_release(pool->replace.state, replace_bytes(pool));
 	table_memory_destroy(&pool->tables);
 	frame_table_destroy(&pool->frames);
 	swap_destroy(pool->swap);
+	guard_close_alone(saved);
 	host_metadata_release(pool, sizeof(*pool));
 }
 
@@ -111,6 +119,20 @@ static int install(void)
 	return result;
 }
 
+/* No fork is under way meanwhile: its brackets would begin without a guard and end with one. */
+static int decide_guard(struct upage_config *config)
+{
+	signal_mask mask = signals_block();
+	lock_acquire(&pools_lock);
+	int result = guard_decide(config->guard_metadata);
+	lock_release(&pools_lock);
+	signals_set(mask);
+	if (result == UPAGE_EBUSY)
+		snprintf(config->message, sizeof(config->message),
+		         "guard-metadata: the first pool of the process has to ask for it");
+	return result;
+}
+
 static int pool_create(upage_pool **out, struct upage_config *config)
 {
 	int result = options_check(config);
@@ -122,10 +144,15 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		return UPAGE_ENOTSUP;
 	}
 	pool_fork_register();
+	result = decide_guard(config);
+	if (result < 0)
+		return result;
 	upage_pool *pool = host_metadata(sizeof(*pool));
 	if (pool == NULL)
 		return UPAGE_ENOMEM;
+	signal_mask saved = guard_open_alone();
 	result = pool_init(pool, config);
+	guard_close_alone(saved);
 	if (result < 0) {
 		host_metadata_release(pool, sizeof(*pool));
 		return result;
@@ -196,7 +223,7 @@ static int disagree(const char *what, uint64_t a, uint64_t b)
 	return UPAGE_EIO;
 }
 
-PUBLIC int upage_pool_verify(upage_pool *pool)
+static int verify(upage_pool *pool)
 {
 	uint64_t in_runs = atomic_load(&pool->frames.in_runs);
 	uint64_t used = pool->frames.frames - pool->frames.free - in_runs, slots = 0, pinned = 0, known = 0,
@@ -256,9 +283,11 @@ PUBLIC int upage_compact(upage_pool *pool, struct upage_compaction *given)
 		memcpy(&config, given, given->size);
 	struct compact_result done;
 	signal_mask mask = signals_block();
+	guard_open();
 	config.largest_free_run_before = frame_largest_run(&pool->frames);
 	int result = runs_compact(pool, NULL, config.max_moves, &done);
 	config.largest_free_run_after = frame_largest_run(&pool->frames);
+	guard_close();
 	signals_set(mask);
 	if (result < 0 || given == NULL)
 		return result;
@@ -267,6 +296,14 @@ PUBLIC int upage_compact(upage_pool *pool, struct upage_compaction *given)
 	config.frames_free = atomic_load(&pool->frames.free);
 	memcpy(given, &config, given->size);
 	return 0;
+}
+
+PUBLIC int upage_pool_verify(upage_pool *pool)
+{
+	signal_mask saved = guard_open_alone();
+	int result = verify(pool);
+	guard_close_alone(saved);
+	return result;
 }
 
 PUBLIC size_t upage_pool_page_size(const upage_pool *pool)

@@ -61,10 +61,12 @@ static void leaves_take(void)
 	}
 	backing_fork_begin();
 	signals_fork_begin();
+	guard_fork_begin();
 }
 
 static void leaves_give(void)
 {
+	guard_fork_end();
 	signals_fork_end();
 	backing_fork_end();
 	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
@@ -105,24 +107,29 @@ static void movers_forget(void)
 	}
 }
 
-/* Return: 0, or why what other threads write cannot be held up. The locks are held. */
+/* Return: 0, or why what other threads write cannot be held up. The locks are held, but no bracket of
+ * the guard: handlers of the program's may run before the child is made. */
 static int freeze(bool other_threads)
 {
 	report_fork_begin();
 	lock_acquire(&pools_lock);
+	guard_open();
 	space_fork_begin();
 	movers_stop();
 	space_fork_sync();
 	int result = other_threads ? space_fork_hide() : 0;
 	leaves_take();
+	guard_close();
 	return result;
 }
 
 static void thaw(void)
 {
+	guard_open();
 	leaves_give();
 	movers_go();
 	space_fork_end();
+	guard_close();
 	lock_release(&pools_lock);
 	report_fork_end();
 }
@@ -144,6 +151,7 @@ static void copies_end(bool shared)
 static int copies_begin(void)
 {
 	int result = 0;
+	guard_open();
 	for (upage_pool *pool = pools; pool != NULL && result == 0; pool = pool->next) {
 		if (pool_is_lost(pool))
 			continue;
@@ -153,6 +161,7 @@ static int copies_begin(void)
 		pool->copied = true;
 		result = swap_copy_begin(pool->swap);
 	}
+	guard_close();
 	if (result < 0)
 		copies_end(false);
 	return result;
@@ -203,6 +212,7 @@ void pool_fork_parent(bool failed, bool share_files)
 static void begin_child(bool adopt, bool share_files)
 {
 	rlimit_end();
+	guard_fork_child();
 	leaves_give();
 	movers_forget();
 	if (adopt && pools != NULL)
@@ -217,6 +227,7 @@ static void begin_child(bool adopt, bool share_files)
 		pool->mappings_peak = pool->mappings;
 		report_fork_child(pool);
 	}
+	guard_close();
 	host_references_fork_child(share_files);
 	if (!share_files)
 		host_drop_abandoned();

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "guard.h"
 #include "host.h"
 #include "lock.h"
 #include "options.h"
@@ -655,7 +656,9 @@ PUBLIC int upage_stats_get(upage_pool *pool, struct upage_stats *out)
 	stats.shared_bytes = atomic_load(&pool->foreign_bytes);
 	stats.shared_bytes_peak = atomic_load(&pool->foreign_bytes_peak);
 	signal_mask mask = signals_block();
+	guard_open();
 	stats.largest_free_run = frame_largest_run(&pool->frames);
+	guard_close();
 	stats.swap_slots = swap_used(pool->swap);
 	signals_set(mask);
 	memcpy(out, &stats, out->size < sizeof(stats) ? out->size : sizeof(stats));

@@ -52,9 +52,9 @@ upage_space *space_find_next(uintptr_t address)
 
 bool space_nearest(upage_space *space, uintptr_t address, uintptr_t *start, uintptr_t *end)
 {
-	rwlock_read(&space->lock);
+	space_read(space);
 	bool any = mapping_nearest(&space->mappings, address, start, end);
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	return any;
 }
 
@@ -207,7 +207,7 @@ bool space_any_shares(const upage_store *store, int64_t offset, size_t length)
 		bool found = false;
 		if (space->base == 0 || space_is_lost(space)) /* its lock may be held for ever */
 			continue;
-		rwlock_read(&space->lock);
+		space_read(space);
 		for (size_t i = 0; space->base != 0 && i < space->mappings.count && !found; i++) {
 			const struct mapping *m = &space->mappings.mapping[i];
 			int64_t from = (int64_t)m->start + m->backing->delta;
@@ -215,7 +215,7 @@ bool space_any_shares(const upage_store *store, int64_t offset, size_t length)
 			found = m->backing->shared && store_is_same(m->backing->store, store) &&
 			        from < offset + (int64_t)length && offset < to;
 		}
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 		if (found)
 			return true;
 	}
@@ -233,12 +233,12 @@ static upage_space *space_allocate(void)
 	if (count == SPACES_MAX)
 		return NULL;
 	upage_space *space = host_metadata(sizeof(*space));
-	struct mapping *mappings = host_metadata(MAPPINGS_MAX * sizeof(*mappings));
+	struct mapping *mappings = guard_metadata(MAPPINGS_MAX * sizeof(*mappings), GUARDED_MAPPINGS);
 	if (space == NULL || mappings == NULL) {
 		if (space != NULL)
 			host_metadata_release(space, sizeof(*space));
 		if (mappings != NULL)
-			host_metadata_release(mappings, MAPPINGS_MAX * sizeof(*mappings));
+			guard_metadata_release(mappings, MAPPINGS_MAX * sizeof(*mappings));
 		return NULL;
 	}
 	space->mappings.mapping = mappings;
@@ -373,11 +373,11 @@ static int space_end(upage_space *space)
 		return UPAGE_EBUSY;
 	int result = 0;
 	if (!space_is_lost(space)) {
-		rwlock_write(&space->lock);
+		space_write(space);
 		if (space->runs.out)
 			runs_end(&space->runs); /* nothing of it is in memory, nor need be */
 		result = space_unmap_range(space, space->base, space->base + space->length);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	if (result < 0)
 		return result;
@@ -426,6 +426,7 @@ int space_create(upage_space **out, upage_pool *pool, const struct upage_space_c
 	upage_space *space = NULL;
 	signal_mask mask = signals_block();
 	lock_acquire(&spaces_lock);
+	guard_open();
 	int result = space_make(&space, pool, &config);
 	if (result == 0) {
 		enum upage_scheme scheme = config.scheme;
@@ -442,6 +443,7 @@ int space_create(upage_space **out, upage_pool *pool, const struct upage_space_c
 		result = fill(space, argument);
 	if (result < 0 && space != NULL)
 		space_end(space); /* none of its pages is shown or pinned: nothing can stand in the way */
+	guard_close();
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	if (result == 0)
@@ -456,9 +458,9 @@ static int swap(upage_space *space, int (*way)(struct runs *))
 	if (space_is_paged(space) || space_is_lost(space))
 		return UPAGE_ENOTSUP;
 	signal_mask mask = signals_block();
-	rwlock_write(&space->lock);
+	space_write(space);
 	int result = way(&space->runs);
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	signals_set(mask);
 	return result;
 }
@@ -501,16 +503,16 @@ PUBLIC int upage_segment_share(upage_space *space, upage_space *with, unsigned s
 		return UPAGE_EINVAL;
 	signal_mask mask = signals_block();
 	lock_acquire(&spaces_lock); /* who has it may have the locks of several spaces */
-	rwlock_write(&space->lock);
-	rwlock_write(&with->lock);
+	space_write(space);
+	space_write(with);
 	struct run *run = &space->runs.run[segment], *theirs = &with->runs.run[segment];
 	int result = run_share(run, theirs);
 	if (result == 0)
 		result = copy_mappings(space, with, theirs);
 	if (result < 0 && run->sharer != NULL)
 		contiguous_settle(&space->runs, &space->mappings);
-	rwlock_write_release(&with->lock);
-	rwlock_write_release(&space->lock);
+	space_write_end(with);
+	space_write_end(space);
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	return result;
@@ -530,7 +532,9 @@ PUBLIC int upage_space_destroy(upage_space *space)
 		return 0;
 	signal_mask mask = signals_block();
 	lock_acquire(&spaces_lock);
+	guard_open();
 	int result = space_end(space);
+	guard_close();
 	lock_release(&spaces_lock);
 	signals_set(mask);
 	return result;
@@ -590,9 +594,9 @@ bool space_fork_has_room(void)
 		upage_space *space = spaces[i];
 		if (space->base == 0 || space_is_lost(space) || space->runs.count != 1)
 			continue;
-		rwlock_write(&space->lock);
+		space_write(space);
 		room = runs_have_room_twice(&space->runs);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	lock_release(&spaces_lock);
 	return room;
@@ -608,7 +612,7 @@ void space_fork_begin(void)
 		upage_space *space = spaces[i];
 		if (space->base == 0 || space_is_lost(space))
 			continue;
-		rwlock_write(&space->lock);
+		rwlock_write(&space->lock); /* and no bracket: see pool_fork.c */
 		space->frozen = true;
 	}
 }
@@ -742,9 +746,9 @@ void space_wait_all(void)
 		upage_space *space = spaces[i];
 		if (space->base == 0 || space_is_lost(space))
 			continue;
-		rwlock_write(&space->lock);
+		space_write(space);
 		each_run_of_all(space, visit_wait, NULL);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 	}
 	lock_release(&spaces_lock);
 }

@@ -13,6 +13,7 @@
 #define UPAGE_SPACE_H
 
 #include "contiguous.h"
+#include "guard.h"
 #include "mapping.h"
 #include "page_table.h"
 #include "pager.h"
@@ -139,6 +140,32 @@ extern struct lock space_shared_lock;
 
 /* Whether a shared mapping, in any space, has a byte of [offset, offset + length) of a store. */
 bool space_any_shares(const upage_store *store, int64_t offset, size_t length);
+
+/* ---- The space's lock: in a bracket of the guard, for what it guards is guarded so, too --------- */
+
+static inline void space_read(upage_space *space)
+{
+	guard_open();
+	rwlock_read(&space->lock);
+}
+
+static inline void space_read_end(upage_space *space)
+{
+	rwlock_read_release(&space->lock);
+	guard_close();
+}
+
+static inline void space_write(upage_space *space)
+{
+	guard_open();
+	rwlock_write(&space->lock);
+}
+
+static inline void space_write_end(upage_space *space)
+{
+	rwlock_write_release(&space->lock);
+	guard_close();
+}
 
 /* ---- For map.c: one page, and passes over ranges ------------------------------------------ */
 

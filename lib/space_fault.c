@@ -26,7 +26,7 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
                                    int *failure)
 {
 	for (;;) {
-		rwlock_read(&space->lock);
+		space_read(space);
 		const struct mapping *mapping = mapping_find(&space->mappings, address);
 		enum fault_outcome outcome = FAULT_SERVED;
 		bool locked = false;
@@ -51,7 +51,7 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 			if (locked && mapping->advice != UPAGE_RANDOM)
 				cluster_lock(space->pool, page, *value, access, mapping->start, mapping->end);
 		}
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 		if (locked || outcome != FAULT_SERVED)
 			return outcome;
 		pte_wait(page->pte);
@@ -66,7 +66,7 @@ static void read_ahead(upage_space *space, uintptr_t address)
 		uintptr_t next = address + i * space_page_size(space);
 		struct page page;
 		uint64_t value;
-		rwlock_read(&space->lock);
+		space_read(space);
 		const struct mapping *mapping = mapping_find(&space->mappings, next);
 		bool locked = false;
 		if (mapping != NULL && mapping->advice == UPAGE_SEQUENTIAL &&
@@ -74,7 +74,7 @@ static void read_ahead(upage_space *space, uintptr_t address)
 			page = page_at(space, mapping, next);
 			locked = page.pte != NULL && pte_trylock(page.pte, &value);
 		}
-		rwlock_read_release(&space->lock);
+		space_read_end(space);
 		if (!locked || !pager_prefetch(space->pool, &page, value))
 			break;
 	}
@@ -104,7 +104,7 @@ static bool grow_into(upage_space *space, const struct mapping *mapping, uintptr
 bool space_grow(upage_space *space, uintptr_t address)
 {
 	bool grown = false;
-	rwlock_write(&space->lock);
+	space_write(space);
 	size_t i = mapping_index(&space->mappings, address);
 	struct mapping *m = i < space->mappings.count ? &space->mappings.mapping[i] : NULL;
 	uintptr_t start = address & ~(space_page_size(space) - 1);
@@ -117,7 +117,7 @@ bool space_grow(upage_space *space, uintptr_t address)
 		mapping_join(&space->mappings, i, i);
 		grown = true;
 	}
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 	return grown;
 }
 
@@ -127,11 +127,11 @@ bool space_grow(upage_space *space, uintptr_t address)
 static enum fault_outcome ask_registers(upage_space *space, uintptr_t address, int access, bool *out)
 {
 	uint64_t offset, physical;
-	rwlock_read(&space->lock);
+	space_read(space);
 	const struct translator *translator = space_translator(space, address, &offset);
 	enum upage_cause cause = translate(translator, offset, access, &physical);
 	*out = space->runs.out;
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	return cause == UPAGE_CAUSE_NONE         ? FAULT_SERVED
 	       : cause == UPAGE_CAUSE_PROTECTION ? FAULT_PROTECTION
 	                                         : FAULT_BOUNDS;
@@ -143,9 +143,9 @@ static enum fault_outcome serve_in_runs(upage_space *space, uintptr_t address, i
 	enum fault_outcome outcome = ask_registers(space, address, access, &out);
 	enum counter kind = COUNT_SOFT;
 	if (out) {
-		rwlock_write(&space->lock);
+		space_write(space);
 		*failure = runs_swap_in(&space->runs);
-		rwlock_write_release(&space->lock);
+		space_write_end(space);
 		if (*failure < 0)
 			return FAULT_FAILED;
 		kind = COUNT_MAJOR;
@@ -203,7 +203,7 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
 	return outcome;
 }
 
-bool space_bring_in(upage_space *space, uintptr_t address, int access)
+static bool bring_in(upage_space *space, uintptr_t address, int access)
 {
 	if (!space_is_paged(space))
 		return true; /* or the reference traps: it is none of a page's */
@@ -217,4 +217,12 @@ bool space_bring_in(upage_space *space, uintptr_t address, int access)
 	return !space_is_lost(space) &&
 	       space_lock_page(space, address, access, &page, &value, &advice, &failure) == FAULT_SERVED &&
 	       pager_resolve(space->pool, &page, value, access, PIN_NONE, NULL) == 0;
+}
+
+bool space_bring_in(upage_space *space, uintptr_t address, int access)
+{
+	guard_open();
+	bool there = bring_in(space, address, access);
+	guard_close();
+	return there;
 }

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guard.h"
 #include "host.h"
 #include "rlimit.h"
 
@@ -231,12 +232,12 @@ int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned pa
 	if (slots > rlimit_file_hard() >> page_shift)
 		slots = rlimit_file_hard() >> page_shift;
 	uint64_t words = (slots + SLOTS_A_WORD - 1) / SLOTS_A_WORD;
-	uint64_t *map = host_metadata(words * sizeof(*map));
+	uint64_t *map = guard_metadata(words * sizeof(*map), GUARDED_SLOTS);
 	if (swap == NULL || map == NULL) {
 		if (swap != NULL)
 			host_metadata_release(swap, sizeof(*swap));
 		if (map != NULL)
-			host_metadata_release(map, words * sizeof(*map));
+			guard_metadata_release(map, words * sizeof(*map));
 		medium->ops->close(medium);
 		return UPAGE_ENOMEM;
 	}
@@ -253,7 +254,7 @@ void swap_destroy(struct swap *swap)
 {
 	INVARIANT(swap->used == 0);
 	swap->medium->ops->close(swap->medium);
-	host_metadata_release(swap->map, swap->words * sizeof(*swap->map));
+	guard_metadata_release(swap->map, swap->words * sizeof(*swap->map));
 	if (swap->more != NULL)
 		host_metadata_release(swap->more, swap->slots * sizeof(*swap->more));
 	host_metadata_release(swap, sizeof(*swap));

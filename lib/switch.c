@@ -22,7 +22,7 @@ static int hide_begin(upage_space *space)
 	if (space == NULL || space_is_lost(space)) /* whose lock may be held for ever, and which shows nothing */
 		return 0;
 	uintptr_t end = space->base + space->length;
-	rwlock_write(&space->lock);
+	space_write(space);
 	if (!space_is_paged(space))
 		return runs_hide(&space->runs);
 	int result = space_each_run(space, space->base, end, space_visit_pinned, NULL);
@@ -36,7 +36,7 @@ static void hide_end(upage_space *space)
 		return;
 	if (runs_show(&space->runs) < 0)
 		host_die();
-	rwlock_write_release(&space->lock);
+	space_write_end(space);
 }
 
 static int switch_by_hiding(upage_space *space)

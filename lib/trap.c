@@ -11,6 +11,7 @@
 #include <asm/prctl.h>
 #endif
 
+#include "guard.h"
 #include "host.h"
 #include "print.h"
 #include "report.h"
@@ -144,6 +145,24 @@ static void report(const char *signal_name, const struct trap *trap, const ucont
 	print_flush(&line, 2);
 }
 
+/* The same of what is nobody's but ours, at an instruction of the program's. */
+static void report_guarded(const char *name, const struct trap *trap, const ucontext_t *context)
+{
+	struct line line = { 0 };
+	print_text(&line, "upage: ");
+	print_text(&line, access_name(trap->access));
+	print_text(&line, "the ");
+	print_text(&line, name);
+	print_text(&line, " (metadata of upage) at ");
+	print_hex(&line, trap->address);
+	print_text(&line, " by the instruction at ");
+	print_hex(&line, program_counter(context));
+	print_text(&line, " in thread ");
+	print_decimal(&line, (uint64_t)host_thread_id());
+	print_text(&line, ", refused");
+	print_flush(&line, 2);
+}
+
 /* ---- The program's own ---------------------------------------------------------------------- */
 
 /* Calls the program's handler as the kernel would: with its mask. SIGSEGV alone stays open,
@@ -161,8 +180,9 @@ static void call_program(const struct host_action *action, int number, siginfo_t
 	signals_block();
 }
 
-/* @trap: NULL for what is no reference into a space. */
-static void own(int number, siginfo_t *info, ucontext_t *context, const struct trap *trap)
+/* @reported: what it was has been said. */
+static void own(int number, siginfo_t *info, ucontext_t *context, const struct trap *trap,
+                bool reported)
 {
 	struct host_action action;
 	signals_program_action(&action);
@@ -173,9 +193,9 @@ static void own(int number, siginfo_t *info, ucontext_t *context, const struct t
 		call_program(&action, number, info, context);
 		return;
 	}
-	if (trap != NULL) {
+	if (trap->space != NULL) {
 		report("segmentation fault", trap, context);
-	} else if (!sent) {
+	} else if (!sent && !reported) {
 		struct line line = { 0 };
 		print_text(&line, "upage: segmentation fault outside paged memory, at address ");
 		print_hex(&line, (uintptr_t)info->si_addr);
@@ -230,6 +250,17 @@ static uintptr_t exchange_tls(uintptr_t tls)
 }
 #endif
 
+/* A reference to what is guarded is counted with the faults of the lowest space's pool: the address
+ * does not say whose it is, and there are seldom two. */
+static enum trap_verdict refuse(const char *name, const struct trap *trap, const ucontext_t *context)
+{
+	const upage_space *space = space_find_next(0);
+	report_guarded(name, trap, context);
+	if (space != NULL && !space_is_lost(space))
+		stats_count(space->pool->stats, COUNT_PROTECTION);
+	return TRAP_REFUSED;
+}
+
 static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
                               uintptr_t private_tls, struct turn_thread *thread,
                               struct trap *trap)
@@ -239,9 +270,11 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 	*trap = (struct trap){ .address = (uintptr_t)info->si_addr };
 	if (reference && is_page_fault(context))
 		trap->space = space_find(trap->address);
-	if (trap->space == NULL)
-		return TRAP_FOREIGN;
 	trap->access = access_type(context);
+	if (trap->space == NULL) {
+		const char *name = reference ? guard_name(trap->address) : NULL;
+		return name != NULL ? refuse(name, trap, context) : TRAP_FOREIGN;
+	}
 	siginfo_t note = *info;
 	note.si_addr = trap;
 	struct turn *turn = space_is_lost(trap->space) ? NULL : &trap->space->pool->turn;
@@ -249,7 +282,9 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 		turn_begin(turn, thread, program_counter(context),
 		           space_address(trap->space, space_vpn(trap->space, trap->address)));
 	uintptr_t tls = private_tls != 0 ? exchange_tls(private_tls) : 0;
+	guard_open();
 	libsigsegv_handler(number, &note, context);
+	guard_close();
 	if (private_tls != 0)
 		exchange_tls(tls);
 	if (turn != NULL)
@@ -290,10 +325,11 @@ static void front(int number, siginfo_t *info, void *context)
 	case TRAP_SERVED:
 		break;
 	case TRAP_FOREIGN:
-		own(number, info, context, NULL);
-		break;
 	case TRAP_SIGSEGV:
-		own(number, info, context, &trap);
+		own(number, info, context, &trap, false);
+		break;
+	case TRAP_REFUSED:
+		own(number, info, context, &trap, true);
 		break;
 	case TRAP_SIGBUS:
 		signals_force(SIGBUS, BUS_ADRERR, info->si_addr, context);

@@ -34,6 +34,7 @@ int trap_install(void);
 enum trap_verdict {
 	TRAP_SERVED,
 	TRAP_FOREIGN, /* no reference into a space: a signal of the program's        */
+	TRAP_REFUSED, /* the same, of guarded metadata: reported                     */
 	TRAP_SIGSEGV, /* the program's own reference; si_code says why               */
 	TRAP_SIGBUS,  /* past the end of a mapped file, or it could not be served    */
 };
@@ -43,7 +44,7 @@ enum trap_verdict {
  * @private_tls: what libsigsegv may take for thread-local storage; 0: the thread's own will do
  * @thread:      what is kept of its faults
  *
- * A fault that could not be served is reported on stderr.
+ * A fault that could not be served is reported on stderr, and a reference to guarded metadata.
  */
 enum trap_verdict trap_take(int number, siginfo_t *info, void *context, uintptr_t private_tls,
                             struct turn_thread *thread);

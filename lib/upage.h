@@ -150,6 +150,12 @@ struct upage_config {
 	size_t bounds;          /* bounds=SIZE: of `upage run` with base-bounds: the size of the space;
 	                           0: half of memory                                         */
 	unsigned compact;       /* compact: of `upage run`: every 100 ms something is relocated */
+	unsigned guard_metadata; /* guard-metadata: page tables, frame tables and the like are out
+	                           of reach while the program's code runs: a reference to them is
+	                           SIGSEGV, with a line on stderr. Exact for one thread; while a
+	                           call or a fault of one is under way, others reach them. For all
+	                           pools of the process: the first one has to ask for it (else
+	                           UPAGE_EBUSY). A fault takes two calls of mprotect(2) more     */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 

@@ -55,7 +55,7 @@ expect 125 "bounds=4096: only scheme=base-bounds has bounds, and this is segment
 expect 125 "bounds=2097152: it must be" run -m 1M --scheme base-bounds --bounds 2M true
 expect 126 "it does not fit within its bounds" run -m 1M --scheme base-bounds --bounds 64K true
 expect 126 "memory cannot hold its segments" run -m 64K --scheme segmentation true
-for word in page-table inject trace guard-metadata; do
+for word in page-table inject trace; do
 	expect 125 "'--$word' is not there yet" run --$word x true
 done
 expect 125 "store=lz4: there are file" run --store lz4 true
@@ -202,6 +202,55 @@ EOF
 	test $owned = no ||
 		same 0 sh -c "exec perl -e 'exec \"/bin/true\", (\"x\" x 100000) x 80; exec \"$scratch/ls\", \"/proc/self/fd\"'"
 fi
+
+# ---- Metadata is out of reach, with --guard-metadata, and programs do not notice
+# guarded WORD...: as natively, and upage says nothing
+guarded()
+{
+	"$@" >"$scratch/native" 2>&1
+	wanted=$?
+	timeout 100 $upage run -m 4M --guard-metadata -- "$@" >"$scratch/out" 2>&1
+	status=$?
+	test $status = $wanted && cmp -s "$scratch/native" "$scratch/out" ||
+		fail "upage run --guard-metadata $*: status $status, not $wanted: $(head -3 "$scratch/out")"
+}
+guarded sh -c 'i=0; while test $i -lt 30; do (echo $i | cat) & i=$((i + 1)); done | sort -n; wait; exit 5'
+guarded sort /etc/services /etc/passwd
+guarded ./memory_calls calls
+guarded ./memory_calls fuzz 4 2000 3
+guarded sh -c 'trap "echo caught; exit 3" TERM; kill $$; sleep 1'
+guarded find / -maxdepth 0 -exec sh -c 'kill -9 $$' ';'
+command -v perl >/dev/null &&
+	guarded perl -e 'my %h; $h{$_ % 997} .= "word$_" for 1 .. 40000; fork; print length join "", map { $h{$_} } sort keys %h; wait'
+command -v python3 >/dev/null && guarded python3 -c 'import threading, sys
+sums = [0] * 4
+def work(i):
+    sums[i] = sum(len(str(n)) for n in range(3000))
+threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(sums)'
+# wild_says STATUS OUT LINE WORD...: "upage: LINE" is the last on stderr, after one for each look
+wild_says()
+{
+	wanted=$1 out=$2 line=$3
+	shift 3
+	timeout 60 $upage run -m 1M --guard-metadata --stats-json "$scratch/wild.json" -- ./wild "$@" \
+		>"$scratch/out" 2>"$scratch/err"
+	status=$?
+	test $status = "$wanted" && test "$(cat "$scratch/out")" = "$out" || fail "wild $*: $status $(cat "$scratch/out")"
+	tail -1 "$scratch/err" | grep -q "^upage: $line, refused\$" &&
+		! grep -v -q "^upage: [rw].* $metadata, refused\$" "$scratch/err" || fail "wild $*: $(cat "$scratch/err")"
+	test "$(number protection "$scratch/wild.json")" = "$(wc -l <"$scratch/err")" ||
+		fail "wild $*: faults that protection refused: $(number protection "$scratch/wild.json")"
+}
+metadata='the [a-z ]* (metadata of upage) at 0x[0-9a-f]* by the instruction at 0x[0-9a-f]* in thread [0-9]*'
+./wild >"$scratch/native"
+test "$?,$(cat "$scratch/native")" = '3,there is nothing' || fail "wild, natively: $(cat "$scratch/native")"
+wild_says 139 '' "write to the map of swap slots .*"
+wild_says 0 'refused: 1 1' "write to the map of swap slots .*" catch
+timeout 60 $upage run -m 1M --guard-metadata -- ./wild call >"$scratch/out" 2>"$scratch/err"
+test "$(cat "$scratch/out")" = "read: 0 -1 1" || fail "a system call reached metadata: $(cat "$scratch/out")"
 
 # ---- What it prints when asked
 $upage --version | grep -q '^upage [0-9]' || fail "--version"

@@ -67,6 +67,9 @@ static const char help[] =
         "      --mapping auto|remap\n"
         "      --mapping-budget N   the most host mappings\n"
         "\n"
+        "What stray stores of PROGRAM can harm:\n"
+        "      --guard-metadata     page tables and the like are out of its reach\n"
+        "\n"
         "What is said about it, on stderr or in a file:\n"
         "      --stats              a table at the end\n"
         "      --stats-json FILE    the same as JSON; with %p, the process id, a file for each process\n"
@@ -121,14 +124,14 @@ static const struct {
 	{ "page-table", "there is a radix tree" },
 	{ "inject", "nothing is injected" },
 	{ "trace", "there are --stats and --stats-json" },
-	{ "guard-metadata", "metadata is not guarded" },
 };
 
 static const char *const names[] = { "memory",   "page-size",      "policy",     "seed",
 	                             "store",    "swap-size",      "overcommit", "mapping",
 	                             "stats",    "mapping-budget", "stats-json", "verbose",
 	                             "no-follow", "prefetch",      "help",       "version",
-	                             "scheme",    "bounds",        "compact" };
+	                             "scheme",    "bounds",        "compact",
+	                             "guard-metadata" };
 
 /* How many letters have to be changed, taken out or put in to make one word of another. */
 static size_t distance(const char *a, const char *b)

@@ -98,9 +98,9 @@ bool limit_allows_locked(uintptr_t start, size_t length, int prot)
 
 bool limit_allows(uintptr_t start, size_t length, int prot)
 {
-	rwlock_read(&watched->lock);
+	space_read(watched);
 	bool allowed = limit_allows_locked(start, length, prot);
-	rwlock_read_release(&watched->lock);
+	space_read_end(watched);
 	return allowed;
 }
 

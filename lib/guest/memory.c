@@ -27,10 +27,10 @@ bool guest_is_foreign(const void *address)
 	upage_space *space = space_find((uintptr_t)address);
 	if (space == NULL)
 		return true;
-	rwlock_read(&space->lock);
+	space_read(space);
 	const struct mapping *mapping = mapping_find(&space->mappings, (uintptr_t)address);
 	bool foreign = mapping != NULL && mapping->backing->foreign;
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	return foreign;
 }
 
@@ -89,7 +89,7 @@ long guest_copy_string(char *ours, const char *theirs, size_t size)
 static uintptr_t accessible_to(upage_space *space, uintptr_t at, uintptr_t end, int prot,
                                bool may_grow)
 {
-	rwlock_read(&space->lock);
+	space_read(space);
 	const struct mapping *mapping = NULL;
 	bool allowed = true;
 	while (at < end && allowed && (mapping = mapping_find(&space->mappings, at)) != NULL) {
@@ -98,7 +98,7 @@ static uintptr_t accessible_to(upage_space *space, uintptr_t at, uintptr_t end, 
 		at = allowed ? mapping->end : at;
 	}
 	bool hole = at < end && mapping == NULL;
-	rwlock_read_release(&space->lock);
+	space_read_end(space);
 	/* The kernel's own references let a stack grow, too. */
 	return hole && prot != PROT_NONE && may_grow && space_grow(space, at)
 	               ? accessible_to(space, at, end, prot, false)

@@ -282,7 +282,7 @@ static int write_maps(struct stream *stream, char *scratch, bool details)
 	if (result < 0)
 		return result;
 	whole_lock();
-	rwlock_read(&whole_space->lock);
+	space_read(whole_space);
 	const struct mappings *all = &whole_space->mappings;
 	for (size_t i = 0; i < all->count; i++) {
 		struct mapping m = all->mapping[i];
@@ -302,7 +302,7 @@ static int write_maps(struct stream *stream, char *scratch, bool details)
 		if (details)
 			print_details(stream, &m, &sizes);
 	}
-	rwlock_read_release(&whole_space->lock);
+	space_read_end(whole_space);
 	whole_unlock();
 	copy_special(stream, &reader);
 	reader_close(&reader);
@@ -331,7 +331,7 @@ struct sums {
 static void sum_up(struct sums *sums)
 {
 	*sums = (struct sums){ .size = 0 };
-	rwlock_read(&whole_space->lock);
+	space_read(whole_space);
 	const struct mappings *all = &whole_space->mappings;
 	for (size_t i = 0; i < all->count; i++) {
 		const struct mapping *m = &all->mapping[i];
@@ -350,7 +350,7 @@ static void sum_up(struct sums *sums)
 		else if (m->prot & PROT_EXEC)
 			sums->libraries += bytes;
 	}
-	rwlock_read_release(&whole_space->lock);
+	space_read_end(whole_space);
 }
 
 static int proc_smaps_rollup(struct stream *stream, char *scratch)

@@ -55,22 +55,22 @@ static long visit(uintptr_t start, uintptr_t end, bool past_holes, map_visitor *
 	bool whole = clip(&start, &end);
 	if (start == end)
 		return -ENOMEM;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	long result = guest_errno(map_visit(whole_space, start, end, past_holes, visitor, argument));
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return result == 0 && !whole ? -ENOMEM : result;
 }
 
 /* The mapping at @at, or the next before @end, cut to [at, end). For what may wait. */
 static bool next_part(uintptr_t at, uintptr_t end, struct mapping *part)
 {
-	rwlock_read(&whole_space->lock);
+	space_read(whole_space);
 	const struct mappings *all = &whole_space->mappings;
 	size_t i = mapping_index(all, at);
 	bool found = i < all->count && all->mapping[i].start < end;
 	if (found)
 		*part = mapping_part(&all->mapping[i], at, end);
-	rwlock_read_release(&whole_space->lock);
+	space_read_end(whole_space);
 	return found;
 }
 
@@ -126,10 +126,10 @@ long whole_mprotect(struct guest_call *call)
 			return -ENOMEM;
 		if (!(part.flags & MAPPING_GROWS))
 			return -EINVAL;
-		rwlock_read(&whole_space->lock);
+		space_read(whole_space);
 		const struct mapping *m = mapping_find(&whole_space->mappings, part.start);
 		start = m != NULL && m->flags & MAPPING_GROWS ? m->start : start;
-		rwlock_read_release(&whole_space->lock);
+		space_read_end(whole_space);
 	}
 	return visit(start, end, false, visit_protect, &prot);
 }
@@ -374,9 +374,9 @@ static long lock(struct guest_call *call, unsigned flags)
 	if (__builtin_add_overflow(start, length, &end))
 		end = 0;
 	if (flags != 0 && limit != UINT64_MAX) {
-		rwlock_read(&whole_space->lock);
+		space_read(whole_space);
 		size_t others = whole_locked() - locked_bytes(start, end > start ? end : start);
-		rwlock_read_release(&whole_space->lock);
+		space_read_end(whole_space);
 		if (others > limit || length > limit - others)
 			return -ENOMEM;
 	}
@@ -419,14 +419,14 @@ long whole_mlockall(struct guest_call *call)
 		return -EINVAL;
 	if (limit == 0)
 		return -EPERM;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	bool too_much = how & MCL_CURRENT && mapped_bytes() > limit;
 	if (!too_much) {
 		whole_default_flags = how & MCL_FUTURE ? flags : 0;
 		if (how & MCL_CURRENT)
 			map_visit(whole_space, WHOLE_START, WHOLE_END, true, visit_lock, &flags);
 	}
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return too_much ? -ENOMEM : 0;
 }
 
@@ -434,10 +434,10 @@ long whole_munlockall(struct guest_call *call)
 {
 	unsigned flags = 0;
 	(void)call;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	whole_default_flags = 0;
 	map_visit(whole_space, WHOLE_START, WHOLE_END, true, visit_lock, &flags);
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return 0;
 }
 

@@ -23,11 +23,14 @@ void relocate_tick(void)
 	uint64_t now = host_nanoseconds(), then = atomic_load(&due);
 	if (now < then || !atomic_compare_exchange_strong(&due, &then, now + INTERVAL_NS))
 		return;
-	if (!rwlock_trywrite(&relocated->lock))
+	guard_open();
+	if (!rwlock_trywrite(&relocated->lock)) {
+		guard_close();
 		return;
+	}
 	/* The next that has any frames. */
 	for (unsigned i = 0; i < relocated->runs.count; i++)
 		if (runs_relocate(&relocated->runs, turn++) > 0)
 			break;
-	rwlock_write_release(&relocated->lock);
+	space_write_end(relocated);
 }

@@ -263,9 +263,9 @@ long whole_mremap(struct guest_call *call)
 		return result;
 	if (!whole_has(r.from, r.old_length > 0 ? r.old_length : 1))
 		return -EFAULT;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	result = remap(&r);
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return result;
 }
 
@@ -276,12 +276,12 @@ long whole_remap_file_pages(struct guest_call *call)
 	size_t length = round_down((size_t)call->argument[1], HOST_PAGE_SIZE);
 	if (length == 0 || !whole_has(start, length))
 		return -EINVAL;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	const struct mapping *mapping = mapping_find(&whole_space->mappings, start);
 	bool foreign = mapping != NULL && mapping->backing->foreign && mapping->end >= start + length;
 	long result = foreign ? syscall_6(SYS_remap_file_pages, (long)start, (long)length,
 	                                  call->argument[2], call->argument[3], call->argument[4], 0)
 	                      : -EINVAL;
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return result;
 }

@@ -22,7 +22,7 @@
 /* A file ends at @size now. */
 static void ended(const upage_store *store, int64_t size)
 {
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	for (size_t i = 0; i < whole_space->mappings.count; i++) {
 		const struct mapping *m = &whole_space->mappings.mapping[i];
 		if (m->backing->store != store)
@@ -32,7 +32,7 @@ static void ended(const upage_store *store, int64_t size)
 			space_empty_range(whole_space,
 			                  start > (int64_t)m->start ? (uintptr_t)start : m->start, m->end);
 	}
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 }
 
 /* The descriptor of the file that a call may have made shorter; -1: none. */

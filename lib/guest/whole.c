@@ -110,7 +110,12 @@ int whole_create(upage_pool *pool)
 	 * the kernel a third less than to cut it out of a reservation. */
 	host_leave_holes(WHOLE_START, WHOLE_END);
 	result = host_release((void *)WHOLE_START, WHOLE_END - WHOLE_START);
-	return result == 0 ? space_set_scheme(whole_space, scheme, 0, bounds) : result;
+	if (result < 0)
+		return result;
+	space_write(whole_space);
+	result = space_set_scheme(whole_space, scheme, 0, bounds);
+	space_write_end(whole_space);
+	return result;
 }
 
 bool whole_has(uintptr_t address, size_t length)
@@ -260,11 +265,11 @@ static long map_foreign(uintptr_t address, size_t length, size_t alignment, int 
 	if (guest_is_error(made))
 		return made;
 	uintptr_t place;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	result = choose(address, length, alignment, flags, &place);
 	if (result == 0)
 		result = settle((uintptr_t)made, place, length, prot & WHOLE_PROT, flags_of(flags));
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	if (result < 0)
 		syscall_2(SYS_munmap, made, length);
 	return result;
@@ -275,7 +280,7 @@ static long map_paged(uintptr_t address, size_t length, int prot, int flags, upa
                       int64_t offset)
 {
 	uintptr_t place;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	long result = choose(address, length, HOST_PAGE_SIZE, flags, &place);
 	if (result == 0 && flags & FIXED)
 		result = guest_errno(space_unmap_range(whole_space, place, place + length));
@@ -290,7 +295,7 @@ static long map_paged(uintptr_t address, size_t length, int prot, int flags, upa
 		if (store != NULL && mapping.backing != NULL)
 			backing_release(mapping.backing);
 	}
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return result < 0 ? result : (long)place;
 }
 
@@ -375,9 +380,9 @@ long whole_map(uintptr_t address, size_t length, int prot, int flags, int descri
 		return -EOVERFLOW;
 	if (length > WHOLE_END)
 		return -ENOMEM;
-	rwlock_read(&whole_space->lock);
+	space_read(whole_space);
 	long result = whole_check_locks(length, flags_of(flags));
-	rwlock_read_release(&whole_space->lock);
+	space_read_end(whole_space);
 	if (result == 0)
 		result = check_fixed(address, length, alignment, flags);
 	if (result < 0)
@@ -432,11 +437,11 @@ long whole_shmat(struct guest_call *call)
 		int prot = PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) |
 		           (flags & SHM_EXEC ? PROT_EXEC : 0);
 		int how = address == 0 ? 0 : flags & SHM_REMAP ? MAP_FIXED : FIXED;
-		rwlock_write(&whole_space->lock);
+		space_write(whole_space);
 		result = choose(address, length, HOST_PAGE_SIZE, how, &place);
 		if (result == 0)
 			result = settle((uintptr_t)made, place, length, prot, whole_default_flags);
-		rwlock_write_release(&whole_space->lock);
+		space_write_end(whole_space);
 	}
 	if (result < 0)
 		syscall_1(SYS_shmdt, made);
@@ -456,7 +461,7 @@ long whole_shmdt(struct guest_call *call)
 	unsigned char resident;
 	if (!whole_has(address, HOST_PAGE_SIZE))
 		return -EINVAL;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	long result = syscall_1(SYS_shmdt, address);
 	if (result == 0)
 		while (is_foreign(end) &&
@@ -464,7 +469,7 @@ long whole_shmdt(struct guest_call *call)
 			end += HOST_PAGE_SIZE;
 	if (end > address)
 		space_unmap_range(whole_space, address, end);
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return result;
 }
 
@@ -482,11 +487,11 @@ long whole_unmap(uintptr_t address, size_t length)
 	end = end < WHOLE_END ? end : WHOLE_END;
 	if (address >= end)
 		return 0;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	int result = whole_space->mappings.count + 2 > MAPPINGS_MAX
 	                     ? UPAGE_ENOMEM
 	                     : space_unmap_range(whole_space, address, end);
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 	return guest_errno(result);
 }
 
@@ -522,9 +527,9 @@ long whole_brk(struct guest_call *call)
 	uintptr_t wanted = (uintptr_t)call->argument[0];
 	whole_lock();
 	if (wanted >= break_start && wanted < WHOLE_END) {
-		rwlock_write(&whole_space->lock);
+		space_write(whole_space);
 		bool moved = move_break(host_page_up(wanted));
-		rwlock_write_release(&whole_space->lock);
+		space_write_end(whole_space);
 		if (moved) {
 			break_now = wanted;
 			break_end = host_page_up(wanted);
@@ -544,7 +549,7 @@ void whole_fork_child(void)
 		return;
 	struct mappings *all = &whole_space->mappings;
 	whole_default_flags = 0;
-	rwlock_write(&whole_space->lock);
+	space_write(whole_space);
 	for (size_t i = 0; i < all->count; i++) {
 		struct mapping *m = &all->mapping[i];
 		m->flags &= ~(MAPPING_LOCKED | MAPPING_ONFAULT);
@@ -557,7 +562,7 @@ void whole_fork_child(void)
 	}
 	if (all->count > 0)
 		mapping_join(all, 0, all->count - 1);
-	rwlock_write_release(&whole_space->lock);
+	space_write_end(whole_space);
 }
 
 /* ---- Names ------------------------------------------------------------------------------------- */
