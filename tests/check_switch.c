@@ -65,6 +65,34 @@ static void processes_end(struct process *all)
 	machine_end(all->machine);
 }
 
+static sigjmp_buf escape;
+static void *volatile fault_address;
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	(void)number, (void)context;
+	fault_address = info->si_addr;
+	siglongjmp(escape, 1);
+}
+
+/* Whether a reference ends in the program's own SIGSEGV. */
+static bool is_fault(volatile char *at, bool write)
+{
+	const struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+	struct sigaction before;
+	volatile bool fault = true;
+	sigaction(SIGSEGV, &action, &before);
+	if (sigsetjmp(escape, 1) == 0) {
+		if (write)
+			*at = 1;
+		else
+			(void)*at;
+		fault = false;
+	}
+	sigaction(SIGSEGV, &before, NULL);
+	return fault && fault_address == at;
+}
+
 /* ---- What is seen --------------------------------------------------------------------------- */
 
 START_TEST(each_space_has_its_own_contents_at_the_same_addresses)
@@ -107,6 +135,37 @@ START_TEST(a_switch_moves_pages_without_a_fault)
 }
 END_TEST
 
+/* Bytes of frames that the host shows in this process, wherever. */
+static size_t shown_bytes(void)
+{
+	static char line[4096];
+	size_t sum = 0;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	ck_assert_ptr_nonnull(maps);
+	while (fgets(line, sizeof(line), maps) != NULL) {
+		size_t start, end;
+		if (strstr(line, "memfd:upage") != NULL && sscanf(line, "%zx-%zx", &start, &end) == 2)
+			sum += end - start;
+	}
+	fclose(maps);
+	return sum;
+}
+
+/* Nothing is left where pages were before. */
+START_TEST(each_page_is_shown_in_one_place)
+{
+	struct process all = processes_make("memory=8M", 64 * MIB, 64);
+	for (unsigned i = 0; i < 2 * SPACES; i++) {
+		ck_assert_ok(upage_switch(all.space[i % SPACES]));
+		fill(all.memory[0], 64, i);
+		ck_assert_uint_eq(shown_bytes(), (i < SPACES ? i + 1 : SPACES) * 64 * PAGE);
+	}
+	ck_assert_ok(upage_unmap(all.space[0], all.memory[0], 64 * PAGE)); /* is parked */
+	ck_assert_uint_eq(shown_bytes(), (SPACES - 1) * 64 * PAGE);
+	processes_end(&all);
+}
+END_TEST
+
 /* Each of a few pages a space is written and read under eviction by the others. */
 static void under_pressure(const char *words)
 {
@@ -143,26 +202,30 @@ START_TEST(pages_of_parked_spaces_are_evicted_and_found_again)
 }
 END_TEST
 
-/* By displacement, too, is it asked whether pages were referenced: what is parked and idle leaves before
- * what is in use. */
-START_TEST(what_is_not_current_is_aged_where_it_is)
+/* Whether pages were referenced is asked where they are: those of a parked space are idle, whatever is
+ * done at their addresses, and leave before what is in use. */
+START_TEST(what_is_parked_is_idle)
 {
 	struct process all = processes_make("memory=256K", 64 * MIB, 64);
-	unsigned char resident[64];
+	unsigned char parked[16], current[16];
+	unsigned left = 0, stayed = 0;
 	ck_assert_ok(upage_switch(all.space[0]));
-	fill(all.memory[0], 32, 1);
+	fill(all.memory[0], 16, 1);
 	ck_assert_ok(upage_switch(all.space[1]));
-	for (unsigned round = 0; round < 20; round++) {
+	for (unsigned round = 0; round < 200; round++) {
 		fill(all.memory[1], 16, 2); /* in use always */
 		fill(all.memory[1] + (16 + round * 2 % 48) * PAGE, 2, 3);
 	}
-	ck_assert_ok(upage_residency(all.space[1], all.memory[1], 16 * PAGE, resident));
-	unsigned there = 0;
-	for (unsigned i = 0; i < 16; i++)
-		there += resident[i];
-	ck_assert_uint_ge(there, 14);
+	ck_assert_ok(upage_residency(all.space[0], all.memory[0], 16 * PAGE, parked));
+	ck_assert_ok(upage_residency(all.space[1], all.memory[1], 16 * PAGE, current));
+	for (unsigned i = 0; i < 16; i++) {
+		left += !parked[i];
+		stayed += current[i];
+	}
+	ck_assert_uint_ge(left, 14);
+	ck_assert_uint_ge(stayed, 14);
 	ck_assert_ok(upage_switch(all.space[0]));
-	ck_assert(holds(all.memory[0], 32, 1));
+	ck_assert(holds(all.memory[0], 16, 1));
 	processes_end(&all);
 }
 END_TEST
@@ -182,6 +245,11 @@ START_TEST(functions_work_on_a_parked_space)
 	ck_assert_int_eq(upage_translate(parked, memory, PROT_READ, &frame), UPAGE_CAUSE_NONE);
 	ck_assert_int_eq(upage_translate(all.space[1], memory, PROT_READ, &other), UPAGE_CAUSE_NONE);
 	ck_assert_uint_ne(frame, other);
+	ck_assert_ok(upage_protect(parked, memory + PAGE, PAGE, PROT_READ));
+	memory[PAGE] = memory[PAGE]; /* of the current one */
+	ck_assert_ok(upage_switch(parked));
+	ck_assert(is_fault(memory + PAGE, true) && holds(memory, 16, 0));
+	ck_assert_ok(upage_switch(all.space[1]));
 	ck_assert_ok(upage_pin(parked, memory, PAGE, RW));
 	ck_assert_ok(upage_advise(parked, memory, 16 * PAGE, UPAGE_PAGEOUT));
 	ck_assert_ok(upage_residency(parked, memory, 16 * PAGE, resident));
@@ -191,7 +259,6 @@ START_TEST(functions_work_on_a_parked_space)
 	ck_assert_int_eq(upage_unmap(parked, memory, PAGE), UPAGE_EBUSY);
 	ck_assert_ok(upage_unpin(parked, memory, PAGE));
 	ck_assert_ok(upage_unpin(parked, memory + 2 * PAGE, PAGE));
-	ck_assert_ok(upage_protect(parked, memory + PAGE, PAGE, PROT_READ));
 	ck_assert_ok(upage_unmap(parked, memory + 15 * PAGE, PAGE));
 	char *more = map(parked, memory + 20 * PAGE, 2);
 	ck_assert(holds(memory, 16, 1)); /* and the second has noticed nothing */
@@ -431,41 +498,17 @@ END_TEST
 
 /* ---- References that no space has ---------------------------------------------------------- */
 
-static sigjmp_buf escape;
-static void *volatile fault_address;
-
-static void on_fault(int number, siginfo_t *info, void *context)
-{
-	(void)number, (void)context;
-	fault_address = info->si_addr;
-	siglongjmp(escape, 1);
-}
-
-static bool is_fault(const volatile char *at)
-{
-	const struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
-	struct sigaction before;
-	volatile bool fault = true;
-	sigaction(SIGSEGV, &action, &before);
-	if (sigsetjmp(escape, 1) == 0) {
-		(void)*at;
-		fault = false;
-	}
-	sigaction(SIGSEGV, &before, NULL);
-	return fault && fault_address == at;
-}
-
 START_TEST(what_is_not_mapped_in_the_current_space_is_a_fault)
 {
 	struct process all = processes_make("memory=1M", 64 * MIB, 0);
 	char *base = upage_space_base(all.space[0]);
 	map(all.space[0], base, 4);
 	map(all.space[1], base + 8 * PAGE, 4);
-	ck_assert(is_fault(base)); /* nothing is current */
+	ck_assert(is_fault(base, false)); /* nothing is current */
 	ck_assert_ok(upage_switch(all.space[0]));
-	ck_assert(is_zero(base, 4) && is_fault(base + 8 * PAGE));
+	ck_assert(is_zero(base, 4) && is_fault(base + 8 * PAGE, false));
 	ck_assert_ok(upage_switch(all.space[1]));
-	ck_assert(is_zero(base + 8 * PAGE, 4) && is_fault(base));
+	ck_assert(is_zero(base + 8 * PAGE, 4) && is_fault(base, false));
 	ck_assert_uint_ge(machine_stats(all.machine).bounds, 2);
 	processes_end(&all);
 }
@@ -484,7 +527,7 @@ START_TEST(spaces_are_destroyed_parked_and_current)
 	ck_assert_ok(upage_space_destroy(all.space[1])); /* parked */
 	ck_assert(holds(memory, 64, 3));
 	ck_assert_ok(upage_space_destroy(all.space[3])); /* current */
-	ck_assert(is_fault(memory));
+	ck_assert(is_fault(memory, false));
 	ck_assert_ok(upage_pool_verify(all.machine.pool));
 	/* What is made again, is where a dead one was, and finds nothing of it. */
 	upage_space *again = space_in_window(all.machine.pool, upage_space_base(all.space[0]), 64 * MIB);
@@ -915,8 +958,9 @@ int main(void)
 	tcase_set_timeout(tests, 120);
 	tcase_add_test(tests, each_space_has_its_own_contents_at_the_same_addresses);
 	tcase_add_test(tests, a_switch_moves_pages_without_a_fault);
+	tcase_add_test(tests, each_page_is_shown_in_one_place);
 	tcase_add_loop_test(tests, pages_of_parked_spaces_are_evicted_and_found_again, 0, 4);
-	tcase_add_test(tests, what_is_not_current_is_aged_where_it_is);
+	tcase_add_test(tests, what_is_parked_is_idle);
 	tcase_add_test(tests, functions_work_on_a_parked_space);
 	tcase_add_test(tests, several_mappings_and_files);
 	if (is_supported())
