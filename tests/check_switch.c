@@ -213,8 +213,9 @@ START_TEST(what_is_parked_is_idle)
 	fill(all.memory[0], 16, 1);
 	ck_assert_ok(upage_switch(all.space[1]));
 	for (unsigned round = 0; round < 200; round++) {
-		fill(all.memory[1], 16, 2); /* in use always */
-		fill(all.memory[1] + (16 + round * 2 % 48) * PAGE, 2, 3);
+		for (unsigned i = 0; i < 16; i++) /* in use always */
+			((volatile char *)all.memory[1])[i * PAGE]++;
+		fill(all.memory[1] + (16 + round % 48) * PAGE, 1, 3);
 	}
 	ck_assert_ok(upage_residency(all.space[0], all.memory[0], 16 * PAGE, parked));
 	ck_assert_ok(upage_residency(all.space[1], all.memory[1], 16 * PAGE, current));
@@ -922,6 +923,51 @@ START_TEST(a_child_has_all_spaces_current_and_parked)
 }
 END_TEST
 
+/* Every other page: so many mappings that most are not shown again, but by faults. */
+static void fill_scattered(struct process *all, uint64_t seed)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		child_must(upage_switch(all->space[i]) == 0);
+		for (unsigned k = 0; k < 800; k += 2)
+			fill(all->memory[0] + k * PAGE, 1, seed + i);
+	}
+}
+
+static bool holds_scattered(struct process *all, uint64_t seed)
+{
+	bool good = true;
+	for (unsigned i = 0; i < 2; i++) {
+		good = good && upage_switch(all->space[i]) == 0;
+		for (unsigned k = 0; k < 800; k += 2)
+			good = good && holds(all->memory[0] + k * PAGE, 1, seed + i);
+	}
+	return good;
+}
+
+START_TEST(a_child_never_has_its_parents_parked_pages)
+{
+	struct process all = processes_make("memory=8M", 64 * MIB, 800);
+	struct bystander bystander;
+	if (_i == 1)
+		bystander_begin(&bystander);
+	fill_scattered(&all, 1);
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		child_must(holds_scattered(&all, 1));
+		fill_scattered(&all, 7);
+		child_must(holds_scattered(&all, 7));
+		child_must(upage_pool_verify(all.machine.pool) == 0);
+		_exit(0);
+	}
+	must_end_well(child);
+	ck_assert(holds_scattered(&all, 1));
+	if (_i == 1)
+		bystander_end(&bystander);
+	processes_end(&all);
+}
+END_TEST
+
 START_TEST(forks_beside_threads_that_fault)
 {
 	struct process all = filled_processes("memory=512K");
@@ -979,6 +1025,7 @@ int main(void)
 	tcase_add_loop_test(tests, other_spaces_fault_and_evict_meanwhile, 0, 2);
 	tcase_add_test(tests, other_spaces_fault_and_evict_while_pages_are_hidden);
 	tcase_add_loop_test(tests, a_child_has_all_spaces_current_and_parked, 0, 4);
+	tcase_add_loop_test(tests, a_child_never_has_its_parents_parked_pages, 0, 2);
 	tcase_add_test(tests, forks_beside_threads_that_fault);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
