@@ -292,7 +292,7 @@ static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values,
 {
 	uint32_t pfn = (uint32_t)pte_number(values[0]);
 	size_t n = 1;
-	for (; n < count; n++) {
+	for (; n < count && pfn + n < pool->frames.frames; n++) {
 		pte_t *other;
 		if (!frame_trylock(pool, pfn + (uint32_t)n, &other, &values[n]))
 			break;

@@ -3,66 +3,42 @@
  * check_switch.c - spaces at the same addresses: what a switch shows, hides, keeps and costs
  */
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <ucontext.h>
 
-#include "support_fork.h"
 #include "support_heap.h"
+#include "support_switch.h"
 
 #define WINDOW ((void *)(UINT64_C(5) << 44)) /* a fixed address, 80 TiB */
-#define SPACES 4
 
-/* A pool, and spaces of it that have the same addresses. */
-struct process {
-	struct machine machine; /* of the first */
-	upage_space *space[SPACES];
-	char *memory[SPACES];   /* what each maps: all the same */
-};
+static sigjmp_buf escape;
+static void *volatile fault_address;
 
-static upage_space *space_in_window(upage_pool *pool, void *address, size_t length)
+static void on_fault(int number, siginfo_t *info, void *context)
 {
-	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
-	upage_space *space;
-	config.address = address;
-	config.length = length;
-	config.flags = UPAGE_SPACE_WINDOW;
-	ck_assert_ok(upage_space_create(&space, pool, &config));
-	return space;
+	(void)number, (void)context;
+	fault_address = info->si_addr;
+	siglongjmp(escape, 1);
 }
 
-static char *map(upage_space *space, void *address, size_t pages)
+/* Whether a reference ends in the program's own SIGSEGV. */
+static bool is_fault(volatile char *at, bool write)
 {
-	ck_assert_ok(upage_map(space, &address, pages * PAGE, RW, address != NULL ? UPAGE_MAP_FIXED : 0,
-	                       NULL, 0));
-	return address;
-}
-
-static struct process processes_make(const char *words, size_t length, size_t pages)
-{
-	struct process all;
-	struct upage_config config = UPAGE_CONFIG_INIT;
-	ck_assert_ok(upage_config_parse(&config, words));
-	ck_assert_ok(upage_pool_create(&all.machine.pool, &config));
-	for (unsigned i = 0; i < SPACES; i++) {
-		void *address = i > 0 ? upage_space_base(all.space[0]) : NULL;
-		all.space[i] = space_in_window(all.machine.pool, address, length);
-		all.memory[i] = pages > 0 ? map(all.space[i], NULL, pages) : NULL;
-		ck_assert_ptr_eq(upage_space_base(all.space[i]), upage_space_base(all.space[0]));
-		ck_assert_ptr_eq(all.memory[i], all.memory[0]);
+	const struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+	struct sigaction before;
+	volatile bool fault = true;
+	sigaction(SIGSEGV, &action, &before);
+	if (sigsetjmp(escape, 1) == 0) {
+		if (write)
+			*at = 1;
+		else
+			(void)*at;
+		fault = false;
 	}
-	all.machine.space = all.space[0];
-	return all;
-}
-
-static void processes_end(struct process *all)
-{
-	for (unsigned i = 1; i < SPACES; i++)
-		ck_assert_ok(upage_space_destroy(all->space[i]));
-	machine_end(all->machine);
+	sigaction(SIGSEGV, &before, NULL);
+	return fault && fault_address == at;
 }
 
 /* ---- What is seen --------------------------------------------------------------------------- */
@@ -107,6 +83,37 @@ START_TEST(a_switch_moves_pages_without_a_fault)
 }
 END_TEST
 
+/* Bytes of frames that the host shows in this process, wherever. */
+static size_t shown_bytes(void)
+{
+	static char line[4096];
+	size_t sum = 0;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	ck_assert_ptr_nonnull(maps);
+	while (fgets(line, sizeof(line), maps) != NULL) {
+		size_t start, end;
+		if (strstr(line, "memfd:upage") != NULL && sscanf(line, "%zx-%zx", &start, &end) == 2)
+			sum += end - start;
+	}
+	fclose(maps);
+	return sum;
+}
+
+/* Nothing is left where pages were before. */
+START_TEST(each_page_is_shown_in_one_place)
+{
+	struct process all = processes_make("memory=8M", 64 * MIB, 64);
+	for (unsigned i = 0; i < 2 * SPACES; i++) {
+		ck_assert_ok(upage_switch(all.space[i % SPACES]));
+		fill(all.memory[0], 64, i);
+		ck_assert_uint_eq(shown_bytes(), (i < SPACES ? i + 1 : SPACES) * 64 * PAGE);
+	}
+	ck_assert_ok(upage_unmap(all.space[0], all.memory[0], 64 * PAGE)); /* is parked */
+	ck_assert_uint_eq(shown_bytes(), (SPACES - 1) * 64 * PAGE);
+	processes_end(&all);
+}
+END_TEST
+
 /* Each of a few pages a space is written and read under eviction by the others. */
 static void under_pressure(const char *words)
 {
@@ -143,26 +150,31 @@ START_TEST(pages_of_parked_spaces_are_evicted_and_found_again)
 }
 END_TEST
 
-/* By displacement, too, is it asked whether pages were referenced: what is parked and idle leaves before
- * what is in use. */
-START_TEST(what_is_not_current_is_aged_where_it_is)
+/* Whether pages were referenced is asked where they are: those of a parked space are idle, whatever is
+ * done at their addresses, and leave before what is in use. */
+START_TEST(what_is_parked_is_idle)
 {
 	struct process all = processes_make("memory=256K", 64 * MIB, 64);
-	unsigned char resident[64];
+	unsigned char parked[16], current[16];
+	unsigned left = 0, stayed = 0;
 	ck_assert_ok(upage_switch(all.space[0]));
-	fill(all.memory[0], 32, 1);
+	fill(all.memory[0], 16, 1);
 	ck_assert_ok(upage_switch(all.space[1]));
-	for (unsigned round = 0; round < 20; round++) {
-		fill(all.memory[1], 16, 2); /* in use always */
-		fill(all.memory[1] + (16 + round * 2 % 48) * PAGE, 2, 3);
+	for (unsigned round = 0; round < 200; round++) {
+		for (unsigned i = 0; i < 16; i++) /* in use always */
+			((volatile char *)all.memory[1])[i * PAGE]++;
+		fill(all.memory[1] + (16 + round % 48) * PAGE, 1, 3);
 	}
-	ck_assert_ok(upage_residency(all.space[1], all.memory[1], 16 * PAGE, resident));
-	unsigned there = 0;
-	for (unsigned i = 0; i < 16; i++)
-		there += resident[i];
-	ck_assert_uint_ge(there, 14);
+	ck_assert_ok(upage_residency(all.space[0], all.memory[0], 16 * PAGE, parked));
+	ck_assert_ok(upage_residency(all.space[1], all.memory[1], 16 * PAGE, current));
+	for (unsigned i = 0; i < 16; i++) {
+		left += !parked[i];
+		stayed += current[i];
+	}
+	ck_assert_uint_ge(left, 14);
+	ck_assert_uint_ge(stayed, 14);
 	ck_assert_ok(upage_switch(all.space[0]));
-	ck_assert(holds(all.memory[0], 32, 1));
+	ck_assert(holds(all.memory[0], 16, 1));
 	processes_end(&all);
 }
 END_TEST
@@ -182,6 +194,11 @@ START_TEST(functions_work_on_a_parked_space)
 	ck_assert_int_eq(upage_translate(parked, memory, PROT_READ, &frame), UPAGE_CAUSE_NONE);
 	ck_assert_int_eq(upage_translate(all.space[1], memory, PROT_READ, &other), UPAGE_CAUSE_NONE);
 	ck_assert_uint_ne(frame, other);
+	ck_assert_ok(upage_protect(parked, memory + PAGE, PAGE, PROT_READ));
+	memory[PAGE] = memory[PAGE]; /* of the current one */
+	ck_assert_ok(upage_switch(parked));
+	ck_assert(is_fault(memory + PAGE, true) && holds(memory, 16, 0));
+	ck_assert_ok(upage_switch(all.space[1]));
 	ck_assert_ok(upage_pin(parked, memory, PAGE, RW));
 	ck_assert_ok(upage_advise(parked, memory, 16 * PAGE, UPAGE_PAGEOUT));
 	ck_assert_ok(upage_residency(parked, memory, 16 * PAGE, resident));
@@ -191,7 +208,6 @@ START_TEST(functions_work_on_a_parked_space)
 	ck_assert_int_eq(upage_unmap(parked, memory, PAGE), UPAGE_EBUSY);
 	ck_assert_ok(upage_unpin(parked, memory, PAGE));
 	ck_assert_ok(upage_unpin(parked, memory + 2 * PAGE, PAGE));
-	ck_assert_ok(upage_protect(parked, memory + PAGE, PAGE, PROT_READ));
 	ck_assert_ok(upage_unmap(parked, memory + 15 * PAGE, PAGE));
 	char *more = map(parked, memory + 20 * PAGE, 2);
 	ck_assert(holds(memory, 16, 1)); /* and the second has noticed nothing */
@@ -365,44 +381,30 @@ static void run_inside(void)
 	raise(SIGUSR1);
 }
 
-/* The handler's own stack tells: on an alternate one outside it is as a kernel's. */
-static void try_inside(struct process *all, int flags, int in_handler)
+START_TEST(code_that_runs_in_a_space_may_not_switch)
 {
-	const struct sigaction action = { .sa_handler = on_user_signal, .sa_flags = flags };
-	coroutine.next = all->space[1];
+	struct process all = processes_make("memory=1M", 64 * MIB, 32);
+	ck_assert_ok(upage_switch(all.space[0]));
+	ck_assert_ok(upage_pin(all.space[0], all.memory[0], 32 * PAGE, RW)); /* the kernel writes there */
+	signal(SIGUSR1, on_user_signal);
+	coroutine.next = all.space[1];
 	coroutine.in_call = coroutine.in_handler = 1;
-	ck_assert_ok(upage_switch(all->space[0]));
-	sigaction(SIGUSR1, &action, NULL);
 	getcontext(&coroutine.inside);
-	coroutine.inside.uc_stack.ss_sp = all->memory[0];
+	coroutine.inside.uc_stack.ss_sp = all.memory[0];
 	coroutine.inside.uc_stack.ss_size = 32 * PAGE;
 	coroutine.inside.uc_link = &coroutine.outside;
 	makecontext(&coroutine.inside, run_inside, 0);
 	swapcontext(&coroutine.outside, &coroutine.inside);
 	ck_assert_int_eq(coroutine.in_call, UPAGE_EPERM);
-	ck_assert_int_eq(coroutine.in_handler, in_handler);
-}
-
-START_TEST(code_that_runs_in_a_space_may_not_switch)
-{
-	static char stack[64 * 1024];
-	const stack_t outside = { .ss_sp = stack, .ss_size = sizeof(stack) };
-	struct process all = processes_make("memory=1M", 64 * MIB, 32);
-	sigaltstack(&outside, NULL);
-	/* Held, because the kernel writes there. The stack of the second is the same, so that the handler
-	 * which may switch finds its way back. */
-	for (unsigned i = 0; i < 2; i++)
-		ck_assert_ok(upage_pin(all.space[i], all.memory[i], 32 * PAGE, RW));
-	try_inside(&all, 0, UPAGE_EPERM);
-	ck_assert_ok(upage_switch(all.space[0]));
+	ck_assert_int_eq(coroutine.in_handler, UPAGE_EPERM);
+	ck_assert_uint_eq(machine_stats(all.machine).switches, 1);
 	ck_assert_ok(upage_switch(all.space[1])); /* who is outside may */
-	for (unsigned i = 0; i < 2; i++)
-		ck_assert_ok(upage_unpin(all.space[i], all.memory[i], 32 * PAGE));
+	ck_assert_ok(upage_unpin(all.space[0], all.memory[0], 32 * PAGE));
 	processes_end(&all);
 }
 END_TEST
 
-/* A timer's handler on a stack of its own is the kernel's side: it switches, and back. */
+/* A timer's handler on a stack outside is the kernel's side: it switches, and back. */
 static upage_space *volatile handler_spaces[2];
 static volatile int handler_results[2];
 
@@ -431,41 +433,17 @@ END_TEST
 
 /* ---- References that no space has ---------------------------------------------------------- */
 
-static sigjmp_buf escape;
-static void *volatile fault_address;
-
-static void on_fault(int number, siginfo_t *info, void *context)
-{
-	(void)number, (void)context;
-	fault_address = info->si_addr;
-	siglongjmp(escape, 1);
-}
-
-static bool is_fault(const volatile char *at)
-{
-	const struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
-	struct sigaction before;
-	volatile bool fault = true;
-	sigaction(SIGSEGV, &action, &before);
-	if (sigsetjmp(escape, 1) == 0) {
-		(void)*at;
-		fault = false;
-	}
-	sigaction(SIGSEGV, &before, NULL);
-	return fault && fault_address == at;
-}
-
 START_TEST(what_is_not_mapped_in_the_current_space_is_a_fault)
 {
 	struct process all = processes_make("memory=1M", 64 * MIB, 0);
 	char *base = upage_space_base(all.space[0]);
 	map(all.space[0], base, 4);
 	map(all.space[1], base + 8 * PAGE, 4);
-	ck_assert(is_fault(base)); /* nothing is current */
+	ck_assert(is_fault(base, false)); /* nothing is current */
 	ck_assert_ok(upage_switch(all.space[0]));
-	ck_assert(is_zero(base, 4) && is_fault(base + 8 * PAGE));
+	ck_assert(is_zero(base, 4) && is_fault(base + 8 * PAGE, false));
 	ck_assert_ok(upage_switch(all.space[1]));
-	ck_assert(is_zero(base + 8 * PAGE, 4) && is_fault(base));
+	ck_assert(is_zero(base + 8 * PAGE, 4) && is_fault(base, false));
 	ck_assert_uint_ge(machine_stats(all.machine).bounds, 2);
 	processes_end(&all);
 }
@@ -484,7 +462,7 @@ START_TEST(spaces_are_destroyed_parked_and_current)
 	ck_assert_ok(upage_space_destroy(all.space[1])); /* parked */
 	ck_assert(holds(memory, 64, 3));
 	ck_assert_ok(upage_space_destroy(all.space[3])); /* current */
-	ck_assert(is_fault(memory));
+	ck_assert(is_fault(memory, false));
 	ck_assert_ok(upage_pool_verify(all.machine.pool));
 	/* What is made again, is where a dead one was, and finds nothing of it. */
 	upage_space *again = space_in_window(all.machine.pool, upage_space_base(all.space[0]), 64 * MIB);
@@ -629,25 +607,6 @@ END_TEST
 
 /* ---- Where the host cannot move -------------------------------------------------------------- */
 
-static void switch_and_look(struct process *all, unsigned rounds)
-{
-	for (unsigned n = 0; n < rounds; n++) {
-		unsigned now = n % SPACES;
-		ck_assert_ok(upage_switch(all->space[now]));
-		ck_assert(holds(all->memory[now], 64, now));
-	}
-}
-
-static struct process filled_processes(const char *words)
-{
-	struct process all = processes_make(words, 64 * MIB, 64);
-	for (unsigned i = 0; i < SPACES; i++) {
-		ck_assert_ok(upage_switch(all.space[i]));
-		fill(all.memory[i], 64, i);
-	}
-	return all;
-}
-
 /* RLIMIT_AS, as it stands: a move would need twice the addresses for a moment. */
 START_TEST(with_limited_addresses_pages_are_hidden_instead)
 {
@@ -703,209 +662,6 @@ START_TEST(a_move_that_fails_loses_nothing)
 }
 END_TEST
 
-/* ---- Other threads ---------------------------------------------------------------------------- */
-
-static atomic_bool stop;
-
-struct mapper {
-	uintptr_t base, end; /* where nothing of its may come to lie */
-	atomic_ulong maps;
-};
-
-/* Maps memory of the sizes that holes in a window would have, all the time. */
-static void *map_all_the_time(void *argument)
-{
-	struct mapper *mapper = argument;
-	uint64_t seed = 5;
-	while (!atomic_load(&stop)) {
-		char *taken[8];
-		for (unsigned i = 0; i < 8; i++) {
-			size_t length = (size_t)PAGE << random_number(&seed) % 15;
-			taken[i] = mmap(NULL, length, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-			if (taken[i] == MAP_FAILED)
-				return "mmap failed";
-			if ((uintptr_t)taken[i] < mapper->end && (uintptr_t)taken[i] + length > mapper->base)
-				return "a hole in the window was taken";
-			*(volatile char **)(void *)taken[i] = taken[i];
-			*(volatile size_t *)(void *)(taken[i] + 8) = length;
-		}
-		for (unsigned i = 0; i < 8; i++) {
-			if (*(char *volatile *)(void *)taken[i] != taken[i])
-				return "what it mapped is gone";
-			munmap(taken[i], *(volatile size_t *)(void *)(taken[i] + 8));
-		}
-		atomic_fetch_add(&mapper->maps, 8);
-	}
-	return NULL;
-}
-
-START_TEST(no_other_mapping_comes_between)
-{
-	struct process all = filled_processes("memory=4M");
-	uintptr_t base = (uintptr_t)upage_space_base(all.space[0]);
-	struct mapper mapper = { .base = base, .end = base + 64 * MIB };
-	pthread_t threads[2];
-	void *said[2];
-	atomic_store(&stop, false);
-	for (unsigned i = 0; i < 2; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, map_all_the_time, &mapper), 0);
-	for (unsigned n = 0; n < 3000; n++) {
-		ck_assert_ok(upage_switch(all.space[n % SPACES]));
-		must(*(volatile uint64_t *)(void *)all.memory[0] == n % SPACES);
-	}
-	atomic_store(&stop, true);
-	for (unsigned i = 0; i < 2; i++) {
-		pthread_join(threads[i], &said[i]);
-		ck_assert_msg(said[i] == NULL, "%s", (const char *)said[i]);
-	}
-	ck_assert_uint_gt(atomic_load(&mapper.maps), 100);
-	switch_and_look(&all, SPACES);
-	processes_end(&all);
-}
-END_TEST
-
-struct worker {
-	upage_space *space; /* of its own, not in the window */
-	char *memory;
-	uint64_t seed;
-};
-
-/* Faults, and evicts what is the window's, too. */
-static void *fault_all_the_time(void *argument)
-{
-	struct worker *worker = argument;
-	volatile uint64_t *words = (void *)worker->memory;
-	uint64_t written[96] = { 0 };
-	while (!atomic_load(&stop)) {
-		size_t i = random_number(&worker->seed) % 96;
-		if (words[i * PAGE / 8] != written[i])
-			return worker;
-		words[i * PAGE / 8] = written[i] = random_number(&worker->seed);
-	}
-	return NULL;
-}
-
-static void among_faults(const char *words)
-{
-	struct process all = processes_make(words, 64 * MIB, 40);
-	volatile uint64_t *memory = (void *)all.memory[0];
-	struct worker workers[3];
-	pthread_t threads[LENGTH(workers)];
-	static uint64_t written[SPACES][40];
-	uint64_t seed = 23;
-	memset(written, 0, sizeof(written));
-	atomic_store(&stop, false);
-	for (unsigned i = 0; i < LENGTH(workers); i++) {
-		ck_assert_ok(upage_space_create(&workers[i].space, all.machine.pool, NULL));
-		workers[i].memory = map(workers[i].space, NULL, 96);
-		workers[i].seed = i;
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, fault_all_the_time, &workers[i]), 0);
-	}
-	for (unsigned n = 0; n < 1500; n++) {
-		unsigned now = (unsigned)(random_number(&seed) % SPACES);
-		ck_assert_ok(upage_switch(all.space[now]));
-		for (unsigned k = 0; k < 6; k++) {
-			unsigned i = (unsigned)(random_number(&seed) % 40);
-			must(memory[i * PAGE / 8] == written[now][i]);
-			if (k % 2 == 0)
-				memory[i * PAGE / 8] = written[now][i] = random_number(&seed);
-		}
-	}
-	atomic_store(&stop, true);
-	for (unsigned i = 0; i < LENGTH(workers); i++) {
-		void *wrong;
-		pthread_join(threads[i], &wrong);
-		ck_assert_ptr_null(wrong);
-		ck_assert_ok(upage_space_destroy(workers[i].space));
-	}
-	processes_end(&all);
-}
-
-START_TEST(other_spaces_fault_and_evict_meanwhile)
-{
-	static const char *const words[] = { "memory=256K", "memory=512K,policy=fifo" };
-	among_faults(words[_i]);
-}
-END_TEST
-
-/* The same where pages are hidden. */
-START_TEST(other_spaces_fault_and_evict_while_pages_are_hidden)
-{
-	struct rlimit limit;
-	getrlimit(RLIMIT_AS, &limit);
-	limit.rlim_cur = (rlim_t)1 << 46; /* none in effect, but a limit */
-	ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
-	among_faults("memory=256K");
-}
-END_TEST
-
-/* ---- Forks -------------------------------------------------------------------------------------- */
-
-static void look_in_child(struct process *all)
-{
-	child_must(holds(all->memory[0], 64, SPACES - 1));
-	for (unsigned n = 0; n < 2 * SPACES; n++) {
-		unsigned now = n % SPACES;
-		child_must(upage_switch(all->space[now]) == 0);
-		child_must(holds(all->memory[now], 64, now + (n < SPACES ? 0 : 77)));
-		fill(all->memory[now], 64, now + 77);
-	}
-	child_must(upage_pool_verify(all->machine.pool) == 0);
-	_exit(0);
-}
-
-START_TEST(a_child_has_all_spaces_current_and_parked)
-{
-	static const char *const words[] = { "memory=4M", "memory=128K", "memory=4M", "memory=128K" };
-	struct process all = filled_processes(words[_i]);
-	struct bystander bystander;
-	bool threads = _i >= 2;
-	if (threads)
-		bystander_begin(&bystander);
-	if (_i % 2 == 0) /* around pages that are pinned other ways are gone */
-		ck_assert_ok(upage_pin(all.space[1], all.memory[1], PAGE, PROT_READ));
-	fflush(NULL);
-	pid_t child = fork();
-	if (child == 0)
-		look_in_child(&all);
-	switch_and_look(&all, 2 * SPACES); /* the parent goes on meanwhile */
-	must_end_well(child);
-	switch_and_look(&all, SPACES);
-	if (_i % 2 == 0)
-		ck_assert_ok(upage_unpin(all.space[1], all.memory[1], PAGE));
-	if (threads)
-		bystander_end(&bystander);
-	processes_end(&all);
-}
-END_TEST
-
-START_TEST(forks_beside_threads_that_fault)
-{
-	struct process all = filled_processes("memory=512K");
-	struct worker worker = { .seed = 3 };
-	pthread_t thread;
-	void *wrong;
-	ck_assert_ok(upage_space_create(&worker.space, all.machine.pool, NULL));
-	worker.memory = map(worker.space, NULL, 96);
-	atomic_store(&stop, false);
-	ck_assert_int_eq(pthread_create(&thread, NULL, fault_all_the_time, &worker), 0);
-	for (unsigned n = 0; n < 20; n++) {
-		ck_assert_ok(upage_switch(all.space[SPACES - 1]));
-		fflush(NULL);
-		pid_t child = fork();
-		if (child == 0)
-			look_in_child(&all);
-		switch_and_look(&all, SPACES);
-		must_end_well(child);
-	}
-	atomic_store(&stop, true);
-	pthread_join(thread, &wrong);
-	ck_assert_ptr_null(wrong);
-	ck_assert_ok(upage_space_destroy(worker.space));
-	processes_end(&all);
-}
-END_TEST
-
 /* ------------------------------------------------------------------------------------------------ */
 
 int main(void)
@@ -915,8 +671,9 @@ int main(void)
 	tcase_set_timeout(tests, 120);
 	tcase_add_test(tests, each_space_has_its_own_contents_at_the_same_addresses);
 	tcase_add_test(tests, a_switch_moves_pages_without_a_fault);
+	tcase_add_test(tests, each_page_is_shown_in_one_place);
 	tcase_add_loop_test(tests, pages_of_parked_spaces_are_evicted_and_found_again, 0, 4);
-	tcase_add_test(tests, what_is_not_current_is_aged_where_it_is);
+	tcase_add_test(tests, what_is_parked_is_idle);
 	tcase_add_test(tests, functions_work_on_a_parked_space);
 	tcase_add_test(tests, several_mappings_and_files);
 	if (is_supported())
@@ -931,11 +688,6 @@ int main(void)
 	tcase_add_test(tests, the_number_of_system_calls_does_not_depend_on_the_pages);
 	tcase_add_loop_test(tests, with_limited_addresses_pages_are_hidden_instead, 0, 2);
 	tcase_add_test(tests, a_move_that_fails_loses_nothing);
-	tcase_add_test(tests, no_other_mapping_comes_between);
-	tcase_add_loop_test(tests, other_spaces_fault_and_evict_meanwhile, 0, 2);
-	tcase_add_test(tests, other_spaces_fault_and_evict_while_pages_are_hidden);
-	tcase_add_loop_test(tests, a_child_has_all_spaces_current_and_parked, 0, 4);
-	tcase_add_test(tests, forks_beside_threads_that_fault);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
 }
