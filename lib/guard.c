@@ -9,24 +9,28 @@
 #define ARENA_MOST ((size_t)1 << 40)
 #define ARENA_LEAST ((size_t)1 << 30)
 
-/* The arena grows by the host's large pages: what it changes to open and to close it is a word for
- * each page that is there, large or small. */
-#define STEP ((size_t)2 << 20)
+/* To open and to close the arena the host changes a word for each page that is there, large or small.
+ * Few are there at first. In a process that opens it often they become large ones, a step each time:
+ * not from the beginning, for after a fork a large one is 512 small ones. */
+#define STEP HOST_LARGE_PAGE
+#define OPENINGS_A_STEP 256
 #define REGIONS_MAX ((size_t)1 << 16)
 
 _Atomic bool guard_is_on;
 
 static enum { UNDECIDED, WITHOUT, WITH } decision;
 
-static uintptr_t arena;
+/* From the middle up lies what is put in use from its beginning, down what is large and sparse. */
+static uintptr_t arena, middle;
 static size_t arena_bytes;
 
 static struct lock inside_lock;      /* held while inside becomes 0, or is not 0 any more */
 static _Atomic uint32_t inside;
-static _Atomic size_t used;          /* bytes of the arena that are opened and closed; grows inside */
+static uint64_t openings;
+static _Atomic uintptr_t used, used_end; /* the part that is opened and closed; grows inside */
 
-/* What the arena is made of: in order, without gaps, and without two FREE ones beside each other. The
- * list itself is the first. What lies behind the last was never used. */
+/* What is in use of the arena: in order, without gaps; none has the middle inside, and two FREE ones
+ * are beside each other at most there. */
 struct region {
 	uint32_t start, pages; /* host pages, from the beginning of the arena */
 	enum guarded what;
@@ -41,8 +45,17 @@ static size_t region_count;
 /* It is one mapping of the host's, so that this takes no memory, and does not fail. */
 static void protect(int prot)
 {
-	if (host_protect(arena, atomic_load(&used), prot) < 0)
+	uintptr_t start = atomic_load(&used);
+	if (host_protect(start, atomic_load(&used_end) - start, prot) < 0)
 		host_die();
+}
+
+/* One step after the other, round and round. */
+static void enlarge(uint64_t turn)
+{
+	uint64_t steps = (atomic_load(&used_end) - middle) / STEP;
+	if (steps > 0)
+		host_collapse(middle + turn % steps * STEP, STEP);
 }
 
 void guard_enter(void)
@@ -52,8 +65,11 @@ void guard_enter(void)
 		if (atomic_compare_exchange_weak(&inside, &now, now + 1))
 			return;
 	lock_acquire(&inside_lock);
-	if (atomic_load(&inside) == 0)
+	if (atomic_load(&inside) == 0) {
 		protect(PROT_READ | PROT_WRITE);
+		if (++openings % OPENINGS_A_STEP == 0)
+			enlarge(openings / OPENINGS_A_STEP);
+	}
 	atomic_fetch_add(&inside, 1);
 	lock_release(&inside_lock);
 }
@@ -92,61 +108,66 @@ static void cut(size_t i)
 		regions[i] = regions[i + 1];
 }
 
-/* The first free one that is large enough, or what was never used. NULL: there is none. */
-static struct region *find_room(size_t pages)
-{
-	struct region *last = &regions[region_count - 1];
-	if (region_count + 1 >= REGIONS_MAX)
-		return NULL;
-	for (struct region *region = regions; region <= last; region++)
-		if (region->what == GUARDED_FREE && region->pages >= pages)
-			return region;
-	uint32_t end = last->start + last->pages;
-	if (arena_bytes / HOST_PAGE_SIZE - end < pages)
-		return NULL;
-	insert(region_count, (struct region){ .start = end, .pages = (uint32_t)pages });
-	return &regions[region_count - 1];
-}
-
-/* Free ones beside each other become one. */
+/* Joins two free ones that follow each other, on one side of the middle. */
 static void join(size_t i)
 {
-	if (i + 1 < region_count && regions[i + 1].what == GUARDED_FREE) {
+	if (i + 1 < region_count && regions[i].what == GUARDED_FREE &&
+	    regions[i + 1].what == GUARDED_FREE &&
+	    (uintptr_t)region_memory(&regions[i + 1]) != middle) {
 		regions[i].pages += regions[i + 1].pages;
 		cut(i + 1);
 	}
-	if (i > 0 && regions[i - 1].what == GUARDED_FREE) {
-		regions[i - 1].pages += regions[i].pages;
-		cut(i);
-	}
 }
 
-/* Up to @end at least. Return: whether the host could. */
-static bool grow(size_t end)
+/* Steps of the arena come into use. Return: whether the host could. */
+static bool grow_up(size_t bytes)
 {
-	size_t now = atomic_load(&used);
-	end = round_up(end, STEP);
-	if (end <= now)
-		return true;
-	if (host_commit(arena + now, end - now) < 0)
+	uintptr_t end = atomic_load(&used_end), more = round_up(bytes, STEP);
+	if (arena + arena_bytes - end < more || host_commit(end, more, false) < 0)
 		return false;
-	atomic_store(&used, end);
+	atomic_store(&used_end, end + more);
+	insert(region_count, (struct region){ .start = (uint32_t)((end - arena) / HOST_PAGE_SIZE),
+		                              .pages = (uint32_t)(more / HOST_PAGE_SIZE) });
+	join(region_count - 2);
 	return true;
+}
+
+static bool grow_down(size_t bytes)
+{
+	uintptr_t start = atomic_load(&used), more = round_up(bytes, STEP);
+	if (start - arena < more || host_commit(start - more, more, true) < 0)
+		return false;
+	atomic_store(&used, start - more);
+	insert(0, (struct region){ .start = (uint32_t)((start - more - arena) / HOST_PAGE_SIZE),
+		                   .pages = (uint32_t)(more / HOST_PAGE_SIZE) });
+	join(0);
+	return true;
+}
+
+/* The first that is free and large enough. NULL: none. */
+static struct region *find_room(size_t pages, bool sparse)
+{
+	for (size_t i = 0; i < region_count; i++)
+		if (regions[i].what == GUARDED_FREE && regions[i].pages >= pages &&
+		    ((uintptr_t)region_memory(&regions[i]) < middle) == sparse)
+			return &regions[i];
+	return NULL;
 }
 
 static void *take(size_t pages, enum guarded what)
 {
-	struct region *region = find_room(pages);
+	const bool sparse = what == GUARDED_SLOTS || what == GUARDED_MAPPINGS;
+	if (region_count + 2 >= REGIONS_MAX)
+		return NULL;
+	struct region *region = find_room(pages, sparse);
+	if (region == NULL && (sparse ? grow_down : grow_up)(pages * HOST_PAGE_SIZE))
+		region = find_room(pages, sparse);
 	if (region == NULL)
 		return NULL;
-	size_t i = (size_t)(region - regions);
-	if (!grow((region->start + pages) * HOST_PAGE_SIZE)) {
-		region_count--; /* it is the last one, and new */
-		return NULL;
-	}
 	if (region->pages > pages)
-		insert(i + 1, (struct region){ .start = region->start + (uint32_t)pages,
-			                       .pages = region->pages - (uint32_t)pages });
+		insert((size_t)(region - regions) + 1,
+		       (struct region){ .start = region->start + (uint32_t)pages,
+			                .pages = region->pages - (uint32_t)pages });
 	region->pages = (uint32_t)pages;
 	region->what = what;
 	return region_memory(region);
@@ -213,6 +234,8 @@ void guard_metadata_release(void *memory, size_t bytes)
 	host_empty(memory, host_page_up(bytes));
 	regions[i].what = GUARDED_FREE;
 	join(i);
+	if (i > 0)
+		join(i - 1);
 	end();
 	signals_set(mask);
 }
@@ -227,11 +250,9 @@ const char *guard_name(uintptr_t address)
 	if (!is_guarded(address))
 		return NULL;
 	begin();
-	uintptr_t offset = address - arena;
 	enum guarded what = GUARDED_FREE;
-	const struct region *region = &regions[find((uint32_t)(offset / HOST_PAGE_SIZE))];
-	if (offset / HOST_PAGE_SIZE < region->start + region->pages) /* else it is behind the last */
-		what = region->what;
+	if (address >= atomic_load(&used) && address < atomic_load(&used_end))
+		what = regions[find((uint32_t)((address - arena) / HOST_PAGE_SIZE))].what;
 	end();
 	return names[what];
 }
@@ -250,15 +271,18 @@ static int arena_make(void)
 	}
 	arena = round_up((uintptr_t)base, STEP);
 	arena_bytes = bytes - STEP;
-	if (!grow(list)) {
+	middle = round_down(arena + bytes / 4 * 3, STEP);
+	if (host_commit(middle - list, list, true) < 0) {
 		host_release(base, bytes);
 		return UPAGE_ENOMEM;
 	}
-	regions = (struct region *)arena;
-	regions[0] = (struct region){ .start = 0,
+	regions = (struct region *)(middle - list);
+	regions[0] = (struct region){ .start = (uint32_t)((middle - list - arena) / HOST_PAGE_SIZE),
 		                      .pages = (uint32_t)(list / HOST_PAGE_SIZE),
 		                      .what = GUARDED_LIST };
 	region_count = 1;
+	atomic_store(&used, middle - list);
+	atomic_store(&used_end, middle);
 	protect(PROT_NONE);
 	return 0;
 }
@@ -296,5 +320,6 @@ void guard_fork_child(void)
 		return;
 	inside_lock = (struct lock){ 0 };
 	atomic_store(&inside, 1);
+	openings = 0;
 	protect(PROT_READ | PROT_WRITE);
 }

@@ -10,22 +10,26 @@
  *
  * Closed is PROT_NONE: readers have brackets too, and a stray read is a bug that is worth knowing.
  * For one thread that is exact. Beside others there is a window: while one of them serves a fault, or
- * changes a mapping, program code of another could reach the arena. Protection keys would close it,
- * since they are a thread's; but no machine here has any to try that with, and frames of signals,
- * which the guest layer makes by hand, and threads that a bracket would begin carry them on.
+ * changes a mapping, program code of another could reach the arena.
  *
- * In reach stay the structs of pools, spaces and stores, which cost accessors of a few instructions.
- * Whether there is a guard is decided once, with the first pool of the process; without one,
- * a bracket is a branch, and the memory is host_metadata()'s.
+ * Not by protection keys, which would have no window, since a key's rights are a register of each
+ * thread: they go on in frames of signals (which the guest layer makes by hand), in threads and
+ * children that are made, and are the kernel's default in each handler. A mistake there would show
+ * on processors that have keys, and on no other.
+ *
+ * In reach stay the structs of pools, spaces, stores and the report, which have accessors of a few
+ * instructions, and the buffers of transfers. Whether there is a guard is decided once, with the
+ * first pool of the process; without one, a bracket is a branch, and the memory is host_metadata()'s.
  *
  * Where brackets are: whoever has a space's lock is in one (space_lock_read and space_lock_write);
  * pages are worked on without it in page faults (trap.c), pins, forks, and a few other public calls.
  * None is held while the program's memory is touched, or its code runs.
  *
+ * What the kernel is told to write there by a program's system call is EFAULT, as it is closed then.
  * A child that shares this memory (vfork) and is killed inside a bracket leaves the arena open.
  *
  * Locking: two of its own, the last that are taken; signals as in lock.h. Signal context: yes, but
- * guard_decide. Source: mprotect(2), pkeys(7).
+ * guard_decide. Source: mprotect(2), madvise(2), pkeys(7).
  */
 #ifndef UPAGE_GUARD_H
 #define UPAGE_GUARD_H

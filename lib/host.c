@@ -716,14 +716,20 @@ void host_metadata_release(void *memory, size_t bytes)
 	atomic_fetch_sub(&metadata_bytes, bytes);
 }
 
-int host_commit(uintptr_t start, size_t bytes)
+int host_commit(uintptr_t start, size_t bytes, bool sparse)
 {
 	int result = host_protect(start, bytes, PROT_READ | PROT_WRITE);
 	if (result == 0) {
 		syscall_3(SYS_madvise, start, bytes, MADV_DONTDUMP);
-		syscall_3(SYS_madvise, start, bytes, MADV_HUGEPAGE);
+		if (sparse)
+			syscall_3(SYS_madvise, start, bytes, MADV_NOHUGEPAGE);
 	}
 	return result;
+}
+
+void host_collapse(uintptr_t start, size_t length)
+{
+	syscall_3(SYS_madvise, start, length, MADV_COLLAPSE);
 }
 
 void host_empty(void *memory, size_t bytes)

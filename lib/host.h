@@ -37,6 +37,9 @@
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
@@ -180,9 +183,12 @@ void *host_metadata(size_t bytes);
 void host_metadata_release(void *memory, size_t bytes);
 size_t host_metadata_bytes(void); /* set up now, touched or not */
 
-/* A part of a reservation becomes such memory, in large pages where the host has them. Return: 0, or
- * the host's error. And what is given up in there: zero again. */
-int host_commit(uintptr_t start, size_t bytes);
+/* A part of a reservation becomes such memory, never in large pages if it is @sparse. Return: 0, or the
+ * host's error. What is given up in there is zero again; what is @length bytes from a multiple of the
+ * host's large page on is put into large pages, if the host can. */
+#define HOST_LARGE_PAGE ((size_t)2 << 20)
+int host_commit(uintptr_t start, size_t bytes, bool sparse);
+void host_collapse(uintptr_t start, size_t length);
 void host_empty(void *memory, size_t bytes);
 
 /* Memory that children of a fork share: zeroed; ended by host_release(). NULL: none. */

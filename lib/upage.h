@@ -202,6 +202,7 @@ int upage_config_environment(struct upage_config *config);
  *         UPAGE_EOPTION    policy, store or mapping is none that there is, or a size of swap
  *                          or a budget of mappings too small to work with
  *         UPAGE_E2BIG      config->size is larger than this library knows
+ *         UPAGE_EBUSY      guard_metadata is set, and the process's first pool did without
  *         another -errno   the swap file cannot be made (message has its path), or the host
  *                          has no memory
  * Source: OSTEP ch. 21-22; memfd_create(2).

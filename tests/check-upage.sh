@@ -235,7 +235,7 @@ wild_says()
 {
 	wanted=$1 out=$2 line=$3
 	shift 3
-	timeout 60 $upage run -m 1M --guard-metadata --stats-json "$scratch/wild.json" -- ./wild "$@" \
+	timeout 60 $upage run -m 1G --guard-metadata --stats-json "$scratch/wild.json" -- ./wild "$@" \
 		>"$scratch/out" 2>"$scratch/err"
 	status=$?
 	test $status = "$wanted" && test "$(cat "$scratch/out")" = "$out" || fail "wild $*: $status $(cat "$scratch/out")"
@@ -247,9 +247,9 @@ wild_says()
 metadata='the [a-z ]* (metadata of upage) at 0x[0-9a-f]* by the instruction at 0x[0-9a-f]* in thread [0-9]*'
 ./wild >"$scratch/native"
 test "$?,$(cat "$scratch/native")" = '3,there is nothing' || fail "wild, natively: $(cat "$scratch/native")"
-wild_says 139 '' "write to the map of swap slots .*"
-wild_says 0 'refused: 1 1' "write to the map of swap slots .*" catch
-timeout 60 $upage run -m 1M --guard-metadata -- ./wild call >"$scratch/out" 2>"$scratch/err"
+wild_says 139 '' "write to the frame table .*"
+wild_says 0 'refused: 1 1' "write to the frame table .*" catch
+timeout 60 $upage run -m 1G --guard-metadata -- ./wild call >"$scratch/out" 2>"$scratch/err"
 test "$(cat "$scratch/out")" = "read: 0 -1 1" || fail "a system call reached metadata: $(cat "$scratch/out")"
 
 # ---- What it prints when asked

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * wild.c - a program with a stray pointer: looks above its own memory for where access is denied, and
- * writes near the beginning of that. Run by check-upage.sh.
+ * writes to where the frame table begins in that. Run by check-upage.sh.
  *
  *      wild catch    says what its handler of SIGSEGV is told
  *      wild call     has a system call read into it
@@ -48,25 +48,25 @@ static int is_denied(uintptr_t at)
 	return look((volatile char *)at, 0) == SEGV_ACCERR;
 }
 
-/* Return: LOWEST: there is none. */
+/* Where it begins not to be, to NEAR bytes: @denied is, @step from it, or a multiple, is not. */
+static uintptr_t edge(uintptr_t denied, intptr_t step)
+{
+	for (; step >= (intptr_t)NEAR || -step >= (intptr_t)NEAR; step /= 2)
+		while (is_denied(denied + (uintptr_t)step))
+			denied += (uintptr_t)step;
+	return denied;
+}
+
+/* The middle of guard.c, and some frames. Return: LOWEST: there is none. */
 static uintptr_t find(void)
 {
-	uintptr_t at = HIGHEST - STEP, before;
+	uintptr_t at = HIGHEST - STEP;
 	while (at > LOWEST && !is_denied(at))
 		at -= STEP;
 	if (at <= LOWEST)
 		return LOWEST;
-	before = at;
-	while (is_denied(before))
-		before -= STEP;
-	while (at - before > NEAR) {
-		uintptr_t middle = before + (at - before) / 2;
-		if (is_denied(middle))
-			at = middle;
-		else
-			before = middle;
-	}
-	return at + NEAR;
+	uintptr_t start = edge(at, -(intptr_t)STEP), end = edge(at, (intptr_t)STEP);
+	return start + (end - start) / 4 * 3 + 5 * NEAR;
 }
 
 int main(int argc, char **argv)
