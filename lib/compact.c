@@ -248,6 +248,7 @@ static bool is_left_before(const struct movement *m, uint32_t pfn, uint32_t inde
  * many moved. */
 static uint32_t move_run(struct movement *m, pte_t *pte, uint32_t count, uint32_t to, uint64_t own)
 {
+	view_make_room(m->pool);
 	uint64_t start = host_nanoseconds();
 	uint32_t n = 0, locked = lock_run(m, pte, count);
 	bool overlaps = false;
@@ -332,11 +333,17 @@ static uint32_t place(struct movement *m, pte_t *pte, uint32_t count)
 	uint64_t own;
 	rwlock_read(&m->pool->compaction.moving);
 	uint32_t room = clear(m, pte, count, &own);
+	if (room == 0 && m->full && own != 0) {
+		/* The last free frames are those that were taken, further up. */
+		free_cleared(m, own, 0);
+		room = clear(m, pte, 1, &own);
+	}
 	uint32_t most = (uint32_t)smaller(room, m->left);
 	uint32_t placed = most > 0 ? move_run(m, pte, most, m->floor, own) : 0;
 	free_cleared(m, own, placed);
 	rwlock_read_release(&m->pool->compaction.moving);
 	m->blocked = room == 0;
+	m->full = m->full && placed == 0; /* their old frames are free now */
 	return placed;
 }
 

@@ -117,8 +117,8 @@ static int freeze(bool other_threads)
 static void thaw(void)
 {
 	leaves_give();
-	movers_go();
 	space_fork_end();
+	movers_go(); /* not before what entries say is shown, is */
 	lock_release(&pools_lock);
 	report_fork_end();
 }
