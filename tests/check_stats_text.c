@@ -85,6 +85,9 @@ static const struct {
 	N("host.mappings_peak", host_mappings_peak),
 	N("host.mapping_budget", mapping_budget),
 	N("syscalls.intercepted", intercepted),
+	N("compaction.runs", compactions),
+	N("compaction.moves", moves),
+	N("compaction.max_pause_ns", pause_ns_max),
 	N("syscalls.pinned_pages", pinned_pages),
 	N("fault_ns.p50", fault_ns_p50),
 	N("fault_ns.p99", fault_ns_p99),
@@ -131,9 +134,6 @@ START_TEST(every_key_of_the_contract_is_there)
 		{ "policy", "\"clock\"" },
 		{ "store", "\"file:/tmp\"" },
 		{ "wall_seconds", "12.250000" },
-		{ "compaction.runs", "0" },
-		{ "compaction.moves", "0" },
-		{ "compaction.max_pause_ns", "0" },
 		{ "injected", "{}" },
 		{ "pid", "4711" },
 		{ "parent", "4710" },
@@ -302,7 +302,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022,\n"
 	        " \"host\": {\"mappings\": 1000024, \"mappings_peak\": 1000025, "
 	        "\"mapping_budget\": 1000026},\n"
-	        " \"compaction\": {\"runs\": 0, \"moves\": 0, \"max_pause_ns\": 0},\n"
+	        " \"compaction\": {\"runs\": 1000034, \"moves\": 1000035, \"max_pause_ns\": 1000036},\n"
 	        " \"syscalls\": {\"intercepted\": 1000031, \"pinned_pages\": 1000027}, "
 	        "\"injected\": {},\n"
 	        " \"wall_seconds\": 12.250000, \"fault_ns\": {\"p50\": 1000028, "
@@ -332,6 +332,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
+	        "  compaction    1000034 runs, 1000035 moves, longest pause 1000.0 us\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
 	static char text[8192];
 	struct upage_stats stats = distinct_stats();
