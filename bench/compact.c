@@ -8,7 +8,7 @@
  * Unit       nanoseconds a page; microseconds, the median of the rounds' longest pauses; mappings
  * Baseline   memcpy of 256 MiB, from and to memory that is touched, in the same rounds and beside the same
  *            threads
- * Repeat     bench/compact [--quick] [--json FILE]
+ * Repeat     bench/compact [--quick] [--json FILE], on a busy machine: chrt -f 1 bench/compact
  *
  * Cases: every second run of so many pages was unmapped, so that all that is left slides; and pages whose
  * frames are anywhere, each alone, so that they are brought in order on their way. The threads have
@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "upage.h"
 
@@ -34,6 +35,7 @@ static char *memory, *from, *to;
 static size_t pages, span;  /* pages in use; and of the mapping that they are in */
 static size_t run;          /* pages beside each other */
 static _Atomic bool stop;
+static _Atomic unsigned running; /* threads */
 static double pauses[BENCH_ROUNDS_MAX], before[BENCH_ROUNDS_MAX], after[BENCH_ROUNDS_MAX],
         moves[BENCH_ROUNDS_MAX];
 static unsigned rounds;
@@ -72,6 +74,9 @@ static void *write_on(void *argument)
 		if (!CPU_ISSET((size_t)i, &all))
 			CPU_SET((size_t)i, &others);
 	sched_setaffinity(0, sizeof(others), &others); /* or, if there is none, here */
+	/* With chrt the compaction alone is in real time: a busy machine does not hold it up. */
+	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 });
+	atomic_fetch_add(&running, 1);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		size_t page = random_number(&random) % pages;
 		memory[(page / run * 2 * run + page % run) * PAGE] = 1;
@@ -87,6 +92,9 @@ static void threads_begin(void)
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, write_on, (void *)i) != 0)
 			bench_fail("no thread");
+	while (atomic_load(&running) < THREADS)
+		usleep(1000);
+	atomic_store(&running, 0);
 }
 
 static void threads_end(void)

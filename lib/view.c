@@ -330,26 +330,31 @@ int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 	return hidden ? 0 : result;
 }
 
-uint64_t view_references(struct upage_pool *pool, uintptr_t address, size_t count)
+void view_references(struct upage_pool *pool, uintptr_t address, size_t count,
+                     struct references *references)
 {
-	return host_references(address, page_size(pool), (unsigned)count);
+	for (size_t i = 0; i < count; i += 64)
+		references->bits[i / 64] = host_references(address + i * page_size(pool), page_size(pool),
+		                                           count - i < 64 ? (unsigned)(count - i) : 64);
 }
 
 void view_keep_references(struct upage_pool *pool, uintptr_t address, size_t count,
-                          uint64_t references)
+                          const struct references *references)
 {
-	struct iovec ranges[64];
+	struct iovec ranges[REPLACE_AGED_MAX];
 	unsigned n = 0;
-	for (size_t i = 0; i < count; i++) {
-		bool before = i > 0 && !(references >> (i - 1) & 1);
-		if (references >> i & 1)
-			continue;
-		if (!before)
-			ranges[n++] = (struct iovec){ (void *)(address + i * page_size(pool)), 0 };
-		ranges[n - 1].iov_len += page_size(pool);
+	for (size_t i = 0, end; i < count; i = end) {
+		bool idle = !(references->bits[i / 64] >> i % 64 & 1);
+		for (end = i + 1; end < count && !(references->bits[end / 64] >> end % 64 & 1) == idle;)
+			end++;
+		if (idle)
+			ranges[n++] = (struct iovec){ (void *)(address + i * page_size(pool)),
+				                      (end - i) * page_size(pool) };
+		if (n == REPLACE_AGED_MAX || (end == count && n > 0)) {
+			host_age(ranges, n);
+			n = 0;
+		}
 	}
-	if (n > 0)
-		host_age(ranges, n);
 }
 
 /* ---- Forks ------------------------------------------------------------------------------ */
