@@ -4,8 +4,8 @@
 #include "host.h"
 #include "view.h"
 
-#define RUN_MAX 64                       /* pages that move together */
-#define RUN_BYTES ((size_t)256 << 10)    /* and of those, so much: a few hundred microseconds */
+#define RUN_MAX 256                      /* pages that move together */
+#define RUN_BYTES ((size_t)1 << 20)      /* and of those, so much: a few hundred microseconds */
 #define MOVES_EACH 3                     /* moves of a pass, for each frame in use */
 #define CLEARING_NS UINT64_C(300000)     /* making room for a run: then a shorter one has to do */
 #define REST 16                          /* times as long as a step took, nobody makes the next */
@@ -27,6 +27,8 @@ struct movement {
 	uint32_t count;
 	uint64_t values[RUN_MAX];
 	uint32_t from[RUN_MAX];
+	struct references references;
+	bool own[RUN_MAX];   /* of the frames from the floor on: taken, and free */
 	char *buffer;        /* as long as a run */
 };
 
@@ -209,14 +211,15 @@ static bool movement_run(struct movement *m, uint32_t to, bool overlaps)
 	uint32_t count = m->count;
 	bool sampled = pool->replace.ops->touch != NULL && (m->values[0] & PTE_ACCESS) &&
 	               !(m->values[0] & PTE_FILE);
-	uint64_t references = sampled ? view_references(pool, m->ptes, m->address, m->values[0], count) : 0;
+	if (sampled)
+		view_references(pool, m->ptes, m->address, m->values[0], count, &m->references);
 	/* In this order none is overwritten before it was read; and back in the other one. */
 	for (uint32_t i = 0; i < count; i++)
 		describe(frame_at(m, to + i), frame_at(m, m->from[i]), m->ptes + i);
 	bool moved = move_content(m, to, overlaps) == 0;
 	if (moved) {
 		if (sampled && (m->values[0] & PTE_ACCESS))
-			view_keep_references(pool, m->ptes, m->address, m->values[0], count, references);
+			view_keep_references(pool, m->ptes, m->address, m->values[0], count, &m->references);
 		for (uint32_t i = 0; i < count; i++)
 			replace_move(&pool->replace, m->from[i], to + i);
 		/* Who looked for something in all frames, and missed it, looks again: evict.c. */
@@ -243,18 +246,18 @@ static bool is_left_before(const struct movement *m, uint32_t pfn, uint32_t inde
 	return pte >= m->ptes && pte < m->ptes + index && m->from[pte - m->ptes] == pfn;
 }
 
-/* Up to @count pages from @pte on get the frames from @to on, as far as nobody else works on them. @own: a
- * bit for each frame that is free, and the caller's; the others belong to pages of the run. Return: how
- * many moved. */
-static uint32_t move_run(struct movement *m, pte_t *pte, uint32_t count, uint32_t to, uint64_t own)
+/* Up to @count pages from @pte on get the frames from @to on, as far as nobody else works on them. @own:
+ * whether each frame is free, and the caller's, while others belong to pages of the run; NULL: all are.
+ * Return: how many moved. */
+static uint32_t move_run(struct movement *m, pte_t *pte, uint32_t count, uint32_t to, const bool *own)
 {
+	view_make_room(m->pool);
 	uint64_t start = host_nanoseconds();
 	uint32_t n = 0, locked = lock_run(m, pte, count);
 	bool overlaps = false;
-	while (n < locked && (own >> n & 1 || is_left_before(m, to + n, n))) {
-		overlaps = overlaps || !(own >> n & 1);
-		n++;
-	}
+	for (; n < locked && own != NULL && (own[n] || is_left_before(m, to + n, n)); n++)
+		overlaps = overlaps || !own[n];
+	n = own != NULL ? n : locked;
 	unlock_behind(m, n);
 	if (n > 0 && !movement_run(m, to, overlaps))
 		n = 0;
@@ -286,57 +289,63 @@ static bool move_away(struct movement *m, uint32_t pfn)
 	m->full = to == FRAME_NONE;
 	if (m->full)
 		return false;
-	uint32_t moved = move_run(m, pte - before, count, to, UINT64_MAX);
+	uint32_t moved = move_run(m, pte - before, count, to, NULL);
 	if (moved < count)
 		frame_free(frames, to + moved, count - moved);
 	return moved > before;
 }
 
-/* Takes frames from the floor on, for pages from @pte on; *own: a bit for each that was taken, the others
- * will have been left by pages before. Free ones come first, so that no page is moved away to one of them.
- * Return: how many frames that are, in a row. */
-static uint32_t clear(struct movement *m, const pte_t *pte, uint32_t count, uint64_t *own)
+/* Takes frames from the floor on, for pages from @pte on (m->own); the others will have been left by
+ * pages before. Free ones come first, so that no page is moved away to one of them. Return: how many frames
+ * that are, in a row. */
+static uint32_t clear(struct movement *m, const pte_t *pte, uint32_t count)
 {
 	struct frame_table *frames = &m->pool->frames;
 	uint64_t start = host_nanoseconds();
-	uint32_t n;
+	uint32_t n, end;
 	count = (uint32_t)smaller(count, frames->frames - m->floor);
-	*own = 0;
-	for (uint32_t i = 0, got; i < count; i += got > 0 ? got : 1) {
-		got = frame_allocate_from(frames, m->floor + UINT64_C(1) * i, count - i);
-		*own |= got > 0 ? UINT64_MAX >> (64 - got) << i : 0;
-	}
+	for (n = 0; n < RUN_MAX; n++)
+		m->own[n] = false;
+	for (n = 0; n < count; n++)
+		for (end = n + frame_allocate_from(frames, m->floor + UINT64_C(1) * n, count - n); n < end; n++)
+			m->own[n] = true;
 	for (n = 0; n < count; n++) {
 		const pte_t *owner = atomic_load(&frame_at(m, m->floor + n)->pte);
-		if (*own >> n & 1 || (owner >= pte && owner < pte + n))
+		if (m->own[n] || (owner >= pte && owner < pte + n))
 			continue;
 		if ((n > 0 && host_nanoseconds() - start > CLEARING_NS) || !move_away(m, m->floor + n) ||
 		    !frame_allocate_at(frames, m->floor + n))
 			break;
-		*own |= UINT64_C(1) << n;
+		m->own[n] = true;
 	}
 	return n;
 }
 
-/* Of the frames that clear() took, those that no page got. */
-static void free_cleared(struct movement *m, uint64_t own, uint32_t used)
+/* Of the frames that clear() took, those that no page got. Return: whether there were some. */
+static bool free_cleared(struct movement *m, uint32_t used)
 {
-	for (uint32_t i = used; i < RUN_MAX; i++)
-		if (own >> i & 1)
+	bool any = false;
+	for (uint32_t i = used; i < RUN_MAX; i++) {
+		if (m->own[i])
 			frame_free(&m->pool->frames, m->floor + i, 1);
+		any = any || m->own[i];
+	}
+	return any;
 }
 
 /* The page of @pte, and those beside it, to the floor. Return: how many. */
 static uint32_t place(struct movement *m, pte_t *pte, uint32_t count)
 {
-	uint64_t own;
 	rwlock_read(&m->pool->compaction.moving);
-	uint32_t room = clear(m, pte, count, &own);
+	uint32_t room = clear(m, pte, count);
+	if (room == 0 && m->full && free_cleared(m, 0))
+		room = clear(m, pte, 1); /* what was taken further up, were the last free frames */
 	uint32_t most = (uint32_t)smaller(room, m->left);
-	uint32_t placed = most > 0 ? move_run(m, pte, most, m->floor, own) : 0;
-	free_cleared(m, own, placed);
+	uint32_t placed = most > 0 ? move_run(m, pte, most, m->floor, m->own) : 0;
+	free_cleared(m, placed);
 	rwlock_read_release(&m->pool->compaction.moving);
 	m->blocked = room == 0;
+	m->full = m->full && placed == 0; /* their old frames are free now */
 	return placed;
 }
 

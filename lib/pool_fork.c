@@ -127,8 +127,8 @@ static void thaw(void)
 {
 	guard_open();
 	leaves_give();
-	movers_go();
 	space_fork_end();
+	movers_go(); /* not before what entries say is shown, is */
 	guard_close();
 	lock_release(&pools_lock);
 	report_fork_end();

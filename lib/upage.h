@@ -250,11 +250,11 @@ struct upage_compaction {
  * and those that another thread works on just then, stay. Nothing is evicted, and at least one frame must
  * be free. The library does the same itself, a little at a time, when host mappings run short.
  *
- * Up to 64 pages, or 256 KiB, move at a time: so long a thread that writes to them waits, one that reads
- * does not. Their signals go on; those of the caller wait for the end, which max_moves brings nearer.
- * Context: not in a signal handler. Waits for another compaction of the pool. Cost: of pages in order,
- * about twice a memcpy of them (bench/compact), else an interrupt of other processors each besides; and a
- * look at each page that stays. At most three moves for each frame in use.
+ * Up to 256 pages, or 1 MiB, move at a time: so long a thread that writes to them waits, one that reads
+ * does not. Signals of the caller wait for the end, which max_moves brings nearer.
+ * Context: not in a signal handler. Waits for another compaction of the pool. Cost: of long rows of pages
+ * two to three times a memcpy of them (bench/compact), of single ones ten microseconds and more each; and
+ * a look at each page that stays. At most three moves for each frame in use.
  * Return: 0, or
  *         UPAGE_EINVAL   pool is NULL, or result->size is 0
  *         UPAGE_E2BIG    result->size is larger than this library knows

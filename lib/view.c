@@ -311,8 +311,9 @@ size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_
 		return 1;
 	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
 	size_t run = shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
-	uint64_t references = view_references(pool, pte, address, value, run);
-	return references != 0 ? (size_t)__builtin_ctzll(references) : run;
+	struct references references;
+	view_references(pool, pte, address, value, run, &references);
+	return references.bits[0] != 0 ? (size_t)__builtin_ctzll(references.bits[0]) : run;
 }
 
 void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value,
@@ -447,31 +448,36 @@ int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 	return result;
 }
 
-uint64_t view_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count)
+void view_references(struct upage_pool *pool, const pte_t *pte, uintptr_t address, uint64_t value, size_t count,
+                     struct references *references)
 {
 	const struct place *place = place_of(pool, pte, value);
-	uint64_t references = host_references(address + window_enter(place), page_size(pool), (unsigned)count);
+	address += window_enter(place);
+	for (size_t i = 0; i < count; i += 64)
+		references->bits[i / 64] = host_references(address + i * page_size(pool), page_size(pool),
+		                                           count - i < 64 ? (unsigned)(count - i) : 64);
 	window_exit(place);
-	return references;
 }
 
-void view_keep_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count,
-                          uint64_t references)
+void view_keep_references(struct upage_pool *pool, const pte_t *pte, uintptr_t address, uint64_t value,
+                          size_t count, const struct references *references)
 {
 	const struct place *place = place_of(pool, pte, value);
-	struct iovec ranges[64];
+	struct iovec ranges[REPLACE_AGED_MAX];
 	unsigned n = 0;
 	address += window_enter(place);
-	for (size_t i = 0; i < count; i++) {
-		bool before = i > 0 && !(references >> (i - 1) & 1);
-		if (references >> i & 1)
-			continue;
-		if (!before)
-			ranges[n++] = (struct iovec){ (void *)(address + i * page_size(pool)), 0 };
-		ranges[n - 1].iov_len += page_size(pool);
+	for (size_t i = 0, end; i < count; i = end) {
+		bool idle = !(references->bits[i / 64] >> i % 64 & 1);
+		for (end = i + 1; end < count && !(references->bits[end / 64] >> end % 64 & 1) == idle;)
+			end++;
+		if (idle)
+			ranges[n++] = (struct iovec){ (void *)(address + i * page_size(pool)),
+				                      (end - i) * page_size(pool) };
+		if (n == REPLACE_AGED_MAX || (end == count && n > 0)) {
+			host_age(ranges, n);
+			n = 0;
+		}
 	}
-	if (n > 0)
-		host_age(ranges, n);
 	window_exit(place);
 }
 

@@ -90,11 +90,16 @@ int view_move_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 /* The same where what is seen does not change: of pages that are hidden, or shown from a file. */
 void view_renumber(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count, uint32_t to);
 
-/* Which of up to 64 shown pages beside each other were referenced since they were aged, a bit each; and
- * that it be so again for pages that were shown anew since. */
-uint64_t view_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count);
-void view_keep_references(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value, size_t count,
-                          uint64_t references);
+/* Which of shown pages beside each other were referenced since they were aged; and that it be so again
+ * for pages that were shown anew since. */
+#define REFERENCES_MAX 256
+struct references {
+	uint64_t bits[REFERENCES_MAX / 64];
+};
+void view_references(struct upage_pool *pool, const pte_t *pte, uintptr_t address, uint64_t value, size_t count,
+                     struct references *references);
+void view_keep_references(struct upage_pool *pool, const pte_t *pte, uintptr_t address, uint64_t value,
+                          size_t count, const struct references *references);
 
 /* @count locked pages beside each other, of one mapping: they cannot be written to any more, but
  * pinned ones. On failure some may be for which the entries say that they cannot: they are dirty. */

@@ -70,6 +70,26 @@ START_TEST(faults_are_the_sum_of_those_that_were_served)
 }
 END_TEST
 
+START_TEST(the_longest_pause_is_kept_and_that_of_two_is_the_longer_one)
+{
+	static struct stats stats, other;
+	struct upage_stats found = { .size = sizeof(found) };
+	stats_init(&stats);
+	stats_init(&other);
+	stats_pause(&stats, 70);
+	stats_pause(&stats, 50);
+	stats_count_many(&stats, COUNT_MOVES, 40);
+	stats_read(&stats, &found);
+	ck_assert_uint_eq(found.pause_ns_max, 70);
+	stats_pause(&other, 90);
+	stats_count_many(&other, COUNT_MOVES, 2);
+	stats_add(&stats, &other);
+	stats_read(&stats, &found);
+	ck_assert_uint_eq(found.pause_ns_max, 90);
+	ck_assert_uint_eq(found.moves, 42);
+}
+END_TEST
+
 #define THREADS 4
 #define TURNS 100000
 
@@ -238,6 +258,7 @@ int main(void)
 	TCase *counters = tcase_create("counters");
 	tcase_add_test(counters, every_counter_goes_to_its_own_field);
 	tcase_add_test(counters, faults_are_the_sum_of_those_that_were_served);
+	tcase_add_test(counters, the_longest_pause_is_kept_and_that_of_two_is_the_longer_one);
 	tcase_add_test(counters, threads_that_count_lose_nothing);
 	suite_add_tcase(suite, counters);
 

@@ -13,7 +13,7 @@
  *
  * A word is 0 until it is first written; then it is a mix of its address and its version,
  * and the version is what the shadow copy keeps. A timer's signal handler writes to paged
- * memory meanwhile. The round ends when it has seen its share of accesses and of major
+ * memory meanwhile, and one more thread compacts at random moments. The round ends when it has seen its share of accesses and of major
  * faults; then everything is read once more, and no frame or slot may be missing.
  *
  *      stress [--scale N] [--seed N] [--threads N] [--frames N] [--policy NAME] [--page-size SIZE]
@@ -281,6 +281,25 @@ static void *work(void *argument)
 	return NULL;
 }
 
+/* Passes of any length, over memory in which some frames are free, and then some time without. */
+static void *compact_now_and_then(void *argument)
+{
+	const struct region *common = argument;
+	uint64_t random = options.seed;
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		struct upage_compaction result = UPAGE_COMPACTION_INIT;
+		size_t some = common->pages / 16 + 1, first = random_number(&random) % (common->pages - some);
+		must(upage_advise(space, common->base + first * page_size, some * page_size, UPAGE_PAGEOUT),
+		     "page out");
+		result.max_moves = random_number(&random) % 200;
+		must(upage_compact(pool, &result), "compact");
+		if (result.max_moves != 0 && result.moves > result.max_moves)
+			fail("more pages moved than were allowed");
+		usleep((useconds_t)(random_number(&random) % 3000));
+	}
+	return NULL;
+}
+
 /* ---- A round ---------------------------------------------------------------------------------- */
 
 static void on_timer(int number)
@@ -428,11 +447,15 @@ static struct upage_stats round_run(const struct round *round)
 	for (unsigned i = 0; i < options.threads; i++)
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
 			fail("cannot make a thread");
+	pthread_t compactor;
+	if (pthread_create(&compactor, NULL, compact_now_and_then, &common) != 0)
+		fail("cannot make a thread");
 	timer(true);
 	run_until(ACCESSES / ROUNDS / options.scale + 1, MAJOR_FAULTS / ROUNDS / options.scale + 1);
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < options.threads; i++)
 		pthread_join(workers[i].thread, NULL);
+	pthread_join(compactor, NULL);
 	timer(false);
 
 	struct upage_stats stats = stats_now();
@@ -505,10 +528,11 @@ int main(int argc, char **argv)
 		round.page_size = options.page_size != NULL ? options.page_size : round.page_size;
 		struct upage_stats stats = round_run(&round);
 		printf("%4u frames of %3s, %-6s: %10llu accesses, %7llu major faults, %7llu soft, "
-		       "%7llu evictions, %7llu write-backs, %4llu signals\n",
+		       "%7llu evictions, %7llu write-backs, %7llu moves, %4llu signals\n",
 		       round.frames, round.page_size, round.policy, (unsigned long long)accesses,
 		       (unsigned long long)stats.major, (unsigned long long)stats.soft,
 		       (unsigned long long)stats.evictions, (unsigned long long)stats.writebacks,
+		       (unsigned long long)stats.moves,
 		       (unsigned long long)signals_taken);
 		fflush(stdout);
 		all_accesses += accesses;

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * compact.c - moving pages under running threads
+ *
+ * Question   256 MiB of pages are compacted in a memory of 512 MiB, while two threads write to them: how
+ *            long does that take for each page that moves, how long are pages held, and how many host
+ *            mappings does it save?
+ * Unit       nanoseconds a page; microseconds, the median of the rounds' longest pauses; mappings
+ * Baseline   memcpy of 256 MiB, from and to memory that is touched, in the same rounds and beside the same
+ *            threads
+ * Repeat     bench/compact [--quick] [--json FILE], on a busy machine: chrt -f 1 bench/compact
+ *
+ * Cases: every second run of so many pages was unmapped, so that all that is left slides; and pages whose
+ * frames are anywhere, each alone, so that they are brought in order on their way. The threads have
+ * the other processors to themselves; where there is only one, pauses are those of the scheduler.
+ */
+#include "bench.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "upage.h"
+
+#define PAGE ((size_t)4096)
+#define PAGES 65536 /* that are compacted, or a tenth of them */
+#define THREADS 2
+#define RW (PROT_READ | PROT_WRITE)
+
+static upage_pool *pool;
+static upage_space *space;
+static char *memory, *from, *to;
+static size_t pages, span;  /* pages in use; and of the mapping that they are in */
+static size_t run;          /* pages beside each other */
+static _Atomic bool stop;
+static _Atomic unsigned running; /* threads */
+static double pauses[BENCH_ROUNDS_MAX], before[BENCH_ROUNDS_MAX], after[BENCH_ROUNDS_MAX],
+        moves[BENCH_ROUNDS_MAX];
+static unsigned rounds;
+
+static void need(int result, const char *what)
+{
+	if (result < 0)
+		bench_fail("%s: %s", what, upage_strerror(result));
+}
+
+static uint64_t random_number(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static uint64_t mappings(void)
+{
+	struct upage_stats stats = { .size = sizeof(stats) };
+	need(upage_stats_get(pool, &stats), "stats");
+	return stats.host_mappings;
+}
+
+/* ---- The threads -------------------------------------------------------------------------- */
+
+/* On the processors that the compaction is not on. */
+static void *write_on(void *argument)
+{
+	uint64_t random = (uintptr_t)argument;
+	cpu_set_t others, all;
+	int processors = sched_getaffinity(0, sizeof(all), &all) == 0 ? 64 : 0;
+	CPU_ZERO(&others);
+	for (int i = 0; i < processors; i++)
+		if (!CPU_ISSET((size_t)i, &all))
+			CPU_SET((size_t)i, &others);
+	sched_setaffinity(0, sizeof(others), &others); /* or, if there is none, here */
+	/* With chrt the compaction alone is in real time: a busy machine does not hold it up. */
+	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 });
+	atomic_fetch_add(&running, 1);
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		size_t page = random_number(&random) % pages;
+		memory[(page / run * 2 * run + page % run) * PAGE] = 1;
+	}
+	return NULL;
+}
+
+static pthread_t threads[THREADS];
+
+static void threads_begin(void)
+{
+	atomic_store(&stop, false);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		if (pthread_create(&threads[i], NULL, write_on, (void *)i) != 0)
+			bench_fail("no thread");
+	while (atomic_load(&running) < THREADS)
+		usleep(1000);
+	atomic_store(&running, 0);
+}
+
+static void threads_end(void)
+{
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* ---- Disorder ------------------------------------------------------------------------------ */
+
+static void map(size_t count, char **address)
+{
+	void *mapped = NULL;
+	need(upage_map(space, &mapped, count * PAGE, RW, 0, NULL, 0), "map");
+	*address = mapped;
+}
+
+static void make_holes(void)
+{
+	span = 2 * pages;
+	map(span, &memory);
+	for (size_t i = 0; i < span; i++)
+		memory[i * PAGE] = 1;
+	for (size_t i = run; i < span; i += 2 * run)
+		need(upage_unmap(space, memory + i * PAGE, run * PAGE), "unmap");
+}
+
+/* Each page takes the frame that a page anywhere has just given back. */
+static void scatter(void)
+{
+	char *other;
+	size_t *order = malloc(2 * pages * sizeof(*order));
+	uint64_t random = 1;
+	map(2 * pages, &other);
+	run = span = pages;
+	map(span, &memory);
+	for (size_t i = 0; i < 2 * pages; i++) {
+		size_t place = random_number(&random) % (i + 1);
+		order[i] = order[place];
+		order[place] = i;
+		other[i * PAGE] = 1;
+	}
+	for (size_t i = 0; i < 2 * pages; i++) {
+		need(upage_unmap(space, other + order[i] * PAGE, PAGE), "unmap");
+		if (i < pages)
+			memory[i * PAGE] = 1;
+	}
+	free(order);
+}
+
+/* ---- Rounds -------------------------------------------------------------------------------- */
+
+static double compact(void)
+{
+	struct upage_compaction result = UPAGE_COMPACTION_INIT;
+	before[rounds] = (double)mappings();
+	threads_begin();
+	double start = bench_now();
+	need(upage_compact(pool, &result), "compact");
+	double ns = bench_now() - start;
+	threads_end();
+	after[rounds] = (double)mappings();
+	pauses[rounds] = (double)result.max_pause_ns;
+	moves[rounds] = (double)result.moves;
+	rounds++;
+	if (result.largest_free_run_after != result.frames_free)
+		bench_fail("free memory is no single run");
+	for (size_t i = 0; i < pages; i++)
+		if (memory[(i / run * 2 * run + i % run) * PAGE] != 1)
+			bench_fail("page %zu was lost", i);
+	if (upage_pool_verify(pool) < 0)
+		bench_fail("the tables disagree");
+	for (size_t i = 0; i < span; i += 2 * run)
+		need(upage_unmap(space, memory + i * PAGE, run * PAGE), "unmap");
+	return ns / (double)result.moves;
+}
+
+static double slide(void)
+{
+	make_holes();
+	return compact();
+}
+
+static double reorder(void)
+{
+	scatter();
+	return compact();
+}
+
+static double copy(void)
+{
+	char *kept = memory;
+	size_t kept_run = run;
+	memory = from;
+	run = pages; /* the threads write to what is copied */
+	threads_begin();
+	double start = bench_now();
+	memcpy(to, from, pages * PAGE);
+	double ns = bench_now() - start;
+	threads_end();
+	memory = kept;
+	run = kept_run;
+	return ns / (double)pages;
+}
+
+static void report(const struct bench *bench, const char *name)
+{
+	double pause = bench_median(pauses, rounds) / 1e3;
+	double longest = pauses[rounds - 1] / 1e3;
+	printf("%18s %.0f moves; pause %.0f us, longest of all %.0f; host mappings %.0f, then %.0f\n", "",
+	       bench_median(moves, rounds), pause, longest, bench_median(before, rounds),
+	       bench_median(after, rounds));
+	bench_json(bench, name, pause, "one millisecond, in us", 1000, pause / 1000);
+	rounds = 0;
+}
+
+static char *host_memory(void)
+{
+	char *made = mmap(NULL, pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (made == MAP_FAILED)
+		bench_fail("mmap: %s", strerror(errno));
+	memset(made, 1, pages * PAGE);
+	return made;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench bench = bench_begin("compact", argc, argv);
+	static const struct {
+		const char *name;
+		size_t run;
+		bench_round *round;
+	} cases[] = {
+		{ "slide, runs of 64", 64, slide },
+		{ "slide, runs of 256", 256, slide },
+		{ "slide, runs of 8", 8, slide },
+		{ "anywhere", 1, reorder },
+	};
+	struct upage_config config = UPAGE_CONFIG_INIT;
+	char words[64];
+	pages = PAGES / bench.divisor / 512 * 512;
+	bench.rounds = 5;
+	snprintf(words, sizeof(words), "memory=%zu", 2 * pages * PAGE);
+	need(upage_config_parse(&config, words), config.message);
+	need(upage_pool_create(&pool, &config), config.message);
+	need(upage_space_create(&space, pool, NULL), "space");
+	from = host_memory();
+	to = host_memory();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		run = cases[i].run;
+		bench_case(&bench, cases[i].name, cases[i].round, "memcpy", copy);
+		report(&bench, cases[i].name);
+	}
+	bench_end(&bench);
+	return 0;
+}
