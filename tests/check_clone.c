@@ -311,6 +311,52 @@ START_TEST(a_slot_that_others_have_is_not_written_to)
 }
 END_TEST
 
+static void read_all(const char *memory, size_t pages)
+{
+	for (size_t i = 0; i < pages; i++)
+		must(*(volatile const uint64_t *)(const void *)(memory + i * PAGE) == 1 + i * 1000);
+}
+
+/* 64 frames: 40 for pages in use, and 32 pages that two spaces have and neither looks at. */
+START_TEST(shared_pages_that_nobody_uses_leave)
+{
+	struct machine m = machine_make("memory=256K");
+	char *memory = machine_map(m, 32, RW), *used = machine_map(m, 40, RW);
+	fill(memory, 32, 1);
+	upage_space *clone = clone_of(m.space);
+	read_all(in(clone, m.space, memory), 32);
+	fill(used, 40, 1);
+	for (unsigned round = 0; round < 40; round++)
+		read_all(used, 40);
+	uint64_t before = machine_stats(m).major;
+	for (unsigned round = 0; round < 40; round++)
+		read_all(used, 40);
+	ck_assert_uint_lt(machine_stats(m).major - before, 20);
+	end(clone, m);
+	machine_end(m);
+}
+END_TEST
+
+/* Loop: the page that the frame names is looked at, or the other one; and what comes in is new. */
+START_TEST(shared_pages_that_one_uses_stay)
+{
+	struct machine m = machine_make("memory=256K");
+	char *memory = machine_map(m, 16, RW), *new = machine_map(m, 1000, RW);
+	fill(memory, 16, 1);
+	upage_space *clone = clone_of(m.space);
+	char *used = _i == 0 ? memory : in(clone, m.space, memory);
+	read_all(in(clone, m.space, memory), 16);
+	for (size_t i = 0; i < 1000; i++) {
+		read_all(used, 16);
+		new[i * PAGE] = 1;
+	}
+	ck_assert_uint_gt(machine_stats(m).evictions, 900);
+	ck_assert_uint_lt(machine_stats(m).major, 100);
+	end(clone, m);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Room ----------------------------------------------------------------------------------- */
 
 /* A promise is kept, however the pages of source and clones are written to: 79 pages have room, and
@@ -938,6 +984,8 @@ int main(void)
 	tcase_add_loop_test(tests, shared_pages_are_evicted_and_come_back, 0, 3);
 	tcase_add_test(tests, swapped_pages_share_their_slots);
 	tcase_add_test(tests, a_slot_that_others_have_is_not_written_to);
+	tcase_add_test(tests, shared_pages_that_nobody_uses_leave);
+	tcase_add_loop_test(tests, shared_pages_that_one_uses_stay, 0, 2);
 	tcase_add_test(tests, what_is_promised_never_fails);
 	tcase_add_test(tests, a_clone_without_room_is_refused_and_leaves_no_trace);
 	tcase_add_test(tests, a_split_without_room_fails_and_leaves_the_page_shared);
