@@ -239,6 +239,51 @@ START_TEST(a_child_has_the_clones_too)
 }
 END_TEST
 
+static void *clone_on(void *argument)
+{
+	const struct machine *m = argument;
+	while (!atomic_load(&stop)) {
+		upage_space *clone = clone_of(m->space);
+		((volatile char *)in(clone, m->space, ordered))[5 * PAGE] = 1;
+		ck_assert_ok(upage_space_destroy(clone));
+	}
+	return NULL;
+}
+
+/* A fork waits for a clone under way: the child has it whole, or not at all. Loop: frames for all or
+ * for few. */
+START_TEST(forks_and_clones_wait_for_each_other)
+{
+	struct machine m = machine_make(_i == 0 ? "memory=1M" : SMALL);
+	pthread_t thread;
+	ordered = machine_map(m, ORDERED, RW);
+	fill(ordered, ORDERED, 1);
+	atomic_store(&stop, false);
+	pthread_create(&thread, NULL, clone_on, &m);
+	for (unsigned round = 0; round < 40; round++) {
+		pid_t child = fork();
+		if (child == 0) {
+			upage_space *clone;
+			alarm(60);
+			child_must(upage_pool_verify(m.pool) == 0);
+			child_must(upage_space_clone(&clone, m.space, NULL) == 0);
+			char *copy = in(clone, m.space, ordered);
+			fill(copy, ORDERED, 2);
+			child_must(holds(ordered, ORDERED, 1));
+			child_must(upage_space_destroy(m.space) == 0);
+			child_must(holds(copy, ORDERED, 2));
+			child_must(upage_pool_verify(m.pool) == 0);
+			_exit(0);
+		}
+		must_end_well(child);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	ck_assert(holds(ordered, ORDERED, 1));
+	machine_end(m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("clone_threads");
@@ -247,6 +292,7 @@ int main(void)
 	tcase_add_loop_test(tests, a_clone_is_of_one_moment, 0, 2);
 	tcase_add_loop_test(tests, threads_that_split_one_page_lose_nothing, 0, 2);
 	tcase_add_loop_test(tests, a_child_has_the_clones_too, 0, 4);
+	tcase_add_loop_test(tests, forks_and_clones_wait_for_each_other, 0, 2);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
