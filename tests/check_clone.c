@@ -5,26 +5,8 @@
  * Frames are counted, and every clone is held against a shadow: what it should have by now.
  */
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 
-#include "support_fork.h"
-
-#define SMALL "memory=64K" /* 16 frames */
-#define WORDS (PAGE / sizeof(uint64_t))
-
-static upage_space *clone_of(upage_space *source)
-{
-	upage_space *clone;
-	ck_assert_ok(upage_space_clone(&clone, source, NULL));
-	return clone;
-}
-
-/* Where a page of @source is in @clone. */
-static char *in(upage_space *clone, upage_space *source, const char *memory)
-{
-	return (char *)upage_space_base(clone) + (memory - (char *)upage_space_base(source));
-}
+#include "support_clone.h"
 
 static uint64_t copied(struct machine m)
 {
@@ -37,12 +19,6 @@ static upage_pfn frame_of(upage_space *space, const char *address)
 	ck_assert_int_eq(*(volatile const char *)address, *(volatile const char *)address);
 	ck_assert_int_eq(upage_translate(space, address, PROT_READ, &pfn), UPAGE_CAUSE_NONE);
 	return pfn;
-}
-
-static void end(upage_space *space, struct machine m)
-{
-	ck_assert_ok(upage_space_destroy(space));
-	ck_assert_ok(upage_pool_verify(m.pool));
 }
 
 /* ---- What a clone takes ------------------------------------------------------------------- */
@@ -107,75 +83,6 @@ START_TEST(each_write_copies_one_page_and_the_last_owner_none)
 END_TEST
 
 /* ---- Against shadows ---------------------------------------------------------------------- */
-
-#define SPACES 4
-#define MANY 40
-
-/* Spaces that were cloned from each other, and what two words of each of their pages should be. A
- * write is of one of them: the other comes from the copy. */
-struct family {
-	struct machine m;
-	char *memory;
-	upage_space *space[SPACES];
-	uint64_t shadow[SPACES][MANY][2];
-	uint64_t random;
-};
-
-static volatile uint64_t *page_in(const struct family *f, unsigned s, size_t page)
-{
-	return (volatile uint64_t *)(void *)(in(f->space[s], f->m.space, f->memory) + page * PAGE);
-}
-
-static void family_write(struct family *f, unsigned s, size_t page)
-{
-	uint64_t number = random_number(&f->random);
-	page_in(f, s, page)[number % 2 * (WORDS - 1)] = number;
-	f->shadow[s][page][number % 2] = number;
-}
-
-static bool family_holds(const struct family *f, unsigned s, size_t page)
-{
-	return page_in(f, s, page)[0] == f->shadow[s][page][0] &&
-	       page_in(f, s, page)[WORDS - 1] == f->shadow[s][page][1];
-}
-
-static void family_check(const struct family *f)
-{
-	for (unsigned s = 0; s < SPACES; s++)
-		for (size_t page = 0; f->space[s] != NULL && page < MANY; page++)
-			must(family_holds(f, s, page));
-}
-
-/* Half of the pages are written to, so that a clone meets all kinds. */
-static void family_make(struct family *f, const char *words, uint64_t seed)
-{
-	memset(f, 0, sizeof(*f));
-	f->random = seed;
-	f->m = machine_make(words);
-	f->memory = machine_map(f->m, MANY, RW);
-	f->space[0] = f->m.space;
-	for (size_t i = 0; i < MANY / 2; i++)
-		family_write(f, 0, random_number(&f->random) % MANY);
-}
-
-static void family_clone(struct family *f, unsigned from, unsigned to)
-{
-	f->space[to] = clone_of(f->space[from]);
-	memcpy(f->shadow[to], f->shadow[from], sizeof(f->shadow[to]));
-}
-
-static void family_step(struct family *f, unsigned writes)
-{
-	unsigned s = (unsigned)(random_number(&f->random) % SPACES);
-	size_t page = random_number(&f->random) % MANY;
-	if (f->space[s] == NULL)
-		return;
-	must(family_holds(f, s, page));
-	if (random_number(&f->random) % 100 < writes)
-		family_write(f, s, page);
-}
-
-static const char *const policies[] = { "clock", "fifo", "random" };
 
 /* Loop: the 24 orders in which four spaces may end. */
 START_TEST(chains_of_clones_end_in_any_order)
@@ -306,6 +213,58 @@ START_TEST(a_slot_that_others_have_is_not_written_to)
 		ck_assert(holds(memory, 16, round));
 		ck_assert_ok(upage_pool_verify(m.pool));
 	}
+	end(clone, m);
+	machine_end(m);
+}
+END_TEST
+
+static void read_all(const char *memory, size_t pages)
+{
+	for (size_t i = 0; i < pages; i++)
+		must(*(volatile const uint64_t *)(const void *)(memory + i * PAGE) == 1 + i * 1000);
+}
+
+/* 64 frames: 40 for pages in use, and 32 pages that two spaces have and neither looks at. */
+START_TEST(shared_pages_that_nobody_uses_leave)
+{
+	struct machine m = machine_make("memory=256K");
+	char *memory = machine_map(m, 32, RW), *used = machine_map(m, 40, RW);
+	fill(memory, 32, 1);
+	upage_space *clone = clone_of(m.space);
+	read_all(in(clone, m.space, memory), 32);
+	fill(used, 40, 1);
+	for (unsigned round = 0; round < 40; round++)
+		read_all(used, 40);
+	uint64_t before = machine_stats(m).major;
+	for (unsigned round = 0; round < 40; round++)
+		read_all(used, 40);
+	ck_assert_uint_lt(machine_stats(m).major - before, 20);
+	end(clone, m);
+	machine_end(m);
+}
+END_TEST
+
+/* Loop: the page that the frame names is looked at, or the other one. What comes in is new. They are
+ * shared once the policy knows them: a page that left is shared no more. */
+START_TEST(shared_pages_that_one_uses_stay)
+{
+	struct machine m = machine_make("memory=256K");
+	char *memory = machine_map(m, 16, RW), *new = machine_map(m, 1000, RW), *used = memory;
+	upage_space *clone = NULL;
+	uint64_t major = 0;
+	fill(memory, 16, 1);
+	for (size_t i = 0; i < 1000; i++) {
+		if (i == 500) {
+			clone = clone_of(m.space);
+			major = machine_stats(m).major;
+			read_all(in(clone, m.space, memory), 16);
+			used = _i == 0 ? memory : in(clone, m.space, memory);
+		}
+		read_all(used, 16);
+		new[i * PAGE] = 1;
+	}
+	ck_assert_uint_gt(machine_stats(m).evictions, 900);
+	ck_assert_uint_lt(machine_stats(m).major - major, 6);
 	end(clone, m);
 	machine_end(m);
 }
@@ -666,239 +625,6 @@ START_TEST(shared_pages_stay_in_the_budget_of_mappings)
 }
 END_TEST
 
-/* ---- Threads ---------------------------------------------------------------------------------- */
-
-#define THREADS 4
-#define THREAD_PAGES 12
-
-static _Atomic bool stop;
-
-/* A thread has pages of its own in each of some spaces, and knows what is in them. */
-struct writer {
-	pthread_t thread;
-	_Atomic(char *) clone; /* the memory in a clone that is its own to write to; NULL: none */
-	_Atomic bool idle;     /* it uses none now */
-	char *memory;
-	unsigned number;
-	uint64_t random, writes;
-	uint64_t shadow[THREAD_PAGES];
-};
-
-static volatile uint64_t *writer_word(const struct writer *w, char *memory, size_t page)
-{
-	return (volatile uint64_t *)(void *)(memory + (w->number * THREAD_PAGES + page) * PAGE);
-}
-
-static void *write_on(void *argument)
-{
-	struct writer *w = argument;
-	while (!atomic_load(&stop)) {
-		size_t page = random_number(&w->random) % THREAD_PAGES;
-		volatile uint64_t *word = writer_word(w, w->memory, page);
-		if (word[0] != w->shadow[page] || word[WORDS - 1] != w->shadow[page])
-			abort();
-		w->shadow[page] = random_number(&w->random);
-		word[0] = w->shadow[page];
-		word[WORDS - 1] = w->shadow[page];
-		w->writes++;
-		/* In the clone: of one moment, and what is written there stays there. */
-		atomic_store(&w->idle, false);
-		char *clone = atomic_load(&w->clone);
-		if (clone != NULL) {
-			word = writer_word(w, clone, page);
-			word[1] = word[1] + 1;
-			word[2] = word[2] + 1;
-			if (word[1] != word[2] || writer_word(w, w->memory, page)[1] != 0)
-				abort();
-		}
-		atomic_store(&w->idle, true);
-	}
-	return NULL;
-}
-
-/* Loop: policies, and frames for all or for few. */
-START_TEST(threads_write_while_clones_are_made_and_ended)
-{
-	char words[64];
-	snprintf(words, sizeof(words), "memory=%s,policy=%s", _i < 3 ? "64K" : "1M", policies[_i % 3]);
-	struct machine m = machine_make(words);
-	char *memory = machine_map(m, THREADS * THREAD_PAGES, RW);
-	static struct writer writers[THREADS];
-	atomic_store(&stop, false);
-	for (unsigned i = 0; i < THREADS; i++) {
-		writers[i] = (struct writer){ .memory = memory, .number = i, .random = i, .idle = true };
-		pthread_create(&writers[i].thread, NULL, write_on, &writers[i]);
-	}
-	for (unsigned round = 0; round < 150; round++) {
-		upage_space *clone = clone_of(m.space), *second = clone_of(clone);
-		char *other = in(clone, m.space, memory), *still = in(second, m.space, memory);
-		for (unsigned i = 0; i < THREADS; i++)
-			atomic_store(&writers[i].clone, other);
-		/* Nobody writes to the second one: it stays as it is, and its pages are whole. */
-		uint64_t sum[2] = { 0 };
-		for (unsigned pass = 0; pass < 2; pass++) {
-			for (size_t page = 0; page < THREADS * THREAD_PAGES; page++) {
-				volatile uint64_t *word = (volatile uint64_t *)(void *)(still + page * PAGE);
-				sum[pass] += word[0] * (page + 1) + word[WORDS - 1] * page;
-				must(word[1] == 0 && word[2] == 0);
-			}
-		}
-		must(sum[0] == sum[1]);
-		for (unsigned i = 0; i < THREADS; i++) {
-			atomic_store(&writers[i].clone, NULL);
-			while (!atomic_load(&writers[i].idle))
-				sched_yield();
-		}
-		ck_assert_ok(upage_space_destroy(round % 2 ? clone : second));
-		ck_assert_ok(upage_space_destroy(round % 2 ? second : clone));
-	}
-	atomic_store(&stop, true);
-	for (unsigned i = 0; i < THREADS; i++) {
-		pthread_join(writers[i].thread, NULL);
-		ck_assert_uint_gt(writers[i].writes, 100);
-		for (size_t page = 0; page < THREAD_PAGES; page++)
-			must(*writer_word(&writers[i], memory, page) == writers[i].shadow[page]);
-	}
-	machine_end(m);
-}
-END_TEST
-
-static char *ordered;
-#define ORDERED 48
-
-/* Writes the same number to all pages, one after another. */
-static void *write_in_order(void *argument)
-{
-	uint64_t *number = argument;
-	while (!atomic_load(&stop)) {
-		++*number;
-		for (size_t page = 0; page < ORDERED; page++)
-			*(volatile uint64_t *)(void *)(ordered + page * PAGE) = *number;
-	}
-	return NULL;
-}
-
-/* Loop: frames for all or for few. */
-START_TEST(a_clone_is_of_one_moment)
-{
-	struct machine m = machine_make(_i == 0 ? "memory=1M" : SMALL);
-	pthread_t thread;
-	uint64_t number = 0;
-	ordered = machine_map(m, ORDERED, RW);
-	atomic_store(&stop, false);
-	pthread_create(&thread, NULL, write_in_order, &number);
-	for (unsigned round = 0; round < 400; round++) {
-		upage_space *clone = clone_of(m.space);
-		char *other = in(clone, m.space, ordered);
-		uint64_t first = *(volatile uint64_t *)(void *)other, before = first;
-		for (size_t page = 1; page < ORDERED; page++) {
-			uint64_t here = *(volatile uint64_t *)(void *)(other + page * PAGE);
-			must(here == before || (here == first - 1 && before == first));
-			before = here;
-		}
-		ck_assert_ok(upage_space_destroy(clone));
-	}
-	atomic_store(&stop, true);
-	pthread_join(thread, NULL);
-	ck_assert_uint_gt(number, 10);
-	machine_end(m);
-}
-END_TEST
-
-static _Atomic(char *) contended;
-
-static void *write_the_same(void *argument)
-{
-	unsigned number = *(unsigned *)argument;
-	while (!atomic_load(&stop)) {
-		char *memory = atomic_load(&contended);
-		for (size_t page = 0; page < ORDERED; page++)
-			((volatile unsigned *)(void *)(memory + page * PAGE))[number]++;
-	}
-	return NULL;
-}
-
-/* All write to the same pages of a space whose clones come and go: a page is copied once, and no
- * write is lost. */
-START_TEST(threads_that_split_one_page_lose_nothing)
-{
-	struct machine m = machine_make(_i == 0 ? "memory=1M" : SMALL);
-	pthread_t threads[THREADS];
-	unsigned numbers[THREADS];
-	char *memory = machine_map(m, ORDERED, RW);
-	atomic_store(&contended, memory);
-	atomic_store(&stop, false);
-	for (unsigned i = 0; i < THREADS; i++) {
-		numbers[i] = i;
-		pthread_create(&threads[i], NULL, write_the_same, &numbers[i]);
-	}
-	for (unsigned round = 0; round < 200; round++) {
-		upage_space *clone = clone_of(m.space);
-		if (round % 2 == 0)
-			ck_assert_ok(upage_advise(clone, in(clone, m.space, memory), ORDERED * PAGE,
-			                          UPAGE_PAGEOUT));
-		ck_assert_ok(upage_space_destroy(clone));
-	}
-	atomic_store(&stop, true);
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	/* Each thread left all pages with one number. */
-	for (unsigned i = 0; i < THREADS; i++)
-		for (size_t page = 1; page < ORDERED; page++)
-			must(((volatile unsigned *)(void *)(memory + page * PAGE))[i] ==
-			     ((volatile unsigned *)(void *)memory)[i]);
-	machine_end(m);
-}
-END_TEST
-
-/* ---- Forks ------------------------------------------------------------------------------------ */
-
-/* Loop: with another thread, pages are hidden for the fork; frames for all or for few. */
-START_TEST(a_child_has_the_clones_too)
-{
-	struct bystander bystander;
-	struct family f;
-	family_make(&f, _i < 2 ? SMALL : "memory=1M", 5);
-	for (unsigned s = 1; s < SPACES; s++) {
-		family_clone(&f, s / 2, s);
-		for (unsigned i = 0; i < 10; i++)
-			family_step(&f, 100);
-	}
-	if (_i % 2 == 1)
-		bystander_begin(&bystander);
-	pid_t child = fork();
-	if (child == 0) {
-		alarm(60);
-		child_must(upage_pool_verify(f.m.pool) == 0);
-		for (unsigned i = 0; i < 3000; i++) {
-			unsigned s = (unsigned)(random_number(&f.random) % SPACES);
-			size_t page = random_number(&f.random) % MANY;
-			child_must(family_holds(&f, s, page));
-			if (i % 2 == 0)
-				family_write(&f, s, page);
-		}
-		child_must(upage_pool_verify(f.m.pool) == 0);
-		upage_space *clone;
-		child_must(upage_space_clone(&clone, f.space[2], NULL) == 0);
-		child_must(upage_space_destroy(clone) == 0);
-		for (unsigned s = 0; s < SPACES; s++)
-			child_must(upage_space_destroy(f.space[s]) == 0);
-		child_must(machine_stats(f.m).swap_slots == 0);
-		child_must(upage_pool_destroy(f.m.pool) == 0);
-		_exit(0);
-	}
-	for (unsigned i = 0; i < 3000; i++)
-		family_step(&f, 50);
-	must_end_well(child);
-	family_check(&f);
-	if (_i % 2 == 1)
-		bystander_end(&bystander);
-	for (unsigned s = 1; s < SPACES; s++)
-		end(f.space[s], f.m);
-	machine_end(f.m);
-}
-END_TEST
-
 /* ---- Heaps ------------------------------------------------------------------------------------- */
 
 START_TEST(heaps_are_left_out)
@@ -938,6 +664,8 @@ int main(void)
 	tcase_add_loop_test(tests, shared_pages_are_evicted_and_come_back, 0, 3);
 	tcase_add_test(tests, swapped_pages_share_their_slots);
 	tcase_add_test(tests, a_slot_that_others_have_is_not_written_to);
+	tcase_add_test(tests, shared_pages_that_nobody_uses_leave);
+	tcase_add_loop_test(tests, shared_pages_that_one_uses_stay, 0, 2);
 	tcase_add_test(tests, what_is_promised_never_fails);
 	tcase_add_test(tests, a_clone_without_room_is_refused_and_leaves_no_trace);
 	tcase_add_test(tests, a_split_without_room_fails_and_leaves_the_page_shared);
@@ -950,10 +678,6 @@ int main(void)
 	tcase_add_test(tests, a_clone_makes_room_for_copies_of_pinned_pages);
 	tcase_add_test(tests, private_pages_of_a_store_are_shared_too);
 	tcase_add_test(tests, shared_pages_stay_in_the_budget_of_mappings);
-	tcase_add_loop_test(tests, threads_write_while_clones_are_made_and_ended, 0, 6);
-	tcase_add_loop_test(tests, a_clone_is_of_one_moment, 0, 2);
-	tcase_add_loop_test(tests, threads_that_split_one_page_lose_nothing, 0, 2);
-	tcase_add_loop_test(tests, a_child_has_the_clones_too, 0, 4);
 	tcase_add_test(tests, heaps_are_left_out);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
