@@ -195,7 +195,7 @@ int evict_page(struct upage_pool *pool, pte_t *pte)
 /* ---- Choosing one ------------------------------------------------------------------------ */
 
 /* Forgets the references of the frames that the policy has aged. */
-static void age(struct upage_pool *pool, struct aged *aged)
+static void age(struct upage_pool *pool, const struct aged *aged)
 {
 	struct locked_page pages[REPLACE_AGED_MAX];
 	unsigned count = 0;
@@ -216,7 +216,6 @@ static void age(struct upage_pool *pool, struct aged *aged)
 			pages[place] = pages[place - 1];
 		pages[place] = page;
 	}
-	aged->count = 0;
 	view_age_each(pool, pages, count);
 	for (unsigned i = 0; i < count; i++)
 		pte_unlock(pages[i].pte, pages[i].value);
@@ -257,20 +256,17 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *sea
 /* Asks the policy until a candidate's frame could be taken, or each was offered. */
 static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 {
-	struct aged aged = { .count = 0 };
-	uint64_t offers = REPLACE_OFFERS * (atomic_load(&pool->replace.held) + 1) + SPARED_MAX;
-	for (uint64_t i = 0; i < offers; i++) {
+	struct aged aged;
+	/* Between two offers of a frame it may be aged once. */
+	uint64_t questions = 2 * REPLACE_OFFERS * (atomic_load(&pool->replace.held) + 1) + SPARED_MAX;
+	for (uint64_t i = 0; i < questions; i++) {
 		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
-		bool revoked = aged.count > 0;
-		if (revoked)
-			age(pool, &aged);
-		if (pfn == REPLACE_NONE && revoked)
-			continue;
-		if (pfn == REPLACE_NONE)
-			break;
 		*out = (uint32_t)pfn;
-		if (take_frame(pool, (uint32_t)pfn, search))
+		if (pfn != REPLACE_NONE && take_frame(pool, (uint32_t)pfn, search))
 			return true;
+		if (pfn == REPLACE_NONE && aged.count == 0)
+			break;
+		age(pool, &aged);
 	}
 	return false;
 }

@@ -70,7 +70,12 @@ void replace_remove(struct replace *replace, upage_pfn pfn)
 upage_pfn replace_candidate(struct replace *replace, struct aged *aged)
 {
 	lock_acquire(&replace->lock);
-	upage_pfn pfn = replace->ops->candidate(replace->state, aged);
+	upage_pfn pfn = replace->ops->candidate(replace->state, &replace->aged);
+	aged->count = 0;
+	if (pfn == REPLACE_NONE && replace->aged.count > 0) {
+		*aged = replace->aged;
+		replace->aged.count = 0;
+	}
 	lock_release(&replace->lock);
 	return pfn;
 }

@@ -28,7 +28,8 @@
 #include "lock.h"
 #include "upage.h"
 
-/* Frames whose reference was forgotten while a candidate was looked for. */
+/* Frames whose reference the policy has forgotten. The host is told of many at a time: each time costs
+ * it a flush of all that its processor knows of the page table. */
 #define REPLACE_AGED_MAX 32 /* they lie on the stack of a page fault */
 struct aged {
 	unsigned count;
@@ -46,8 +47,8 @@ struct replace_ops {
 	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care */
 	bool (*idle)(void *state, upage_pfn pfn);   /* has touch: whether it stays for now */
 	void (*remove)(void *state, upage_pfn pfn);
-	upage_pfn (*candidate)(void *state, struct aged *aged); /* REPLACE_NONE: no frame, or
-	                                                           aged is full: revoke, ask again */
+	upage_pfn (*candidate)(void *state, struct aged *aged); /* adds to aged. REPLACE_NONE: no
+	                                                           frame, or it is time to revoke */
 };
 
 extern const struct replace_ops replace_clock, replace_fifo, replace_random;
@@ -62,6 +63,7 @@ struct replace {
 	const struct replace_ops *ops;
 	struct lock lock; /* guards the state */
 	void *state;
+	struct aged aged;      /* whose references the host has not forgotten yet */
 	_Atomic uint64_t held; /* frames inserted and not removed */
 };
 
@@ -72,6 +74,7 @@ void replace_touch(struct replace *replace, upage_pfn pfn);
 /* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
 bool replace_idle(struct replace *replace, upage_pfn pfn);
 void replace_remove(struct replace *replace, upage_pfn pfn);
+/* @aged: out: whose references the host is to forget now; there is no candidate then, ask again. */
 upage_pfn replace_candidate(struct replace *replace, struct aged *aged);
 
 #endif

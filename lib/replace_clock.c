@@ -31,6 +31,10 @@
 #define STEP_MAX 6
 #define PASSES_MAX ((1u << (STEP_MAX - 1)) - 1)
 
+/* The host is made to forget many references by one call, but before the hand has gone an eighth of the
+ * circle: what is looked at then had nearly a round to be referenced in. */
+#define PATIENCE 8
+
 struct clock_frame {
 	uint8_t held : 1;
 	uint8_t referenced : 1;
@@ -42,6 +46,7 @@ struct clock {
 	uint64_t frames;
 	uint64_t end;  /* past the highest frame ever held: what the hand goes round */
 	uint64_t hand;
+	uint64_t patience; /* steps of the hand until the host has to forget what is aged */
 	struct clock_frame frame[];
 };
 
@@ -108,6 +113,8 @@ static upage_pfn clock_candidate(void *state, struct aged *aged)
 	for (uint64_t steps = (PASSES_MAX + 2) * clock->end; steps > 0; steps--) {
 		if (clock->hand >= clock->end)
 			clock->hand = 0;
+		if (aged->count > 0 && clock->patience-- == 0)
+			return REPLACE_NONE;
 		upage_pfn pfn = clock->hand;
 		struct clock_frame *frame = &clock->frame[pfn];
 		if (frame->held && frame->passes > 0) {
@@ -118,6 +125,8 @@ static upage_pfn clock_candidate(void *state, struct aged *aged)
 		} else if (frame->held) {
 			if (aged->count == REPLACE_AGED_MAX)
 				return REPLACE_NONE;
+			if (aged->count == 0)
+				clock->patience = clock->end / PATIENCE;
 			frame->referenced = false;
 			aged->frames[aged->count++] = pfn;
 		}

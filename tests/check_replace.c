@@ -28,13 +28,12 @@ static void end(void)
  * again. */
 static upage_pfn ask(void)
 {
-	struct aged aged = { .count = 0 };
+	struct aged aged;
 	for (;;) {
 		upage_pfn pfn = replace_candidate(&policy, &aged);
 		must(aged.count <= REPLACE_AGED_MAX);
 		if (pfn != REPLACE_NONE || aged.count == 0)
 			return pfn;
-		aged.count = 0;
 	}
 }
 
@@ -492,24 +491,58 @@ END_TEST
 
 START_TEST(every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time)
 {
-	enum { FRAMES = 2 * REPLACE_AGED_MAX + 5 };
+	enum { FRAMES = 16 * REPLACE_AGED_MAX };
 	struct aged aged;
-	upage_pfn next = 0;
+	upage_pfn next = 0, offered = 0;
 	begin(&replace_clock, FRAMES, 0);
 	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
 		replace_insert(&policy, pfn);
-	static const unsigned counts[] = { REPLACE_AGED_MAX, REPLACE_AGED_MAX, 5 };
-	for (unsigned question = 0; question < 3; question++) {
-		aged.count = 0;
+	while (next < FRAMES) {
 		upage_pfn pfn = replace_candidate(&policy, &aged);
-		ck_assert_uint_eq(pfn, question < 2 ? REPLACE_NONE : 0);
-		ck_assert_uint_eq(aged.count, counts[question]);
+		if (pfn != REPLACE_NONE)
+			ck_assert_uint_eq(pfn, offered++);
+		ck_assert_uint_eq(aged.count, pfn == REPLACE_NONE ? REPLACE_AGED_MAX : 0);
 		for (unsigned i = 0; i < aged.count; i++)
 			ck_assert_uint_eq(aged.frames[i], next++);
 	}
-	aged.count = 0; /* nothing was referenced since: nothing to forget */
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), 1);
-	ck_assert_uint_eq(aged.count, 0);
+	for (unsigned i = 0; i < FRAMES; i++) { /* nothing was referenced since: nothing to forget */
+		ck_assert_uint_eq(replace_candidate(&policy, &aged), (offered + i) % FRAMES);
+		ck_assert_uint_eq(aged.count, 0);
+	}
+	end();
+}
+END_TEST
+
+/* The host is told of many at a time, but within an eighth of the circle: else what is offered next
+ * would have had no time to be referenced. */
+START_TEST(what_the_clock_forgets_is_named_while_the_hand_is_near)
+{
+	enum { FRAMES = 64, NEAR = FRAMES / 8 };
+	struct aged aged;
+	begin(&replace_clock, FRAMES, 0);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	for (upage_pfn pfn = 0; pfn <= FRAMES; pfn++) /* a round, in which nothing is referenced */
+		ck_assert_uint_eq(ask(), pfn % FRAMES);
+	replace_touch(&policy, 1);
+	replace_touch(&policy, 4);
+	replace_touch(&policy, FRAMES - 1);
+	for (upage_pfn pfn = 2; pfn <= NEAR + 1; pfn += pfn == 3 ? 2 : 1) {
+		ck_assert_uint_eq(replace_candidate(&policy, &aged), pfn);
+		ck_assert_uint_eq(aged.count, 0);
+	}
+	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(aged.count, 2);
+	ck_assert_uint_eq(aged.frames[0], 1);
+	ck_assert_uint_eq(aged.frames[1], 4);
+	for (upage_pfn pfn = NEAR + 2; pfn < FRAMES - 1; pfn++)
+		ck_assert_uint_eq(replace_candidate(&policy, &aged), pfn);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged), 0); /* the hand came round */
+	for (upage_pfn pfn = 1; pfn < NEAR; pfn++)
+		ck_assert_uint_eq(replace_candidate(&policy, &aged), pfn);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(aged.count, 1);
+	ck_assert_uint_eq(aged.frames[0], FRAMES - 1);
 	end();
 }
 END_TEST
@@ -526,7 +559,7 @@ START_TEST(a_list_of_aged_frames_that_is_full_is_not_written_past)
 	for (upage_pfn pfn = 0; pfn < 64; pfn++)
 		replace_insert(&policy, pfn);
 	for (unsigned i = 0; i < 200; i++)
-		replace_candidate(&policy, &box.aged);
+		policy.ops->candidate(policy.state, &box.aged);
 	ck_assert_uint_le(box.aged.count, REPLACE_AGED_MAX);
 	for (unsigned i = 0; i < 8; i++)
 		ck_assert_uint_eq(box.guard[i], 0x5555555555555555u);
@@ -650,6 +683,7 @@ int main(void)
 	TCase *bits = tcase_create("reference bits");
 	tcase_add_test(bits,
 	               every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time);
+	tcase_add_test(bits, what_the_clock_forgets_is_named_while_the_hand_is_near);
 	tcase_add_test(bits, a_frame_referenced_after_the_hand_passed_is_spared);
 	tcase_add_test(bits, what_is_always_in_use_is_looked_at_less_and_less);
 	suite_add_tcase(suite, bits);
