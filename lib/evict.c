@@ -194,60 +194,102 @@ int evict_page(struct upage_pool *pool, pte_t *pte)
 
 /* ---- Choosing one ------------------------------------------------------------------------ */
 
-/* Forgets the references of the frames that the policy has aged. */
-static void age(struct upage_pool *pool, const struct aged *aged)
+/* Locks the pages in some frames, but those that cannot be hidden or are not shown. Return: of how many. */
+static unsigned lock_shown(struct upage_pool *pool, const upage_pfn *frames, unsigned count,
+                           struct locked_page *pages)
 {
-	struct locked_page pages[REPLACE_AGED_MAX];
-	unsigned count = 0;
-	for (unsigned i = 0; i < aged->count; i++) {
-		uint32_t pfn = (uint32_t)aged->frames[i];
-		struct frame *frame = &pool->frames.frame[pfn];
-		struct locked_page page;
-		if (!frame_trylock(pool, pfn, &page.pte, &page.value))
+	unsigned locked = 0;
+	for (unsigned i = 0; i < count; i++) {
+		const struct frame *frame = &pool->frames.frame[frames[i]];
+		struct locked_page *page = &pages[locked];
+		if (!frame_trylock(pool, (uint32_t)frames[i], &page->pte, &page->value))
 			continue;
-		if (frame->pins > 0 || !(page.value & PTE_ACCESS) ||
-		    turn_keeps(&pool->turn, frame->page)) {
-			pte_unlock(page.pte, page.value);
-			continue;
-		}
-		page.address = frame->page;
-		unsigned place = count++;
+		page->address = frame->page;
+		if (frame->pins == 0 && (page->value & PTE_ACCESS) && !turn_keeps(&pool->turn, frame->page))
+			locked++;
+		else
+			pte_unlock(page->pte, page->value);
+	}
+	return locked;
+}
+
+static void sort_by_address(struct locked_page *pages, unsigned count)
+{
+	for (unsigned i = 1; i < count; i++) {
+		const struct locked_page page = pages[i];
+		unsigned place = i;
 		for (; place > 0 && pages[place - 1].address > page.address; place--)
 			pages[place] = pages[place - 1];
 		pages[place] = page;
 	}
+}
+
+/* Forgets the references of the frames that the policy has aged. */
+static void age(struct upage_pool *pool, const struct aged *aged)
+{
+	struct locked_page pages[REPLACE_AGED_MAX];
+	unsigned count = lock_shown(pool, aged->frames, aged->count, pages);
+	sort_by_address(pages, count);
 	view_age_each(pool, pages, count);
 	for (unsigned i = 0; i < count; i++)
 		pte_unlock(pages[i].pte, pages[i].value);
 }
 
-/* Takes frame @pfn from its page, if nobody else works on that, and it was not referenced. */
-static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
+/* Looks at a page, and by the same call at others that the policy will offer soon. Return: whether it
+ * was referenced. */
+static bool look(struct upage_pool *pool, struct locked_page page)
 {
-	pte_t *pte;
-	uint64_t value;
-	if (!frame_trylock(pool, pfn, &pte, &value)) {
+	upage_pfn ahead[REPLACE_AHEAD_MAX];
+	struct locked_page pages[1 + REPLACE_AHEAD_MAX] = { page };
+	unsigned count = 1 + lock_shown(pool, ahead, replace_ahead(&pool->replace, ahead), pages + 1);
+	uint64_t references = view_references_each(pool, pages, count);
+	for (unsigned i = 1; i < count; i++) {
+		replace_note(&pool->replace, pte_number(pages[i].value),
+		             references >> i & 1 ? LOOK_IN_USE : LOOK_IDLE);
+		pte_unlock(pages[i].pte, pages[i].value);
+	}
+	return references & 1;
+}
+
+/* How many pages from this one on, beside each other in frames too, were not referenced since they were
+ * aged; 0: it was itself. @known: what a look ahead found. */
+static size_t idle_pages(struct upage_pool *pool, const struct locked_page *page, enum look known)
+{
+	if (!(page->value & PTE_ACCESS))
+		return 1;
+	size_t run = view_run(pool, page->pte);
+	if (run > 1)
+		return view_idle(pool, page->address, run);
+	return known == LOOK_NONE ? !look(pool, *page) : known == LOOK_IDLE;
+}
+
+/* Takes frame @pfn from its page, if nobody else works on that, and it was not referenced. */
+static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, struct search *search)
+{
+	struct locked_page page;
+	if (!frame_trylock(pool, pfn, &page.pte, &page.value)) {
 		search->busy = true;
 		return false;
 	}
-	if (turn_keeps(&pool->turn, pool->frames.frame[pfn].page)) {
+	page.address = pool->frames.frame[pfn].page;
+	if (turn_keeps(&pool->turn, page.address)) {
 		search->busy = true;
-		pte_unlock(pte, value);
+		pte_unlock(page.pte, page.value);
 		return false;
 	}
 	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL) {
-		size_t idle = view_idle(pool, pte, pool->frames.frame[pfn].page, value);
+		size_t idle = idle_pages(pool, &page, known);
 		if (idle == 0)
 			replace_touch(&pool->replace, pfn);
 		if (idle == 0 || replace_idle(&pool->replace, pfn)) {
 			search->spared++;
-			pte_unlock(pte, value);
+			pte_unlock(page.pte, page.value);
 			return false;
 		}
 		if (idle > 1)
-			view_hide_idle(pool, pte, pool->frames.frame[pfn].page, &value, idle);
+			view_hide_idle(pool, page.pte, page.address, &page.value, idle);
 	}
-	if (evict_locked(pool, pte, value, search))
+	if (evict_locked(pool, page.pte, page.value, search))
 		return true;
 	replace_touch(&pool->replace, pfn); /* or it is offered again before all others are */
 	return false;
@@ -260,9 +302,10 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 	/* Between two offers of a frame it may be aged once. */
 	uint64_t questions = 2 * REPLACE_OFFERS * (atomic_load(&pool->replace.held) + 1) + SPARED_MAX;
 	for (uint64_t i = 0; i < questions; i++) {
-		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
+		enum look known;
+		upage_pfn pfn = replace_candidate(&pool->replace, &aged, &known);
 		*out = (uint32_t)pfn;
-		if (pfn != REPLACE_NONE && take_frame(pool, (uint32_t)pfn, search))
+		if (pfn != REPLACE_NONE && take_frame(pool, (uint32_t)pfn, known, search))
 			return true;
 		if (pfn == REPLACE_NONE && aged.count == 0)
 			break;

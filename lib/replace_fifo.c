@@ -66,11 +66,12 @@ static void fifo_remove(void *state, upage_pfn pfn)
 	fifo_take_out(fifo, (uint32_t)pfn + 1);
 }
 
-static upage_pfn fifo_candidate(void *state, struct aged *aged)
+static upage_pfn fifo_candidate(void *state, struct aged *aged, enum look *look)
 {
 	struct fifo *fifo = state;
 	uint32_t oldest = fifo->links[0].next - 1;
 	(void)aged;
+	(void)look;
 	if (oldest == 0)
 		return REPLACE_NONE;
 	fifo_take_out(fifo, oldest);

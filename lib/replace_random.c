@@ -76,10 +76,11 @@ static void random_remove(void *state, upage_pfn pfn)
 	place_of(random)[pfn] = 0;
 }
 
-static upage_pfn random_candidate(void *state, struct aged *aged)
+static upage_pfn random_candidate(void *state, struct aged *aged, enum look *look)
 {
 	struct random *random = state;
 	(void)aged;
+	(void)look;
 	if (random->held == 0)
 		return REPLACE_NONE;
 	if (random->offered >= random->held)

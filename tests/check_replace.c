@@ -29,8 +29,9 @@ static void end(void)
 static upage_pfn ask(void)
 {
 	struct aged aged;
+	enum look look;
 	for (;;) {
-		upage_pfn pfn = replace_candidate(&policy, &aged);
+		upage_pfn pfn = replace_candidate(&policy, &aged, &look);
 		must(aged.count <= REPLACE_AGED_MAX);
 		if (pfn != REPLACE_NONE || aged.count == 0)
 			return pfn;
@@ -278,8 +279,9 @@ END_TEST
 START_TEST(a_policy_without_frames_has_no_candidate)
 {
 	struct aged aged = { .count = 0 };
+	enum look look;
 	begin(policies[_i], 16, 1);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	replace_insert(&policy, 3);
 	ck_assert_uint_eq(ask(), 3);
 	replace_remove(&policy, 3);
@@ -402,14 +404,15 @@ END_TEST
 START_TEST(a_touch_of_a_frame_without_a_page_places_none)
 {
 	struct aged aged = { .count = 0 };
+	enum look look;
 	begin(policies[_i], 16, 1);
 	for (upage_pfn pfn = 0; pfn < 16; pfn++)
 		replace_touch(&policy, pfn);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	replace_insert(&policy, 7);
 	replace_remove(&policy, 7);
 	replace_touch(&policy, 7);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	ck_assert_uint_eq(aged.count, 0); /* nothing to revoke either */
 	ck_assert_uint_eq(atomic_load(&policy.held), 0);
 	end();
@@ -493,12 +496,13 @@ START_TEST(every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_tim
 {
 	enum { FRAMES = 16 * REPLACE_AGED_MAX };
 	struct aged aged;
+	enum look look;
 	upage_pfn next = 0, offered = 0;
 	begin(&replace_clock, FRAMES, 0);
 	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
 		replace_insert(&policy, pfn);
 	while (next < FRAMES) {
-		upage_pfn pfn = replace_candidate(&policy, &aged);
+		upage_pfn pfn = replace_candidate(&policy, &aged, &look);
 		if (pfn != REPLACE_NONE)
 			ck_assert_uint_eq(pfn, offered++);
 		ck_assert_uint_eq(aged.count, pfn == REPLACE_NONE ? REPLACE_AGED_MAX : 0);
@@ -506,7 +510,7 @@ START_TEST(every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_tim
 			ck_assert_uint_eq(aged.frames[i], next++);
 	}
 	for (unsigned i = 0; i < FRAMES; i++) { /* nothing was referenced since: nothing to forget */
-		ck_assert_uint_eq(replace_candidate(&policy, &aged), (offered + i) % FRAMES);
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), (offered + i) % FRAMES);
 		ck_assert_uint_eq(aged.count, 0);
 	}
 	end();
@@ -519,6 +523,7 @@ START_TEST(what_the_clock_forgets_is_named_while_the_hand_is_near)
 {
 	enum { FRAMES = 64, NEAR = FRAMES / 8 };
 	struct aged aged;
+	enum look look;
 	begin(&replace_clock, FRAMES, 0);
 	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
 		replace_insert(&policy, pfn);
@@ -528,19 +533,19 @@ START_TEST(what_the_clock_forgets_is_named_while_the_hand_is_near)
 	replace_touch(&policy, 4);
 	replace_touch(&policy, FRAMES - 1);
 	for (upage_pfn pfn = 2; pfn <= NEAR + 1; pfn += pfn == 3 ? 2 : 1) {
-		ck_assert_uint_eq(replace_candidate(&policy, &aged), pfn);
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), pfn);
 		ck_assert_uint_eq(aged.count, 0);
 	}
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	ck_assert_uint_eq(aged.count, 2);
 	ck_assert_uint_eq(aged.frames[0], 1);
 	ck_assert_uint_eq(aged.frames[1], 4);
 	for (upage_pfn pfn = NEAR + 2; pfn < FRAMES - 1; pfn++)
-		ck_assert_uint_eq(replace_candidate(&policy, &aged), pfn);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), 0); /* the hand came round */
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), pfn);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), 0); /* the hand came round */
 	for (upage_pfn pfn = 1; pfn < NEAR; pfn++)
-		ck_assert_uint_eq(replace_candidate(&policy, &aged), pfn);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), pfn);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	ck_assert_uint_eq(aged.count, 1);
 	ck_assert_uint_eq(aged.frames[0], FRAMES - 1);
 	end();
@@ -553,13 +558,14 @@ START_TEST(a_list_of_aged_frames_that_is_full_is_not_written_past)
 		struct aged aged;
 		upage_pfn guard[8];
 	} box;
+	enum look look;
 	memset(&box, 0x55, sizeof(box));
 	box.aged.count = REPLACE_AGED_MAX - 1;
 	begin(policies[_i], 64, 1);
 	for (upage_pfn pfn = 0; pfn < 64; pfn++)
 		replace_insert(&policy, pfn);
 	for (unsigned i = 0; i < 200; i++)
-		policy.ops->candidate(policy.state, &box.aged);
+		policy.ops->candidate(policy.state, &box.aged, &look);
 	ck_assert_uint_le(box.aged.count, REPLACE_AGED_MAX);
 	for (unsigned i = 0; i < 8; i++)
 		ck_assert_uint_eq(box.guard[i], 0x5555555555555555u);
@@ -587,6 +593,45 @@ END_TEST
 /* Frame 0 is in use all the time, and frame 1 evicted: the hand meets frame 0 twice each time. By hand,
  * offered at meetings 2, 4, 7, 12, 21, 38 and from then on every 33rd. When it is idle, it takes a look
  * for each of the six steps. */
+START_TEST(what_a_look_ahead_found_is_told_once)
+{
+	enum { FRAMES = 64 };
+	upage_pfn ahead[REPLACE_AHEAD_MAX];
+	struct aged aged;
+	enum look look;
+	begin(&replace_clock, FRAMES, 0);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	for (upage_pfn pfn = 0; pfn <= FRAMES; pfn++)
+		ck_assert_uint_eq(ask(), pfn % FRAMES);
+	/* A sixteenth of the circle; what is in use is not among them. */
+	replace_touch(&policy, 2);
+	ck_assert_uint_eq(replace_ahead(&policy, ahead), 3);
+	ck_assert_uint_eq(ahead[0], 1);
+	ck_assert_uint_eq(ahead[1], 3);
+	ck_assert_uint_eq(ahead[2], 4);
+	replace_note(&policy, 1, LOOK_IDLE);
+	replace_note(&policy, 2, LOOK_IDLE); /* was referenced meanwhile: that counts */
+	replace_note(&policy, 3, LOOK_IDLE);
+	ck_assert_uint_eq(replace_ahead(&policy, ahead), 1);
+	ck_assert_uint_eq(ahead[0], 4);
+	replace_note(&policy, 4, LOOK_IN_USE);
+	static const struct {
+		upage_pfn pfn;
+		enum look look;
+	} offers[] = { { 1, LOOK_IDLE }, { 3, LOOK_IDLE }, { 4, LOOK_IN_USE }, { 5, LOOK_NONE } };
+	for (unsigned i = 0; i < LENGTH(offers); i++) {
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), offers[i].pfn);
+		ck_assert_uint_eq(look, offers[i].look);
+	}
+	for (upage_pfn pfn = 6; pfn <= FRAMES; pfn++)
+		must(ask() == pfn % FRAMES);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), 1); /* it could not be taken */
+	ck_assert_uint_eq(look, LOOK_NONE);
+	end();
+}
+END_TEST
+
 START_TEST(what_is_always_in_use_is_looked_at_less_and_less)
 {
 	unsigned looks = 0;
@@ -685,6 +730,7 @@ int main(void)
 	               every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time);
 	tcase_add_test(bits, what_the_clock_forgets_is_named_while_the_hand_is_near);
 	tcase_add_test(bits, a_frame_referenced_after_the_hand_passed_is_spared);
+	tcase_add_test(bits, what_a_look_ahead_found_is_told_once);
 	tcase_add_test(bits, what_is_always_in_use_is_looked_at_less_and_less);
 	suite_add_tcase(suite, bits);
 
