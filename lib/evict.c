@@ -12,6 +12,11 @@
  * looks. Then the next has to go. */
 #define SPARED_MAX 8
 
+/* A comparison with a slot costs a third of what it saves when the page is as it was: it need not be
+ * written, nor be expected to be the next time. */
+#define COMPARE_CHANGED_MAX 192 /* of 256 */
+#define COMPARE_EACH 8
+
 /* One pass over the candidates, and what stood in its way. */
 struct search {
 	bool busy;     /* something was locked by another thread, who is about to finish */
@@ -79,15 +84,36 @@ static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, str
 
 /* ---- Saving a page ----------------------------------------------------------------------- */
 
-/* Whether @slot has what is in @buffer, as far as that can be seen without waiting. */
+/* Whether it is worth reading a slot to compare a page with it. Not while nearly all of those that are
+ * expected to be written to are: then one of eight is compared, in case that has changed. These are
+ * estimates: threads need not agree. */
+static bool comparing_pays(struct upage_pool *pool)
+{
+	if (atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COMPARE_CHANGED_MAX)
+		return true;
+	return atomic_fetch_add_explicit(&pool->not_compared, 1, memory_order_relaxed) % COMPARE_EACH == 0;
+}
+
+/* Of the last sixteen or so. */
+static void note_comparison(struct upage_pool *pool, bool same)
+{
+	int changed = (int)atomic_load_explicit(&pool->changed, memory_order_relaxed);
+	changed += ((same ? 0 : 256) - changed) / 16;
+	atomic_store_explicit(&pool->changed, (uint32_t)changed, memory_order_relaxed);
+}
+
+/* Whether @slot has what is in @buffer, as far as that can be seen without waiting, and is looked at. */
 static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 {
+	if (!comparing_pays(pool))
+		return false;
 	char *other = buffer_take_run(&pool->buffers, 1); /* who has one does not wait */
 	if (other == NULL)
 		return false;
 	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
 	            memcmp(buffer, other, page_size(pool)) == 0;
 	buffer_give(&pool->buffers, other);
+	note_comparison(pool, same);
 	return same;
 }
 
