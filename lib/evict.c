@@ -12,6 +12,11 @@
  * looks. Then the next has to go. */
 #define SPARED_MAX 8
 
+/* A comparison with a slot costs a third of what it saves when the page is as it was: it need not be
+ * written, nor be expected to be the next time. */
+#define COMPARE_CHANGED_MAX 192 /* of 256 */
+#define COMPARE_EACH 8
+
 /* One pass over the candidates, and what stood in its way. */
 struct search {
 	bool busy;     /* something was locked by another thread, who is about to finish */
@@ -82,15 +87,36 @@ static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, str
 
 /* ---- Saving a page ----------------------------------------------------------------------- */
 
-/* Whether @slot has what is in @buffer, as far as that can be seen without waiting. */
+/* Whether it is worth reading a slot to compare a page with it. Not while nearly all of those that are
+ * expected to be written to are: then one of eight is compared, in case that has changed. These are
+ * estimates: threads need not agree. */
+static bool comparing_pays(struct upage_pool *pool)
+{
+	if (atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COMPARE_CHANGED_MAX)
+		return true;
+	return atomic_fetch_add_explicit(&pool->not_compared, 1, memory_order_relaxed) % COMPARE_EACH == 0;
+}
+
+/* Of the last sixteen or so. */
+static void note_comparison(struct upage_pool *pool, bool same)
+{
+	int changed = (int)atomic_load_explicit(&pool->changed, memory_order_relaxed);
+	changed += ((same ? 0 : 256) - changed) / 16;
+	atomic_store_explicit(&pool->changed, (uint32_t)changed, memory_order_relaxed);
+}
+
+/* Whether @slot has what is in @buffer, as far as that can be seen without waiting, and is looked at. */
 static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 {
+	if (!comparing_pays(pool))
+		return false;
 	char *other = buffer_take_run(&pool->buffers, 1); /* who has one does not wait */
 	if (other == NULL)
 		return false;
 	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
 	            memcmp(buffer, other, page_size(pool)) == 0;
 	buffer_give(&pool->buffers, other);
+	note_comparison(pool, same);
 	return same;
 }
 
@@ -227,13 +253,14 @@ int evict_page(struct upage_pool *pool, pte_t *pte)
 
 /* ---- Choosing one ------------------------------------------------------------------------ */
 
-/* Whether none of the pages of a frame was referenced since it was aged: how many from its first on,
- * as view_idle() says; 0: one was. */
-static size_t idle_run(struct upage_pool *pool, pte_t *pte, const struct frame *frame, uint64_t value)
+/* Whether none of the pages of a shared frame was referenced since it was aged. All are locked. */
+static bool are_idle(struct upage_pool *pool, const struct frame *frame)
 {
-	size_t idle = view_idle(pool, pte, frame->page, value);
-	for (const struct share *share = frame->shares; share != NULL && idle > 0; share = share->next)
-		idle = view_idle(pool, share->pte, share->page, pte_value(share->pte)) > 0;
+	bool idle = true;
+	for (const struct share *share = frame->shares; share != NULL && idle; share = share->next) {
+		const struct locked_page page = { share->pte, share->page, pte_value(share->pte) };
+		idle = !(page.value & PTE_ACCESS) || view_references_each(pool, &page, 1) == 0;
+	}
 	return idle;
 }
 
@@ -245,81 +272,126 @@ static bool turn_keeps_one(struct upage_pool *pool, const struct frame *frame)
 	return keeps;
 }
 
-/* Forgets the references of the pages of a frame that is shared, one by one. They are locked. */
-static void age_shared(struct upage_pool *pool, const struct frame *frame)
+/* Locks the pages in some frames, but those that cannot be hidden, are not shown, or share theirs. Return: of
+ * how many. */
+static unsigned lock_shown(struct upage_pool *pool, const upage_pfn *frames, unsigned count,
+                           struct locked_page *pages)
 {
+	unsigned locked = 0;
+	for (unsigned i = 0; i < count; i++) {
+		const struct frame *frame = &pool->frames.frame[frames[i]];
+		struct locked_page *page = &pages[locked];
+		if (frame_seems_shared(frame) || !frame_trylock(pool, (uint32_t)frames[i], &page->pte, &page->value))
+			continue;
+		page->address = frame->page;
+		if (frame->shares == NULL && frame->pins == 0 && (page->value & PTE_ACCESS) && !turn_keeps(&pool->turn, frame->page))
+			locked++;
+		else
+			pte_unlock(page->pte, page->value);
+	}
+	return locked;
+}
+
+static void sort_by_address(struct locked_page *pages, unsigned count)
+{
+	for (unsigned i = 1; i < count; i++) {
+		const struct locked_page page = pages[i];
+		unsigned place = i;
+		for (; place > 0 && pages[place - 1].address > page.address; place--)
+			pages[place] = pages[place - 1];
+		pages[place] = page;
+	}
+}
+
+/* Of the pages of a frame, if it is shared, one by one. */
+static void age_shared(struct upage_pool *pool, uint32_t pfn)
+{
+	const struct frame *frame = &pool->frames.frame[pfn];
+	pte_t *pte;
+	uint64_t value;
+	if (!frame_seems_shared(frame) || !frame_trylock_all(pool, pfn, &pte, &value))
+		return;
 	for (const struct share *share = frame->shares; share != NULL; share = share->next) {
 		struct locked_page page = { share->pte, share->page, pte_value(share->pte) };
 		if ((page.value & PTE_ACCESS) && !turn_keeps(&pool->turn, page.address))
 			view_age_each(pool, &page, 1);
 	}
+	frame_unlock_all(pool, pte, pte_value(pte));
 }
 
 /* Forgets the references of the frames that the policy has aged. */
-static void age(struct upage_pool *pool, struct aged *aged)
+static void age(struct upage_pool *pool, const struct aged *aged)
 {
 	struct locked_page pages[REPLACE_AGED_MAX];
-	unsigned count = 0;
-	for (unsigned i = 0; i < aged->count; i++) {
-		uint32_t pfn = (uint32_t)aged->frames[i];
-		struct frame *frame = &pool->frames.frame[pfn];
-		struct locked_page page;
-		if (!frame_trylock_all(pool, pfn, &page.pte, &page.value))
-			continue;
-		if (frame->shares != NULL) {
-			age_shared(pool, frame);
-			frame_unlock_all(pool, page.pte, pte_value(page.pte));
-			continue;
-		}
-		if (frame->pins > 0 || !(page.value & PTE_ACCESS) ||
-		    turn_keeps(&pool->turn, frame->page)) {
-			pte_unlock(page.pte, page.value);
-			continue;
-		}
-		page.address = frame->page;
-		unsigned place = count++;
-		for (; place > 0 && pages[place - 1].address > page.address; place--)
-			pages[place] = pages[place - 1];
-		pages[place] = page;
-	}
-	aged->count = 0;
+	for (unsigned i = 0; i < aged->count; i++)
+		age_shared(pool, (uint32_t)aged->frames[i]);
+	unsigned count = lock_shown(pool, aged->frames, aged->count, pages);
+	sort_by_address(pages, count);
 	view_age_each(pool, pages, count);
 	for (unsigned i = 0; i < count; i++)
 		pte_unlock(pages[i].pte, pages[i].value);
 }
 
-/* Takes frame @pfn from its page, if nobody else works on that, and it was not referenced. */
-static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *search)
+/* Looks at a page, and by the same call at others that the policy will offer soon. Return: whether it
+ * was referenced. */
+static bool look(struct upage_pool *pool, struct locked_page page)
+{
+	upage_pfn ahead[REPLACE_AHEAD_MAX];
+	struct locked_page pages[1 + REPLACE_AHEAD_MAX] = { page };
+	unsigned count = 1 + lock_shown(pool, ahead, replace_ahead(&pool->replace, ahead), pages + 1);
+	uint64_t references = view_references_each(pool, pages, count);
+	for (unsigned i = 1; i < count; i++) {
+		replace_note(&pool->replace, pte_number(pages[i].value),
+		             references >> i & 1 ? LOOK_IN_USE : LOOK_IDLE);
+		pte_unlock(pages[i].pte, pages[i].value);
+	}
+	return references & 1;
+}
+
+/* How many pages from this one on, beside each other in frames too, were not referenced since they were
+ * aged; 0: it was itself. @known: what a look ahead found. */
+static size_t idle_pages(struct upage_pool *pool, const struct locked_page *page, enum look known)
+{
+	if (!(page->value & PTE_ACCESS))
+		return 1;
+	size_t run = view_run(pool, page->pte);
+	if (run > 1)
+		return view_idle(pool, page, run);
+	return known == LOOK_NONE ? !look(pool, *page) : known == LOOK_IDLE;
+}
+
+/* Takes frame @pfn from its page, or pages, if nobody else works on that, and it was not referenced. */
+static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, struct search *search)
 {
 	const struct frame *frame = &pool->frames.frame[pfn];
-	pte_t *pte;
-	uint64_t value;
+	struct locked_page page;
 	if (pfn == search->own) {
 		replace_touch(&pool->replace, pfn);
 		return false;
 	}
-	if (!frame_trylock_all(pool, pfn, &pte, &value)) {
+	if (!frame_trylock_all(pool, pfn, &page.pte, &page.value)) {
 		search->busy = true;
 		return false;
 	}
+	page.address = frame->page;
 	if (turn_keeps_one(pool, frame)) {
 		search->busy = true;
-		frame_unlock_all(pool, pte, value);
+		frame_unlock_all(pool, page.pte, page.value);
 		return false;
 	}
 	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL) {
-		size_t idle = idle_run(pool, pte, frame, value);
+		size_t idle = frame->shares != NULL ? are_idle(pool, frame) : idle_pages(pool, &page, known);
 		if (idle == 0)
 			replace_touch(&pool->replace, pfn);
 		if (idle == 0 || replace_idle(&pool->replace, pfn)) {
 			search->spared++;
-			frame_unlock_all(pool, pte, value);
+			frame_unlock_all(pool, page.pte, page.value);
 			return false;
 		}
 		if (idle > 1)
-			view_hide_idle(pool, pte, frame->page, &value, idle);
+			view_hide_idle(pool, page.pte, page.address, &page.value, idle);
 	}
-	if (evict_locked(pool, pte, value, search))
+	if (evict_locked(pool, page.pte, page.value, search))
 		return true;
 	replace_touch(&pool->replace, pfn); /* or it is offered again before all others are */
 	return false;
@@ -328,20 +400,18 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, struct search *sea
 /* Asks the policy until a candidate's frame could be taken, or each was offered. */
 static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 {
-	struct aged aged = { .count = 0 };
-	uint64_t offers = REPLACE_OFFERS * (atomic_load(&pool->replace.held) + 1) + SPARED_MAX;
-	for (uint64_t i = 0; i < offers; i++) {
-		upage_pfn pfn = replace_candidate(&pool->replace, &aged);
-		bool revoked = aged.count > 0;
-		if (revoked)
-			age(pool, &aged);
-		if (pfn == REPLACE_NONE && revoked)
-			continue;
-		if (pfn == REPLACE_NONE)
-			break;
+	struct aged aged;
+	/* Between two offers of a frame it may be aged once. */
+	uint64_t questions = 2 * REPLACE_OFFERS * (atomic_load(&pool->replace.held) + 1) + SPARED_MAX;
+	for (uint64_t i = 0; i < questions; i++) {
+		enum look known;
+		upage_pfn pfn = replace_candidate(&pool->replace, &aged, &known);
 		*out = (uint32_t)pfn;
-		if (take_frame(pool, (uint32_t)pfn, search))
+		if (pfn != REPLACE_NONE && take_frame(pool, (uint32_t)pfn, known, search))
 			return true;
+		if (pfn == REPLACE_NONE && aged.count == 0)
+			break;
+		age(pool, &aged);
 	}
 	return false;
 }

@@ -223,6 +223,38 @@ uint64_t host_references(uintptr_t page, size_t length, unsigned count)
 	return references;
 }
 
+/* By move_pages, which moves none if it is not told where to: it says on which node each one is, or
+ * that the page table has none. Return: whether the host can. */
+static bool ask_nodes(const uintptr_t *pages, size_t length, unsigned count, uint64_t *references)
+{
+	uintptr_t asked[PAGEMAP_BATCH];
+	int nodes[PAGEMAP_BATCH];
+	uint64_t each = length / HOST_PAGE_SIZE, all = each * count;
+	*references = 0;
+	for (uint64_t done = 0, n; done < all; done += n) {
+		n = all - done < PAGEMAP_BATCH ? all - done : PAGEMAP_BATCH;
+		for (uint64_t i = 0; i < n; i++)
+			asked[i] = pages[(done + i) / each] + (done + i) % each * HOST_PAGE_SIZE;
+		if (syscall_6(SYS_move_pages, 0, (long)n, (long)asked, 0, (long)nodes, 0) != 0)
+			return false;
+		for (uint64_t i = 0; i < n; i++)
+			*references |= (nodes[i] >= 0 ? UINT64_C(1) : 0) << (done + i) / each;
+	}
+	return true;
+}
+
+uint64_t host_references_each(const uintptr_t *pages, size_t length, unsigned count)
+{
+	static _Atomic bool refused; /* a kernel without NUMA, or a filter */
+	uint64_t references = 0;
+	if (!atomic_load(&refused) && ask_nodes(pages, length, count, &references))
+		return references;
+	atomic_store(&refused, true);
+	for (unsigned i = 0; i < count; i++)
+		references |= (host_references(pages[i], length, 1) & 1) << i;
+	return references;
+}
+
 void host_references_fork_child(bool share_files)
 {
 	bool open = atomic_load(&pagemap) >= 0;

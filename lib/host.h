@@ -102,6 +102,9 @@ int host_age(const struct iovec *ranges, unsigned count);
  * memory itself. None where it cannot be told. */
 uint64_t host_references(uintptr_t page, size_t length, unsigned count);
 
+/* The same of pages anywhere, by one call where the host can: a quarter of what one takes alone. */
+uint64_t host_references_each(const uintptr_t *pages, size_t length, unsigned count);
+
 /* In the child of a fork: what the host was asked by is the parent's. */
 void host_references_fork_child(bool share_files);
 

@@ -62,6 +62,8 @@ struct upage_pool {
 	_Atomic uint32_t evicting;      /* threads that save a page, maybe with a slot in hand */
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
+	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
+	_Atomic uint32_t not_compared;  /* pages that could have been                    */
 	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
 	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */
 	_Atomic uint64_t foreign_bytes_peak;

@@ -74,10 +74,31 @@ void replace_move(struct replace *replace, upage_pfn from, upage_pfn to)
 	lock_release(&replace->lock);
 }
 
-upage_pfn replace_candidate(struct replace *replace, struct aged *aged)
+unsigned replace_ahead(struct replace *replace, upage_pfn *frames)
 {
 	lock_acquire(&replace->lock);
-	upage_pfn pfn = replace->ops->candidate(replace->state, aged);
+	unsigned count = replace->ops->ahead(replace->state, frames);
+	lock_release(&replace->lock);
+	return count;
+}
+
+void replace_note(struct replace *replace, upage_pfn pfn, enum look look)
+{
+	lock_acquire(&replace->lock);
+	replace->ops->note(replace->state, pfn, look);
+	lock_release(&replace->lock);
+}
+
+upage_pfn replace_candidate(struct replace *replace, struct aged *aged, enum look *look)
+{
+	*look = LOOK_NONE;
+	lock_acquire(&replace->lock);
+	upage_pfn pfn = replace->ops->candidate(replace->state, &replace->aged, look);
+	aged->count = 0;
+	if (pfn == REPLACE_NONE && replace->aged.count > 0) {
+		*aged = replace->aged;
+		replace->aged.count = 0;
+	}
 	lock_release(&replace->lock);
 	return pfn;
 }

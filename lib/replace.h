@@ -14,7 +14,8 @@
  * A reference is seen where it is looked for. A policy that cares (it has `touch`) names the frames
  * whose reference it has forgotten (`aged`), and the host is made to forget it too. When such a
  * frame is offered, and was referenced since, the pager says touch and asks for another; if it was
- * not, it asks whether that is enough (`idle`). Where the host cannot tell, the page is hidden
+ * not, it asks whether that is enough (`idle`). To look at many at a time is cheaper: those that will be
+ * offered soon (`ahead`) can be looked at before, and what was found is noted for then. Where the host cannot tell, the page is hidden
  * instead: its next reference traps, which says touch.
  *
  * Locking: replace_* take the policy's lock (rank 3). Signal context: yes, but replace_init.
@@ -29,12 +30,17 @@
 #include "lock.h"
 #include "upage.h"
 
-/* Frames whose reference was forgotten while a candidate was looked for. */
+/* Frames whose reference the policy has forgotten. The host is told of many at a time: each time costs
+ * it a flush of all that its processor knows of the page table. */
 #define REPLACE_AGED_MAX 32 /* they lie on the stack of a page fault */
 struct aged {
 	unsigned count;
 	upage_pfn frames[REPLACE_AGED_MAX];
 };
+
+/* Frames that are looked at before they are offered. */
+#define REPLACE_AHEAD_MAX 15
+enum look { LOOK_NONE, LOOK_IDLE, LOOK_IN_USE };
 
 #define REPLACE_NONE UINT64_MAX
 #define REPLACE_OFFERS 8
@@ -44,12 +50,14 @@ struct replace_ops {
 	size_t (*state_size)(uint64_t frames); /* bytes; the state starts all zero */
 	void (*init)(void *state, uint64_t frames, uint64_t seed);
 	void (*insert)(void *state, upage_pfn pfn);
-	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care */
-	bool (*idle)(void *state, upage_pfn pfn);   /* has touch: whether it stays for now */
+	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care, and has no ... */
+	bool (*idle)(void *state, upage_pfn pfn);   /* ... whether it stays for now */
 	void (*remove)(void *state, upage_pfn pfn);
 	void (*move)(void *state, upage_pfn from, upage_pfn to); /* what is known of one is of the other */
-	upage_pfn (*candidate)(void *state, struct aged *aged); /* REPLACE_NONE: no frame, or
-	                                                           aged is full: revoke, ask again */
+	unsigned (*ahead)(void *state, upage_pfn *frames);
+	void (*note)(void *state, upage_pfn pfn, enum look look);
+	/* Adds to aged. REPLACE_NONE: no frame, or it is time to revoke. */
+	upage_pfn (*candidate)(void *state, struct aged *aged, enum look *look);
 };
 
 extern const struct replace_ops replace_clock, replace_fifo, replace_random;
@@ -64,6 +72,7 @@ struct replace {
 	const struct replace_ops *ops;
 	struct lock lock; /* guards the state */
 	void *state;
+	struct aged aged;      /* whose references the host has not forgotten yet */
 	_Atomic uint64_t held; /* frames inserted and not removed */
 };
 
@@ -73,9 +82,15 @@ void replace_insert(struct replace *replace, upage_pfn pfn);
 void replace_touch(struct replace *replace, upage_pfn pfn);
 /* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
 bool replace_idle(struct replace *replace, upage_pfn pfn);
+/* Up to REPLACE_AHEAD_MAX frames that would be offered soon. Return: how many. */
+unsigned replace_ahead(struct replace *replace, upage_pfn *frames);
+/* What a look at such a frame found is told when it is offered. */
+void replace_note(struct replace *replace, upage_pfn pfn, enum look look);
 void replace_remove(struct replace *replace, upage_pfn pfn);
 /* The page of frame @from is in frame @to now, which was not inserted. */
 void replace_move(struct replace *replace, upage_pfn from, upage_pfn to);
-upage_pfn replace_candidate(struct replace *replace, struct aged *aged);
+/* @aged: out: whose references the host is to forget now; there is no candidate then, ask again.
+ * @look: out: what a look ahead found. */
+upage_pfn replace_candidate(struct replace *replace, struct aged *aged, enum look *look);
 
 #endif

@@ -16,6 +16,7 @@
  *      held == false              no page in the frame
  *      passes > 0                 as often the hand passes by, leaving the bit as it is
  *      referenced == false        not referenced since it was cleared: a candidate
+ *      looked                     what a look ahead of the hand, not long ago, has found
  *
  * With the bit set on placement the hand sees just what it would see in hardware reference bits.
  * What a look at them costs is bounded where candidates are taken (evict.c): when nearly all pages
@@ -31,10 +32,20 @@
 #define STEP_MAX 6
 #define PASSES_MAX ((1u << (STEP_MAX - 1)) - 1)
 
+/* The host is made to forget many references by one call, but before the hand has gone an eighth of the
+ * circle: what is looked at then had nearly a round to be referenced in. */
+#define PATIENCE 8
+
+/* How far ahead of the hand frames are looked at: a sixteenth of the circle, but so many at most. What
+ * they know grows old until the hand comes. */
+#define AHEAD 16
+#define AHEAD_MAX 256
+
 struct clock_frame {
 	uint8_t held : 1;
 	uint8_t referenced : 1;
 	uint8_t step : 3; /* looks that found it in use, less those that did not */
+	uint8_t looked : 2; /* enum look */
 	uint8_t passes;
 };
 
@@ -42,6 +53,7 @@ struct clock {
 	uint64_t frames;
 	uint64_t end;  /* past the highest frame ever held: what the hand goes round */
 	uint64_t hand;
+	uint64_t patience; /* steps of the hand until the host has to forget what is aged */
 	struct clock_frame frame[];
 };
 
@@ -84,6 +96,7 @@ static void clock_touch(void *state, upage_pfn pfn)
 	if (!frame->held || frame->referenced)
 		return;
 	frame->referenced = true;
+	frame->looked = LOOK_NONE;
 	if (frame->step < STEP_MAX)
 		frame->step++;
 	pass_by(frame);
@@ -98,6 +111,32 @@ static bool clock_idle(void *state, upage_pfn pfn)
 	frame->step--;
 	pass_by(frame);
 	return true;
+}
+
+static bool is_candidate(const struct clock_frame *frame)
+{
+	return frame->held && frame->passes == 0 && !frame->referenced;
+}
+
+static unsigned clock_ahead(void *state, upage_pfn *frames)
+{
+	struct clock *clock = state;
+	uint64_t far = clock->end / AHEAD < AHEAD_MAX ? clock->end / AHEAD : AHEAD_MAX;
+	unsigned count = 0;
+	for (upage_pfn pfn = clock->hand; far > 0 && pfn < clock->end; far--, pfn++) {
+		if (count < REPLACE_AHEAD_MAX && is_candidate(&clock->frame[pfn]) &&
+		    clock->frame[pfn].looked == LOOK_NONE)
+			frames[count++] = pfn;
+	}
+	return count;
+}
+
+/* Nothing else changes before the hand comes: that would make its next round shorter. */
+static void clock_note(void *state, upage_pfn pfn, enum look look)
+{
+	struct clock *clock = state;
+	if (is_candidate(&clock->frame[pfn]))
+		clock->frame[pfn].looked = look;
 }
 
 static void clock_remove(void *state, upage_pfn pfn)
@@ -116,23 +155,29 @@ static void clock_move(void *state, upage_pfn from, upage_pfn to)
 	clock->frame[from].held = false;
 }
 
-static upage_pfn clock_candidate(void *state, struct aged *aged)
+static upage_pfn clock_candidate(void *state, struct aged *aged, enum look *look)
 {
 	struct clock *clock = state;
 	/* Rounds that pass by, one that clears every bit, and one that offers. */
 	for (uint64_t steps = (PASSES_MAX + 2) * clock->end; steps > 0; steps--) {
 		if (clock->hand >= clock->end)
 			clock->hand = 0;
+		if (aged->count > 0 && clock->patience-- == 0)
+			return REPLACE_NONE;
 		upage_pfn pfn = clock->hand;
 		struct clock_frame *frame = &clock->frame[pfn];
 		if (frame->held && frame->passes > 0) {
 			frame->passes--;
 		} else if (frame->held && !frame->referenced) {
+			*look = (enum look)frame->looked;
+			frame->looked = LOOK_NONE;
 			clock->hand++;
 			return pfn;
 		} else if (frame->held) {
 			if (aged->count == REPLACE_AGED_MAX)
 				return REPLACE_NONE;
+			if (aged->count == 0)
+				clock->patience = clock->end / PATIENCE;
 			frame->referenced = false;
 			aged->frames[aged->count++] = pfn;
 		}
@@ -147,6 +192,8 @@ const struct replace_ops replace_clock = { .name = "clock",
 	                                   .insert = clock_insert,
 	                                   .touch = clock_touch,
 	                                   .idle = clock_idle,
+	                                   .ahead = clock_ahead,
+	                                   .note = clock_note,
 	                                   .remove = clock_remove,
 	                                   .move = clock_move,
 	                                   .candidate = clock_candidate };

@@ -78,11 +78,12 @@ static void fifo_move(void *state, upage_pfn from, upage_pfn to)
 	*l = (struct link){ 0, 0 };
 }
 
-static upage_pfn fifo_candidate(void *state, struct aged *aged)
+static upage_pfn fifo_candidate(void *state, struct aged *aged, enum look *look)
 {
 	struct fifo *fifo = state;
 	uint32_t oldest = fifo->links[0].next - 1;
 	(void)aged;
+	(void)look;
 	if (oldest == 0)
 		return REPLACE_NONE;
 	fifo_take_out(fifo, oldest);

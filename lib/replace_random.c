@@ -84,10 +84,11 @@ static void random_move(void *state, upage_pfn from, upage_pfn to)
 	place_of(random)[from] = 0;
 }
 
-static upage_pfn random_candidate(void *state, struct aged *aged)
+static upage_pfn random_candidate(void *state, struct aged *aged, enum look *look)
 {
 	struct random *random = state;
 	(void)aged;
+	(void)look;
 	if (random->held == 0)
 		return REPLACE_NONE;
 	if (random->offered >= random->held)

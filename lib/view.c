@@ -7,7 +7,6 @@
 #include "window.h"
 
 #define UNCOVER_FEW 512 /* mappings: all that is shown is shown again */
-#define IDLE_RUN_MAX 32 /* pages that are hidden together when they are not in use */
 #define UNCOVER_LEAST 8 /* of many runs, one that is worth a call, which its pages may not need */
 
 /* ---- How many mappings that takes ------------------------------------------------------- */
@@ -305,14 +304,25 @@ static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values,
 	return n;
 }
 
-size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value)
+/* Without the locks of windows, since there may be several: if one is switched just now, the answer is wrong. */
+uint64_t view_references_each(struct upage_pool *pool, const struct locked_page *pages, unsigned count)
 {
-	if (!(value & PTE_ACCESS))
-		return 1;
+	uintptr_t addresses[64];
+	for (unsigned i = 0; i < count; i++)
+		addresses[i] = pages[i].address + window_displacement(place_of_locked(pool, &pages[i]));
+	return host_references_each(addresses, page_size(pool), count);
+}
+
+size_t view_run(const struct upage_pool *pool, pte_t *pte)
+{
 	size_t behind = PAGE_TABLE_NODE_ENTRIES - pte_index(pte);
-	size_t run = shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
+	return shown_run(pool, pte, 0, behind < IDLE_RUN_MAX ? behind : IDLE_RUN_MAX);
+}
+
+size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t run)
+{
 	struct references references;
-	view_references(pool, pte, address, value, run, &references);
+	view_references(pool, page->pte, page->address, page->value, run, &references);
 	return references.bits[0] != 0 ? (size_t)__builtin_ctzll(references.bits[0]) : run;
 }
 

@@ -67,9 +67,15 @@ struct locked_page {
 };
 void view_age_each(struct upage_pool *pool, struct locked_page *pages, size_t count);
 
-/* How many pages from this one on, beside each other in frames too, were not referenced since they were
- * aged; 0: it was itself. */
-size_t view_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t value);
+/* Which of up to 64 pages were, a bit for each. */
+uint64_t view_references_each(struct upage_pool *pool, const struct locked_page *pages, unsigned count);
+
+/* How many pages from a shown one on lie beside each other, in frames too: up to IDLE_RUN_MAX. */
+#define IDLE_RUN_MAX 32 /* pages that are hidden together when they are not in use */
+size_t view_run(const struct upage_pool *pool, pte_t *pte);
+
+/* Of so many from @page on, how many from the first on were not referenced since they were aged. */
+size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t run);
 
 /* Hides a page that is about to leave, and by the same call those of the @count, it included, that
  * nobody else works on. */

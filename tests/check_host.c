@@ -3,8 +3,13 @@
  * check_host.c - does the host do what we ask of it, and do we say so when it does not?
  */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -231,6 +236,67 @@ START_TEST(the_host_tells_which_pages_were_referenced_since_they_were_aged)
 	for (unsigned i = 0; i < PAGES; i++)
 		ck_assert_int_eq(base[i * PAGE], (char)(i + 1));
 	host_close(memory);
+}
+END_TEST
+
+/* A filter that refuses the one call by which many pages are asked of. */
+static int refuse_move_pages(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_move_pages, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { LENGTH(filter), filter };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static bool is_refused;
+
+/* Pages 0 2 4 ... of which 4 and 10 are aged, and 6 and 12 hidden, as far as they are shown at all. */
+static void ask_of_pages_apart(void)
+{
+	enum { PAGES = 16 };
+	static char *base;
+	void *reserved;
+	uintptr_t apart[PAGES / 2], large[PAGES / 4];
+	if ((is_refused && refuse_move_pages() != 0) ||
+	    host_reserve(NULL, PAGES * PAGE, &reserved) != 0)
+		_exit(77);
+	base = reserved;
+	int memory = host_memory_create(PAGES * PAGE);
+	for (unsigned i = 0; i < PAGES; i++)
+		if (host_show(memory, (uintptr_t)base + i * PAGE, (off_t)((i * 5 + 3) % PAGES * PAGE),
+		              PAGE, RW) != 0)
+			_exit(1);
+	for (unsigned i = 0; i < PAGES / 2; i++)
+		apart[PAGES / 2 - 1 - i] = (uintptr_t)base + 2 * i * PAGE;
+	for (unsigned i = 0; i < PAGES / 4; i++)
+		large[i] = (uintptr_t)base + 4 * i * PAGE;
+	if (host_references_each(apart, PAGE, PAGES / 2) != 0xff)
+		_exit(2);
+	const struct iovec aged[] = { { base + 4 * PAGE, PAGE }, { base + 10 * PAGE, PAGE } };
+	if (host_age(aged, 2) != 0 || host_hide((uintptr_t)base + 6 * PAGE, PAGE) != 0 ||
+	    host_hide((uintptr_t)base + 12 * PAGE, 4 * PAGE) != 0)
+		_exit(3);
+	/* Of the pages 14 12 10 8 6 4 2 0; then of 0-3 4-7 8-11 12-15. */
+	if (host_references_each(apart, PAGE, PAGES / 2) != 0xc8 ||
+	    host_references_each(large, 4 * PAGE, PAGES / 4) != 0x7)
+		_exit(4);
+	((volatile char *)base)[10 * PAGE] = 1;
+	if (host_references_each(apart, PAGE, PAGES / 2) != 0xcc)
+		_exit(5);
+	_exit(0);
+}
+
+START_TEST(pages_that_lie_apart_are_asked_of_whatever_the_host_allows)
+{
+	char said[100];
+	is_refused = _i == 1;
+	ck_assert_int_eq(in_child(ask_of_pages_apart, said, sizeof(said)), 0);
 }
 END_TEST
 
@@ -540,6 +606,7 @@ int main(void)
 	tcase_add_test(space, a_protection_is_what_it_was_asked_to_be);
 	tcase_add_test(space, a_frame_may_hold_code);
 	tcase_add_test(space, the_host_tells_which_pages_were_referenced_since_they_were_aged);
+	tcase_add_loop_test(space, pages_that_lie_apart_are_asked_of_whatever_the_host_allows, 0, 2);
 	tcase_add_test(space, where_the_host_cannot_be_asked_it_is_not);
 	tcase_add_test(space, an_impossible_wish_is_an_error_and_not_errno);
 	tcase_add_test(space, no_call_touches_errno);

@@ -104,6 +104,37 @@ START_TEST(clean_pages_keep_their_slot_and_are_not_written_again)
 }
 END_TEST
 
+/* Writes to what it has read, or only reads, pages of which few fit. Return: how many were written back. */
+static uint64_t round_of_reads(struct machine m, char *memory, size_t pages, bool writes)
+{
+	uint64_t before = machine_stats(m).writebacks;
+	for (size_t i = 0; i < pages; i++) {
+		touch(memory + i * PAGE);
+		if (writes)
+			((volatile char *)memory)[i * PAGE]++;
+	}
+	return machine_stats(m).writebacks - before;
+}
+
+/* Where comparing never paid it is hardly done any more; but what is only read now is found out. */
+START_TEST(comparing_with_swap_is_given_up_and_taken_up_again)
+{
+	enum { PAGES = 256 };
+	struct machine m = machine_make("memory=64K,policy=fifo");
+	char *memory = machine_map(m, PAGES, RW);
+	for (unsigned round = 0; round < 4; round++)
+		round_of_reads(m, memory, PAGES, true);
+	uint64_t written = round_of_reads(m, memory, PAGES, false);
+	ck_assert_uint_gt(written, 16 + 20); /* what was in memory, and what one look of eight did not show */
+	ck_assert_uint_lt(written, PAGES / 2);
+	round_of_reads(m, memory, PAGES, false);
+	ck_assert_uint_eq(round_of_reads(m, memory, PAGES, false), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		must(memory[i * PAGE] == 4);
+	machine_end(m);
+}
+END_TEST
+
 static void page_out(struct machine m, void *memory, size_t pages)
 {
 	ck_assert_ok(upage_advise(m.space, memory, pages * PAGE, UPAGE_PAGEOUT));
@@ -524,6 +555,7 @@ int main(void)
 	tcase_add_test(tests, clean_pages_keep_their_slot_and_are_not_written_again);
 	tcase_add_test(tests, a_page_that_was_written_to_when_it_was_last_here_needs_no_upgrade);
 	tcase_add_test(tests, a_page_that_was_only_read_is_not_expected_to_be_written_to);
+	tcase_add_test(tests, comparing_with_swap_is_given_up_and_taken_up_again);
 	tcase_add_test(tests, an_expected_write_gives_no_right_to_write);
 	tcase_add_test(tests, pages_of_zeros_need_no_slot);
 	tcase_add_test(tests, pages_only_read_cost_no_write);

@@ -28,13 +28,13 @@ static void end(void)
  * again. */
 static upage_pfn ask(void)
 {
-	struct aged aged = { .count = 0 };
+	struct aged aged;
+	enum look look;
 	for (;;) {
-		upage_pfn pfn = replace_candidate(&policy, &aged);
+		upage_pfn pfn = replace_candidate(&policy, &aged, &look);
 		must(aged.count <= REPLACE_AGED_MAX);
 		if (pfn != REPLACE_NONE || aged.count == 0)
 			return pfn;
-		aged.count = 0;
 	}
 }
 
@@ -301,10 +301,11 @@ START_TEST(who_moves_is_offered_when_he_would_have_been)
 		unsigned page = (unsigned)(random_number(&random) % MODEL_FRAMES);
 		upage_pfn to = random_number(&random) % (2 * MODEL_FRAMES);
 		struct aged aged = { .count = 0 };
+		enum look look;
 		upage_pfn offered;
 		switch (random_number(&random) % 4) {
 		case 0:
-			offered = replace_candidate(&other, &aged);
+			offered = replace_candidate(&other, &aged, &look);
 			must(ask() == (offered == REPLACE_NONE ? REPLACE_NONE : frame[offered]));
 			break;
 		case 1:
@@ -338,8 +339,9 @@ END_TEST
 START_TEST(a_policy_without_frames_has_no_candidate)
 {
 	struct aged aged = { .count = 0 };
+	enum look look;
 	begin(policies[_i], 16, 1);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	replace_insert(&policy, 3);
 	ck_assert_uint_eq(ask(), 3);
 	replace_remove(&policy, 3);
@@ -462,14 +464,15 @@ END_TEST
 START_TEST(a_touch_of_a_frame_without_a_page_places_none)
 {
 	struct aged aged = { .count = 0 };
+	enum look look;
 	begin(policies[_i], 16, 1);
 	for (upage_pfn pfn = 0; pfn < 16; pfn++)
 		replace_touch(&policy, pfn);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	replace_insert(&policy, 7);
 	replace_remove(&policy, 7);
 	replace_touch(&policy, 7);
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), REPLACE_NONE);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
 	ck_assert_uint_eq(aged.count, 0); /* nothing to revoke either */
 	ck_assert_uint_eq(atomic_load(&policy.held), 0);
 	end();
@@ -551,24 +554,60 @@ END_TEST
 
 START_TEST(every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time)
 {
-	enum { FRAMES = 2 * REPLACE_AGED_MAX + 5 };
+	enum { FRAMES = 16 * REPLACE_AGED_MAX };
 	struct aged aged;
-	upage_pfn next = 0;
+	enum look look;
+	upage_pfn next = 0, offered = 0;
 	begin(&replace_clock, FRAMES, 0);
 	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
 		replace_insert(&policy, pfn);
-	static const unsigned counts[] = { REPLACE_AGED_MAX, REPLACE_AGED_MAX, 5 };
-	for (unsigned question = 0; question < 3; question++) {
-		aged.count = 0;
-		upage_pfn pfn = replace_candidate(&policy, &aged);
-		ck_assert_uint_eq(pfn, question < 2 ? REPLACE_NONE : 0);
-		ck_assert_uint_eq(aged.count, counts[question]);
+	while (next < FRAMES) {
+		upage_pfn pfn = replace_candidate(&policy, &aged, &look);
+		if (pfn != REPLACE_NONE)
+			ck_assert_uint_eq(pfn, offered++);
+		ck_assert_uint_eq(aged.count, pfn == REPLACE_NONE ? REPLACE_AGED_MAX : 0);
 		for (unsigned i = 0; i < aged.count; i++)
 			ck_assert_uint_eq(aged.frames[i], next++);
 	}
-	aged.count = 0; /* nothing was referenced since: nothing to forget */
-	ck_assert_uint_eq(replace_candidate(&policy, &aged), 1);
-	ck_assert_uint_eq(aged.count, 0);
+	for (unsigned i = 0; i < FRAMES; i++) { /* nothing was referenced since: nothing to forget */
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), (offered + i) % FRAMES);
+		ck_assert_uint_eq(aged.count, 0);
+	}
+	end();
+}
+END_TEST
+
+/* The host is told of many at a time, but within an eighth of the circle: else what is offered next
+ * would have had no time to be referenced. */
+START_TEST(what_the_clock_forgets_is_named_while_the_hand_is_near)
+{
+	enum { FRAMES = 64, NEAR = FRAMES / 8 };
+	struct aged aged;
+	enum look look;
+	begin(&replace_clock, FRAMES, 0);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	for (upage_pfn pfn = 0; pfn <= FRAMES; pfn++) /* a round, in which nothing is referenced */
+		ck_assert_uint_eq(ask(), pfn % FRAMES);
+	replace_touch(&policy, 1);
+	replace_touch(&policy, 4);
+	replace_touch(&policy, FRAMES - 1);
+	for (upage_pfn pfn = 2; pfn <= NEAR + 1; pfn += pfn == 3 ? 2 : 1) {
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), pfn);
+		ck_assert_uint_eq(aged.count, 0);
+	}
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
+	ck_assert_uint_eq(aged.count, 2);
+	ck_assert_uint_eq(aged.frames[0], 1);
+	ck_assert_uint_eq(aged.frames[1], 4);
+	for (upage_pfn pfn = NEAR + 2; pfn < FRAMES - 1; pfn++)
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), pfn);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), 0); /* the hand came round */
+	for (upage_pfn pfn = 1; pfn < NEAR; pfn++)
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), pfn);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), REPLACE_NONE);
+	ck_assert_uint_eq(aged.count, 1);
+	ck_assert_uint_eq(aged.frames[0], FRAMES - 1);
 	end();
 }
 END_TEST
@@ -579,13 +618,14 @@ START_TEST(a_list_of_aged_frames_that_is_full_is_not_written_past)
 		struct aged aged;
 		upage_pfn guard[8];
 	} box;
+	enum look look;
 	memset(&box, 0x55, sizeof(box));
 	box.aged.count = REPLACE_AGED_MAX - 1;
 	begin(policies[_i], 64, 1);
 	for (upage_pfn pfn = 0; pfn < 64; pfn++)
 		replace_insert(&policy, pfn);
 	for (unsigned i = 0; i < 200; i++)
-		replace_candidate(&policy, &box.aged);
+		policy.ops->candidate(policy.state, &box.aged, &look);
 	ck_assert_uint_le(box.aged.count, REPLACE_AGED_MAX);
 	for (unsigned i = 0; i < 8; i++)
 		ck_assert_uint_eq(box.guard[i], 0x5555555555555555u);
@@ -613,6 +653,45 @@ END_TEST
 /* Frame 0 is in use all the time, and frame 1 evicted: the hand meets frame 0 twice each time. By hand,
  * offered at meetings 2, 4, 7, 12, 21, 38 and from then on every 33rd. When it is idle, it takes a look
  * for each of the six steps. */
+START_TEST(what_a_look_ahead_found_is_told_once)
+{
+	enum { FRAMES = 64 };
+	upage_pfn ahead[REPLACE_AHEAD_MAX];
+	struct aged aged;
+	enum look look;
+	begin(&replace_clock, FRAMES, 0);
+	for (upage_pfn pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	for (upage_pfn pfn = 0; pfn <= FRAMES; pfn++)
+		ck_assert_uint_eq(ask(), pfn % FRAMES);
+	/* A sixteenth of the circle; what is in use is not among them. */
+	replace_touch(&policy, 2);
+	ck_assert_uint_eq(replace_ahead(&policy, ahead), 3);
+	ck_assert_uint_eq(ahead[0], 1);
+	ck_assert_uint_eq(ahead[1], 3);
+	ck_assert_uint_eq(ahead[2], 4);
+	replace_note(&policy, 1, LOOK_IDLE);
+	replace_note(&policy, 2, LOOK_IDLE); /* was referenced meanwhile: that counts */
+	replace_note(&policy, 3, LOOK_IDLE);
+	ck_assert_uint_eq(replace_ahead(&policy, ahead), 1);
+	ck_assert_uint_eq(ahead[0], 4);
+	replace_note(&policy, 4, LOOK_IN_USE);
+	static const struct {
+		upage_pfn pfn;
+		enum look look;
+	} offers[] = { { 1, LOOK_IDLE }, { 3, LOOK_IDLE }, { 4, LOOK_IN_USE }, { 5, LOOK_NONE } };
+	for (unsigned i = 0; i < LENGTH(offers); i++) {
+		ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), offers[i].pfn);
+		ck_assert_uint_eq(look, offers[i].look);
+	}
+	for (upage_pfn pfn = 6; pfn <= FRAMES; pfn++)
+		must(ask() == pfn % FRAMES);
+	ck_assert_uint_eq(replace_candidate(&policy, &aged, &look), 1); /* it could not be taken */
+	ck_assert_uint_eq(look, LOOK_NONE);
+	end();
+}
+END_TEST
+
 START_TEST(what_is_always_in_use_is_looked_at_less_and_less)
 {
 	unsigned looks = 0;
@@ -710,7 +789,9 @@ int main(void)
 	TCase *bits = tcase_create("reference bits");
 	tcase_add_test(bits,
 	               every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time);
+	tcase_add_test(bits, what_the_clock_forgets_is_named_while_the_hand_is_near);
 	tcase_add_test(bits, a_frame_referenced_after_the_hand_passed_is_spared);
+	tcase_add_test(bits, what_a_look_ahead_found_is_told_once);
 	tcase_add_test(bits, what_is_always_in_use_is_looked_at_less_and_less);
 	suite_add_tcase(suite, bits);
 
