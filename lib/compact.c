@@ -491,6 +491,28 @@ uint32_t compact_allocate(struct upage_pool *pool, uint32_t count)
 	return pfn;
 }
 
+/* ---- Stirring ---------------------------------------------------------------------------------- */
+
+uint64_t compact_stir(struct upage_pool *pool, uint64_t most)
+{
+	struct compaction *compaction = &pool->compaction;
+	uint64_t moved = 0;
+	if (!lock_try(&compaction->lock))
+		return 0;
+	struct movement *m = begin(pool, most);
+	uint64_t at = m != NULL ? find_movable(m, compaction->stirred) : FRAME_NONE;
+	for (; at != FRAME_NONE && !is_over(m); at = find_movable(m, at + 1)) {
+		rwlock_read(&compaction->moving);
+		move_away(m, (uint32_t)at);
+		rwlock_read_release(&compaction->moving);
+	}
+	compaction->stirred = at != FRAME_NONE ? at : 0;
+	if (m != NULL)
+		moved = end(m).moves;
+	lock_release(&compaction->lock);
+	return moved;
+}
+
 /* ---- When host mappings run short ------------------------------------------------------------- */
 
 #define LOOK 256u /* frames at a time */

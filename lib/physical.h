@@ -37,6 +37,7 @@ struct compaction {
 	struct lock lock;          /* one pass at a time; guards what follows                */
 	struct movement *movement; /* made when first needed                                 */
 	uint32_t hand;             /* frame where the steps of page faults go on             */
+	uint64_t stirred;          /* frame where compact_stir() goes on                     */
 	uint64_t rest;             /* host_nanoseconds() until when they do not              */
 };
 

@@ -51,7 +51,7 @@ static const char help[] =
         "      --scheme NAME        how addresses are translated: paging, segmentation, base-bounds\n"
         "                           (default paging)\n"
         "      --bounds SIZE        with base-bounds: the size of the space (default: half of memory)\n"
-        "      --compact            every 100 ms something is relocated: a run to another base\n"
+        "      --compact            every 100 ms something is relocated: a run, or 64 pages\n"
         "\n"
         "Replacement:\n"
         "      --policy NAME        who is evicted: clock, fifo, random (default clock)\n"
