@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include "compact.h"
+#include "evict.h"
 #include "host.h"
 
 static size_t pages_of(const struct runs *runs, uintptr_t start, uintptr_t end)
@@ -343,11 +344,25 @@ static bool move_up(upage_pool *pool, struct runs *held, uint64_t from, uint32_t
 	return moved;
 }
 
-/* @count frames beside each other, zeros; after compaction where that takes it. */
+/* Pages leave memory until @count frames are free, wherever, if so many can be. Return: whether they are. */
+static bool make_free(upage_pool *pool, uint32_t count)
+{
+	struct frame_table *frames = &pool->frames;
+	uint32_t pfn;
+	while (atomic_load(&frames->free) < count) {
+		if (atomic_load(&frames->free) + atomic_load(&pool->replace.held) < count ||
+		    evict_any(pool, FRAME_NONE, &pfn) < 0)
+			return false;
+		frame_free(frames, pfn, 1);
+	}
+	return true;
+}
+
+/* @count frames beside each other, zeros; after evictions and compaction where that takes them. */
 static uint32_t allocate(upage_pool *pool, struct runs *held, uint32_t count, bool middle)
 {
 	uint32_t pfn = frame_allocate_run(&pool->frames, count, middle);
-	if (pfn != FRAME_NONE || atomic_load(&pool->frames.free) < count)
+	if (pfn != FRAME_NONE || !make_free(pool, count))
 		return pfn;
 	struct compact_result done;
 	runs_compact(pool, held, 0, &done);
@@ -407,7 +422,7 @@ static int extend(struct runs *runs, struct run *run, uint32_t more)
 		}
 		if (run_is_pinned(runs, run, run->start, run->end))
 			return UPAGE_EBUSY;
-		if (atomic_load(&frames->free) < more)
+		if (!make_free(pool, more))
 			return UPAGE_ENOMEM;
 		if (attempt == 0) {
 			/* To the middle of what is free, so that this is seldom needed again. */

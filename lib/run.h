@@ -101,9 +101,9 @@ struct run *run_of(struct runs *runs, uintptr_t address);
  * run_resize - a run gets or loses pages at the end that moves
  *
  * New pages are zero. Where the frames beside it are not free, the run goes where it has room, and
- * where there is none, other runs of the pool make room.
- * Return: 0, or UPAGE_ENOMEM (not as much is free, or not in one place, and what is in the way is
- *         pinned or paged), UPAGE_EBUSY (it would have to move, and is pinned), a host's error:
+ * where there is none, other runs and pages of the pool make room; with too few free, pages are evicted.
+ * Return: 0, or UPAGE_ENOMEM (not as much can be free, or not in one place, and what is in the way is
+ *         pinned or shared), UPAGE_EBUSY (it would have to move, and is pinned), a host's error:
  *         nothing has changed.
  */
 int run_resize(struct runs *runs, struct run *run, uintptr_t start, uintptr_t end);

@@ -137,20 +137,27 @@ static enum fault_outcome ask_registers(upage_space *space, uintptr_t address, i
 	                                         : FAULT_BOUNDS;
 }
 
+static int swap_in(upage_space *space)
+{
+	space_write(space);
+	int result = runs_swap_in(&space->runs);
+	space_write_end(space);
+	return result;
+}
+
 static enum fault_outcome serve_in_runs(upage_space *space, uintptr_t address, int access, int *failure)
 {
 	bool out;
 	enum fault_outcome outcome = ask_registers(space, address, access, &out);
 	enum counter kind = COUNT_SOFT;
-	if (out) {
-		space_write(space);
-		*failure = runs_swap_in(&space->runs);
-		space_write_end(space);
+	while (out) { /* it may be sent out again meanwhile */
+		*failure = swap_in(space);
 		if (*failure < 0)
 			return FAULT_FAILED;
 		kind = COUNT_MAJOR;
 		outcome = ask_registers(space, address, access, &out);
-	} else if (outcome == FAULT_BOUNDS && space_grow(space, address)) {
+	}
+	if (outcome == FAULT_BOUNDS && space_grow(space, address)) {
 		kind = COUNT_ZERO_FILL;
 		outcome = ask_registers(space, address, access, &out);
 	}

@@ -383,6 +383,104 @@ START_TEST(runs_move_under_running_threads)
 }
 END_TEST
 
+#define FRAGMENTS 30
+#define FRAGMENT 8 /* pages; 240 of 256 frames */
+
+/* Who writes to one of the spaces that stay, and finds what he wrote. */
+static void *write_fragment(void *argument)
+{
+	volatile uint64_t *words = argument;
+	for (uint64_t round = 1; !atomic_load(&stop); round++) {
+		for (size_t i = 0; i < FRAGMENT * PAGE / sizeof(*words); i += 97) {
+			if (words[i] != (round == 1 ? 0 : round - 1 + i))
+				return (void *)1;
+			words[i] = round + i;
+		}
+	}
+	return NULL;
+}
+
+START_TEST(a_fragmented_memory_has_room_once_it_is_compacted)
+{
+	struct machine m = machine_make("memory=1M");
+	upage_space *spaces[FRAGMENTS], *large = NULL;
+	pthread_t threads[4];
+	atomic_store(&stop, false);
+	for (size_t i = 0; i < FRAGMENTS; i++) {
+		spaces[i] = make_space(m, UPAGE_SCHEME_BASE_BOUNDS, MIB, FRAGMENT * PAGE);
+		void *address = NULL;
+		ck_assert_ok(upage_map(spaces[i], &address, FRAGMENT * PAGE, RW, 0, NULL, 0));
+		if (i >= 8)
+			memset(address, (int)i, FRAGMENT * PAGE);
+	}
+	for (size_t i = 0; i < FRAGMENTS; i += 2)
+		ck_assert_ok(upage_space_destroy(spaces[i]));
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, write_fragment, upage_space_base(spaces[2 * i + 1])), 0);
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.frames_free, 256 - 120);
+	ck_assert_uint_le(stats.largest_free_run, 16 + FRAGMENT);
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	config.scheme = UPAGE_SCHEME_BASE_BOUNDS;
+	config.length = MIB;
+	config.bounds = 100 * PAGE;
+	/* As long as none may be moved there is no room in one place. */
+	for (size_t i = 1; i < FRAGMENTS; i += 2)
+		ck_assert_ok(upage_pin(spaces[i], upage_space_base(spaces[i]), 1, PROT_READ));
+	ck_assert_int_eq(upage_space_create(&large, m.pool, &config), UPAGE_ENOMEM);
+	ck_assert_uint_eq(machine_stats(m).moves, 0);
+	for (size_t i = 1; i < FRAGMENTS; i += 2)
+		ck_assert_ok(upage_unpin(spaces[i], upage_space_base(spaces[i]), 1));
+	ck_assert_ok(upage_space_create(&large, m.pool, &config));
+	void *address = NULL;
+	ck_assert_ok(upage_map(large, &address, 100 * PAGE, RW, 0, NULL, 0));
+	must_be_zero(address, 100 * PAGE);
+	must_be_beside_each_other(large, address, 100);
+	ck_assert_uint_gt(machine_stats(m).moves, 0);
+	/* On demand, too. */
+	ck_assert_ok(upage_space_destroy(large));
+	ck_assert_ok(upage_space_destroy(spaces[FRAGMENTS - 1]));
+	ck_assert_ok(upage_space_destroy(spaces[9]));
+	struct upage_compaction result = UPAGE_COMPACTION_INIT;
+	ck_assert_ok(upage_compact(m.pool, &result));
+	ck_assert_uint_eq(result.largest_free_run_after, result.frames_free);
+	atomic_store(&stop, true);
+	for (size_t i = 0; i < 4; i++) {
+		void *wrong;
+		pthread_join(threads[i], &wrong);
+		ck_assert_ptr_null(wrong);
+	}
+	for (size_t i = 11; i < FRAGMENTS - 1; i += 2)
+		for (size_t at = 0; at < FRAGMENT * PAGE; at += 61)
+			must(((volatile char *)upage_space_base(spaces[i]))[at] == (char)i);
+	for (size_t i = 1; i < FRAGMENTS - 1; i += 2)
+		if (i != 9)
+			ck_assert_ok(upage_space_destroy(spaces[i]));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(compaction_stops_where_it_is_told_to)
+{
+	struct machine m = machine_make("memory=1M");
+	upage_space *spaces[6];
+	for (size_t i = 0; i < 6; i++)
+		spaces[i] = make_space(m, UPAGE_SCHEME_BASE_BOUNDS, MIB, 10 * PAGE);
+	ck_assert_ok(upage_space_destroy(spaces[0]));
+	struct upage_compaction result = UPAGE_COMPACTION_INIT;
+	result.max_moves = 25; /* runs move whole */
+	ck_assert_ok(upage_compact(m.pool, &result));
+	ck_assert_uint_eq(result.moves, 20);
+	ck_assert_uint_gt(result.max_pause_ns, 0);
+	result.max_moves = 0;
+	ck_assert_ok(upage_compact(m.pool, &result));
+	ck_assert_uint_eq(result.moves, 30);
+	for (size_t i = 1; i < 6; i++)
+		ck_assert_ok(upage_space_destroy(spaces[i]));
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(a_fork_has_a_copy)
 {
 	struct machine m = machine_make("memory=1M");
@@ -517,6 +615,8 @@ int main(void)
 	tcase_add_test(tests, without_room_in_swap_a_space_stays);
 	tcase_add_test(tests, a_pinned_run_does_not_move);
 	tcase_add_test(tests, runs_move_under_running_threads);
+	tcase_add_test(tests, a_fragmented_memory_has_room_once_it_is_compacted);
+	tcase_add_test(tests, compaction_stops_where_it_is_told_to);
 	tcase_add_test(tests, a_fork_has_a_copy);
 	tcase_add_test(tests, a_segment_of_code_is_shared_by_several_spaces);
 	tcase_add_test(tests, wrong_configurations_are_refused);

@@ -4,8 +4,8 @@
  *
  * In one space, secrets are written and given up, in all the ways that there are; in another one of
  * the same pool everything that can be read is searched for them. That the search would find them is
- * seen where frames are not zeroed: the linker has calls of host_zero() come here (--wrap), in this
- * program alone.
+ * seen where frames are not zeroed: the linker has calls of host_zero() and host_punch() come here
+ * (--wrap), in this program alone.
  */
 #include <fcntl.h>
 
@@ -24,6 +24,14 @@ int __wrap_host_zero(int descriptor, off_t offset, size_t length);
 int __wrap_host_zero(int descriptor, off_t offset, size_t length)
 {
 	return zeroing ? __real_host_zero(descriptor, offset, length) : 0;
+}
+
+int __real_host_punch(int descriptor, off_t offset, size_t length);
+int __wrap_host_punch(int descriptor, off_t offset, size_t length);
+
+int __wrap_host_punch(int descriptor, off_t offset, size_t length)
+{
+	return zeroing ? __real_host_punch(descriptor, offset, length) : 0;
 }
 
 /* ---- Writing and searching ------------------------------------------------------------------ */
@@ -236,6 +244,121 @@ static size_t a_store_fills_nothing(struct scene *s)
 	return found;
 }
 
+/* ---- Spaces in runs, and such as share addresses ------------------------------------------------ */
+
+#define RUN 8 /* pages, in 16 frames */
+
+static upage_space *make(struct scene *s, enum upage_scheme scheme, size_t bounds, unsigned flags)
+{
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	static void *window;
+	upage_space *space;
+	config.scheme = scheme;
+	config.flags = flags;
+	config.bounds = bounds;
+	config.length = 64 * MIB;
+	if (flags != 0)
+		config.address = window;
+	ck_assert_ok(upage_space_create(&space, s->m.pool, &config));
+	if (flags != 0)
+		window = upage_space_base(space);
+	return space;
+}
+
+/* Maps, grows, and maps again what was unmapped in between. */
+static size_t look_around_in_run(struct scene *s)
+{
+	upage_space *heir = make(s, UPAGE_SCHEME_BASE_BOUNDS, 0, 0);
+	char *fresh = map(heir, RUN);
+	size_t found = search(fresh, RUN * PAGE);
+	void *more = fresh + RUN * PAGE;
+	ck_assert_ok(upage_map(heir, &more, 4 * PAGE, RW, UPAGE_MAP_FIXED, NULL, 0));
+	found += search(fresh, (RUN + 4) * PAGE);
+	memset(fresh, 1, (RUN + 4) * PAGE);
+	ck_assert_ok(upage_space_destroy(heir));
+	return found;
+}
+
+static size_t runs_end(struct scene *s)
+{
+	upage_space *owner = make(s, UPAGE_SCHEME_SEGMENTATION, 0, 0);
+	tell(map(owner, RUN), RUN * PAGE);
+	ck_assert_ok(upage_space_destroy(owner));
+	return look_around_in_run(s) + look_around(s->stranger);
+}
+
+static size_t pages_become_runs(struct scene *s)
+{
+	char *secrets = map(s->m.space, 16);
+	tell(secrets, 16 * PAGE);
+	ck_assert_ok(upage_unmap(s->m.space, secrets, 16 * PAGE));
+	return look_around_in_run(s);
+}
+
+static size_t runs_shrink_and_grow(struct scene *s)
+{
+	upage_space *space = make(s, UPAGE_SCHEME_BASE_BOUNDS, 0, 0);
+	char *secrets = map(space, RUN);
+	tell(secrets, RUN * PAGE);
+	ck_assert_ok(upage_unmap(space, secrets + 2 * PAGE, 2 * PAGE));
+	ck_assert_ok(upage_unmap(space, secrets + 6 * PAGE, 2 * PAGE));
+	ck_assert_ok(upage_compact(s->m.pool, NULL));
+	void *hole = secrets + 2 * PAGE, *end = secrets + 6 * PAGE;
+	ck_assert_ok(upage_map(space, &hole, 2 * PAGE, RW, UPAGE_MAP_FIXED, NULL, 0));
+	ck_assert_ok(upage_map(space, &end, 2 * PAGE, RW, UPAGE_MAP_FIXED, NULL, 0));
+	size_t found = search(hole, 2 * PAGE) + search(end, 2 * PAGE);
+	ck_assert_uint_eq(search(secrets, RUN * PAGE) - found, 4 * WORDS);
+	ck_assert_ok(upage_space_destroy(space));
+	return found;
+}
+
+static size_t runs_move_away(struct scene *s)
+{
+	upage_space *first = make(s, UPAGE_SCHEME_BASE_BOUNDS, 4 * PAGE, 0);
+	upage_space *owner = make(s, UPAGE_SCHEME_BASE_BOUNDS, 6 * PAGE, 0);
+	tell(map(owner, 6), 6 * PAGE);
+	ck_assert_ok(upage_space_destroy(first));
+	ck_assert_ok(upage_compact(s->m.pool, NULL)); /* the frames behind it were its */
+	upage_space *heir = make(s, UPAGE_SCHEME_BASE_BOUNDS, 0, 0);
+	size_t found = search(map(heir, 10), 10 * PAGE); /* all there are */
+	ck_assert_ok(upage_space_destroy(heir));
+	ck_assert_ok(upage_space_destroy(owner));
+	return found;
+}
+
+static size_t runs_are_swapped_out(struct scene *s)
+{
+	upage_space *owner = make(s, UPAGE_SCHEME_BASE_BOUNDS, 0, 0);
+	char *secrets = map(owner, RUN);
+	tell(secrets, RUN * PAGE);
+	ck_assert_ok(upage_space_swap_out(owner));
+	size_t found = look_around_in_run(s) + look_around(s->stranger);
+	ck_assert_uint_eq(search(secrets, RUN * PAGE), RUN * WORDS);
+	ck_assert_ok(upage_space_swap_out(owner));
+	ck_assert_ok(upage_space_destroy(owner));
+	return found + look_around_in_run(s) + look_around(s->stranger);
+}
+
+static size_t spaces_are_switched(struct scene *s)
+{
+	upage_space *owner = make(s, UPAGE_SCHEME_PAGING, 0, UPAGE_SPACE_WINDOW);
+	upage_space *heir = make(s, UPAGE_SCHEME_PAGING, 0, UPAGE_SPACE_WINDOW);
+	ck_assert_ok(upage_switch(owner));
+	char *secrets = map(owner, MANY);
+	tell(secrets, MANY * PAGE);
+	ck_assert_ok(upage_switch(heir));
+	size_t found = look_around(heir); /* at the same addresses */
+	ck_assert_ok(upage_unmap(owner, secrets, MANY / 2 * PAGE));
+	found += look_around(heir);
+	ck_assert_ok(upage_switch(owner));
+	ck_assert_uint_eq(search(secrets + MANY / 2 * PAGE, MANY / 2 * PAGE), MANY / 2 * WORDS);
+	ck_assert_ok(upage_space_destroy(owner));
+	ck_assert_ok(upage_switch(heir));
+	found += look_around(heir);
+	ck_assert_ok(upage_space_destroy(heir));
+	return found;
+}
+
 static const struct way {
 	const char *name;
 	size_t (*take)(struct scene *);
@@ -250,6 +373,12 @@ static const struct way {
 	W(shared_pages_are_unmapped, true),
 	W(heaps_end, true),
 	W(a_child_looks, true),
+	W(runs_end, true),
+	W(pages_become_runs, true),
+	W(runs_shrink_and_grow, true),
+	W(runs_move_away, true),
+	W(runs_are_swapped_out, true),
+	W(spaces_are_switched, true),
 	W(files_end_within_a_page, false),
 	W(a_store_fills_nothing, false),
 #undef W
