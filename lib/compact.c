@@ -6,6 +6,8 @@
 
 #define RUN_MAX 256                      /* pages that move together */
 #define RUN_BYTES ((size_t)1 << 20)      /* and of those, so much: a few hundred microseconds */
+#define RUN_FIRST 64                     /* until it is known how long they are held */
+#define PAUSE_NS UINT64_C(600000)        /* then half as many; and twice, where it was a third of that */
 #define MOVES_EACH 3                     /* moves of a pass, for each frame in use */
 #define CLEARING_NS UINT64_C(300000)     /* making room for a run: then a shorter one has to do */
 #define REST 16                          /* times as long as a step took, nobody makes the next */
@@ -15,7 +17,8 @@
 struct movement {
 	struct upage_pool *pool;
 	uint32_t floor;      /* frames below are final */
-	uint32_t run_max;    /* a power of two */
+	uint32_t run_max;    /* a power of two, now */
+	uint32_t run_most;   /* and at most */
 	uint64_t left;       /* moves */
 	uint64_t deadline;   /* host_nanoseconds(); 0: none */
 	bool full;           /* no frame is free, to move a page away */
@@ -262,7 +265,11 @@ static uint32_t move_run(struct movement *m, pte_t *pte, uint32_t count, uint32_
 	if (n > 0 && !movement_run(m, to, overlaps))
 		n = 0;
 	uint64_t pause = host_nanoseconds() - start;
-	m->done.pause_ns = pause > m->done.pause_ns ? pause : m->done.pause_ns;
+	m->done.pause_ns = larger(pause, m->done.pause_ns);
+	if (pause > PAUSE_NS && m->run_max > 1)
+		m->run_max /= 2;
+	else if (pause < PAUSE_NS / 3 && n == m->run_max && m->run_max < m->run_most)
+		m->run_max *= 2;
 	return n;
 }
 
@@ -442,7 +449,8 @@ static struct movement *begin(struct upage_pool *pool, uint64_t max_moves)
 	uint64_t frames = pool->frames.frames, used = frames - atomic_load(&pool->frames.free);
 	uint64_t most = MOVES_EACH * used, run = smaller(smaller(RUN_MAX, frames / 16), bytes / page_size(pool));
 	*m = (struct movement){ .pool = pool,
-		                .run_max = UINT32_C(1) << log2_floor(run),
+		                .run_max = UINT32_C(1) << log2_floor(smaller(run, RUN_FIRST)),
+		                .run_most = UINT32_C(1) << log2_floor(run),
 		                .left = max_moves > 0 ? smaller(max_moves, most) : most,
 		                .buffer = (char *)(m + 1) };
 	return m;

@@ -19,8 +19,10 @@
  *
  * Up to 256 pages that lie beside each other in memory move at a time, 1 MiB at most and a sixteenth of
  * the frames: with other threads running, the host interrupts their processors three times for them,
- * however many they are, and they are to be held for less than a millisecond. Of shown pages, writes are
- * revoked, and they are read all the while; of others nobody notices (movement_run). What a policy knows of a frame, and whether a page was referenced, goes with it.
+ * however many they are. They are to be held for less than a millisecond: where that took long, fewer
+ * come next. Of shown pages, writes are revoked, and they are read all the while (view_move_run); only
+ * those that move onto frames of others of the same row are hidden. What a policy knows of a frame, and
+ * whether a page was referenced, goes with it.
  *
  * Locks: compaction.lock for a pass, compaction.moving for each step, so that a fork does not wait
  * for a pass; PTEs are only tried, and nobody is waited for who holds one. Signal context: yes.
