@@ -23,8 +23,10 @@ static int hide_begin(upage_space *space)
 		return 0;
 	uintptr_t end = space->base + space->length;
 	space_write(space);
-	if (!space_is_paged(space))
-		return runs_hide(&space->runs);
+	if (!space_is_paged(space)) {
+		int pinned = contiguous_check_pins(&space->runs, space->base, end);
+		return pinned < 0 ? pinned : runs_hide(&space->runs);
+	}
 	int result = space_each_run(space, space->base, end, space_visit_pinned, NULL);
 	return result == 0 ? space_each_run(space, space->base, end, space_visit_hide, NULL) : result;
 }

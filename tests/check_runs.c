@@ -570,6 +570,52 @@ START_TEST(a_segment_of_code_is_shared_by_several_spaces)
 }
 END_TEST
 
+START_TEST(spaces_in_runs_take_turns_at_the_same_addresses)
+{
+	struct machine m = machine_make("memory=1M");
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	upage_space *spaces[3];
+	char *memory = NULL;
+	config.flags = UPAGE_SPACE_WINDOW;
+	config.length = 64 * MIB;
+	for (size_t i = 0; i < 3; i++) {
+		static const enum upage_scheme schemes[] = { UPAGE_SCHEME_BASE_BOUNDS, UPAGE_SCHEME_SEGMENTATION,
+			                                     UPAGE_SCHEME_PAGING };
+		config.scheme = schemes[i];
+		ck_assert_ok(upage_space_create(&spaces[i], m.pool, &config));
+		config.address = upage_space_base(spaces[0]);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_ok(upage_switch(spaces[i]));
+		memory = map_at(spaces[i], 0, 20, RW);
+		must_be_zero(memory, 20 * PAGE);
+		random_bytes(memory, 20 * PAGE, i);
+	}
+	char expected[30 * PAGE];
+	for (size_t round = 0; round < 200; round++) {
+		size_t turn = round % 3, parked = (turn + 1) % 3;
+		ck_assert_ok(upage_switch(spaces[turn]));
+		random_bytes(expected, 20 * PAGE, turn);
+		ck_assert_mem_eq(memory, expected, 20 * PAGE);
+		/* What is parked grows, moves, and goes out meanwhile. */
+		if (round % 7 == 0)
+			map_at(spaces[parked], 20 * PAGE, 10, RW);
+		if (round % 7 == 0 && parked < 2)
+			ck_assert_ok(upage_space_swap_out(spaces[parked]));
+		if (round % 5 == 0)
+			ck_assert_ok(upage_compact(m.pool, NULL));
+		ck_assert_mem_eq(memory, expected, 20 * PAGE);
+		if (round % 7 == 0)
+			ck_assert_ok(upage_unmap(spaces[parked], memory + 20 * PAGE, 10 * PAGE));
+		ck_assert_ok(upage_pool_verify(m.pool));
+	}
+	ck_assert_uint_eq(machine_stats(m).switches, 203);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_ok(upage_space_destroy(spaces[i]));
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(wrong_configurations_are_refused)
 {
 	struct machine m = machine_make("memory=1M");
@@ -619,6 +665,7 @@ int main(void)
 	tcase_add_test(tests, compaction_stops_where_it_is_told_to);
 	tcase_add_test(tests, a_fork_has_a_copy);
 	tcase_add_test(tests, a_segment_of_code_is_shared_by_several_spaces);
+	tcase_add_test(tests, spaces_in_runs_take_turns_at_the_same_addresses);
 	tcase_add_test(tests, wrong_configurations_are_refused);
 	tcase_set_timeout(tests, 100);
 	suite_add_tcase(suite, tests);
