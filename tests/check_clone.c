@@ -386,7 +386,9 @@ END_TEST
 START_TEST(a_clone_may_have_other_levels)
 {
 	struct machine m = machine_make("memory=8M");
-	struct upage_space_config config = { sizeof(config), (size_t)1 << 30, NULL, 5 };
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	config.length = (size_t)1 << 30;
+	config.levels = 5;
 	char *memory = machine_map(m, 1500, RW);
 	upage_space *clone, *back;
 	fill(memory, 1500, 1);
