@@ -186,8 +186,8 @@ static double reorder(void)
 	return compact();
 }
 
-/* All pages in one run of a space in base and bounds, above so many free frames. It does not wait for threads:
- * they wait for it. */
+/* All pages in one run of a space in base and bounds, above so many free frames. The threads wait until it
+ * has moved. */
 static double slide_space(size_t gap)
 {
 	upage_space *paged = space, *below;

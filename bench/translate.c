@@ -246,7 +246,8 @@ static void count_process(const struct bench *bench)
 		return;
 	}
 	uint64_t span = process.vpn[process.count - 1] - process.vpn[0] + 1;
-	printf("sqlite3: %zu pages are resident, %zu KiB; a linear table from its lowest to its highest page: %zu KiB\n",
+	printf("sqlite3: %zu pages are resident, %zu KiB; "
+	       "a linear table from its lowest to its highest page: %zu KiB\n",
 	       process.count, process.count << PAGE_SHIFT >> 10, span * sizeof(pte_t) >> 10);
 	json_bytes(bench, "linear, its span", layouts[PROCESS], span * sizeof(pte_t));
 }
