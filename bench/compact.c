@@ -11,7 +11,8 @@
  * Repeat     bench/compact [--quick] [--json FILE], on a busy machine: chrt -f 1 bench/compact
  *
  * Cases: every second run of so many pages was unmapped, so that all that is left slides; and pages whose
- * frames are anywhere, each alone, so that they are brought in order on their way. The threads have
+ * frames are anywhere, each alone, so that they are brought in order on their way. A space in base and bounds
+ * of as many moves whole, by its own length or by 1 MiB: its threads wait for all of it. The threads have
  * the other processors to themselves; where there is only one, pauses are those of the scheduler.
  */
 #include "bench.h"
@@ -185,6 +186,40 @@ static double reorder(void)
 	return compact();
 }
 
+/* All pages in one run of a space in base and bounds, above so many free frames. The threads wait until it
+ * has moved. */
+static double slide_space(size_t gap)
+{
+	upage_space *paged = space, *below;
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	config.scheme = UPAGE_SCHEME_BASE_BOUNDS;
+	config.length = config.bounds = gap * PAGE;
+	need(upage_space_create(&below, pool, &config), "a space below");
+	config.length = config.bounds = pages * PAGE;
+	need(upage_space_create(&space, pool, &config), "a space in a run");
+	run = span = pages;
+	map(span, &memory);
+	for (size_t i = 0; i < span; i++)
+		memory[i * PAGE] = 1;
+	need(upage_space_destroy(below), "destroy");
+	double ns = compact();
+	if (moves[rounds - 1] != (double)pages)
+		bench_fail("the space did not move");
+	need(upage_space_destroy(space), "destroy");
+	space = paged;
+	return ns;
+}
+
+static double slide_far(void)
+{
+	return slide_space(pages);
+}
+
+static double slide_a_little(void)
+{
+	return slide_space(256);
+}
+
 static double copy(void)
 {
 	char *kept = memory;
@@ -233,6 +268,8 @@ int main(int argc, char **argv)
 		{ "slide, runs of 256", 256, slide },
 		{ "slide, runs of 8", 8, slide },
 		{ "anywhere", 1, reorder },
+		{ "space, its length", 1, slide_far },
+		{ "space, by 1 MiB", 1, slide_a_little },
 	};
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	char words[64];

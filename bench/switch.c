@@ -7,10 +7,12 @@
  * Unit       nanoseconds a switch
  * Baseline   the same with 16 pages; and what a switch by plain mapping would begin with: an mmap
  *            over as many populated pages of a file of memory
+ * Target     at most ten times as much as with 16, where frames lie beside each other
  * Repeat     bench/switch [--quick] [--json FILE]
  *
  * Pages lie in frames beside each other, as far as the pool gives them so. "scattered" is the other
- * end: every other page of 2,048, each a host mapping of its own, which the host moves one by one.
+ * end: every other page of 2,048, each a host mapping of its own, which the host moves one by one. In
+ * base and bounds all pages of a space are one mapping.
  */
 #define BENCH_UNIT "ns/switch"
 #include "bench.h"
@@ -32,7 +34,7 @@ struct pair {
 	upage_pool *pool;
 	upage_space *space[2];
 };
-static struct pair few_pages, many_pages, scattered_pages;
+static struct pair few_pages, many_pages, scattered_pages, short_runs, long_runs;
 
 static void need(int result, const char *what)
 {
@@ -40,11 +42,12 @@ static void need(int result, const char *what)
 		bench_fail("%s: %s", what, upage_strerror(result));
 }
 
-static void pair_make(struct pair *pair, size_t pages, size_t stride)
+static void pair_make(struct pair *pair, enum upage_scheme scheme, size_t pages, size_t stride)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	struct upage_space_config window = UPAGE_SPACE_CONFIG_INIT;
 	window.flags = UPAGE_SPACE_WINDOW;
+	window.scheme = scheme;
 	window.length = (size_t)1 << 30;
 	config.memory = (2 * pages + 512) * PAGE;
 	need(upage_pool_create(&pair->pool, &config), config.message);
@@ -97,6 +100,16 @@ static double scattered(void)
 	return switches(&scattered_pages);
 }
 
+static double with_short_runs(void)
+{
+	return switches(&short_runs);
+}
+
+static double with_long_runs(void)
+{
+	return switches(&long_runs);
+}
+
 static double plain_mmap(void)
 {
 	static int file = -1;
@@ -121,17 +134,23 @@ int main(int argc, char **argv)
 	struct bench bench = bench_begin("switch", argc, argv);
 	char name[32], against[32];
 	many /= bench.divisor;
-	pair_make(&few_pages, FEW, 1);
-	pair_make(&many_pages, many, 1);
-	pair_make(&scattered_pages, 1024, 2);
+	pair_make(&few_pages, UPAGE_SCHEME_PAGING, FEW, 1);
+	pair_make(&many_pages, UPAGE_SCHEME_PAGING, many, 1);
+	pair_make(&scattered_pages, UPAGE_SCHEME_PAGING, 1024, 2);
+	pair_make(&short_runs, UPAGE_SCHEME_BASE_BOUNDS, FEW, 1);
+	pair_make(&long_runs, UPAGE_SCHEME_BASE_BOUNDS, many, 1);
 	snprintf(name, sizeof(name), "%zu pages each", many);
 	snprintf(against, sizeof(against), "mmap over %zu pages", many);
 	bench_case(&bench, name, with_many, "16 pages each", with_few);
 	bench_case(&bench, name, with_many, against, plain_mmap);
 	bench_case(&bench, "1024 scattered", scattered, "16 pages each", with_few);
+	snprintf(name, sizeof(name), "%zu in a run", many);
+	bench_case(&bench, name, with_long_runs, "16 in a run", with_short_runs);
 	pair_end(&few_pages);
 	pair_end(&many_pages);
 	pair_end(&scattered_pages);
+	pair_end(&short_runs);
+	pair_end(&long_runs);
 	bench_end(&bench);
 	return 0;
 }

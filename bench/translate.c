@@ -16,6 +16,10 @@
  *   … 1 GiB      they are 2 MiB
  *   radix 2      two levels in a space of 1 GiB; radix 4: the form of x86-64
  *   inverted     a hash and a chain, of 262,144 entries
+ *
+ * The memory of the tables is that of three spaces which are made up, and of the pages of a native
+ * sqlite3 (process.h). Of the last, linear tables are calculated: of all 47 bits of address, as the
+ * others, and of no more than what is from its lowest to its highest page.
  */
 #define BENCH_UNIT "ns/look"
 #define BENCH_DIGITS 1
@@ -26,6 +30,7 @@
 #include "inverted_table.h"
 #include "linear_table.h"
 #include "page_table.h"
+#include "process.h"
 #include "segment.h"
 
 #define PAGE_SHIFT 12
@@ -159,25 +164,38 @@ static void measure_all(const struct bench *bench)
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-enum layout { ALL_OF_IT, DENSE, SCATTERED, LAYOUTS };
+enum layout { ALL_OF_IT, DENSE, SCATTERED, PROCESS, LAYOUTS };
 
 static const char *const layouts[] = { "all of a space of 1 GiB", "1 GiB at the start of 1 TiB",
-	                               "1 GiB scattered over 1 TiB" };
+	                               "1 GiB scattered over 1 TiB", "sqlite3, in 128 TiB" };
 
-/* The page of number @i, of GIB_PAGES: scattered one by one, in no order, each once. */
+static struct process_pages process;
+
+static uint64_t count_of(enum layout layout)
+{
+	return layout == PROCESS ? process.count : GIB_PAGES;
+}
+
+/* The page of number @i, of count_of(): scattered one by one, in no order, each once. */
 static upage_vpn page_at(enum layout layout, uint64_t i)
 {
+	if (layout == PROCESS)
+		return process.vpn[i];
 	return layout == SCATTERED ? i * UINT64_C(0x9e3779b1) % TIB_PAGES : i;
 }
 
 static uint64_t pages_of(enum layout layout)
 {
+	if (layout == PROCESS)
+		return UINT64_C(1) << (PROCESS_ADDRESS_BITS - PAGE_SHIFT);
 	return layout == ALL_OF_IT ? GIB_PAGES : TIB_PAGES;
 }
 
 static size_t linear_bytes(enum layout layout)
 {
 	static struct linear_table table;
+	if (layout == PROCESS)
+		return pages_of(layout) * sizeof(pte_t); /* more than some hosts would reserve */
 	need(linear_table_init(&table, &memory, pages_of(layout), PAGE_SHIFT), "a linear table");
 	size_t bytes = memory.bytes;
 	linear_table_destroy(&table);
@@ -188,7 +206,7 @@ static size_t radix_bytes(enum layout layout)
 {
 	static struct page_table table;
 	need(page_table_init(&table, &memory, pages_of(layout), PAGE_SHIFT, 0), "a radix table");
-	for (uint64_t i = 0; i < GIB_PAGES; i++)
+	for (uint64_t i = 0; i < count_of(layout); i++)
 		if (page_table_make(&table, page_at(layout, i)) == NULL)
 			bench_fail("no memory for a radix table");
 	size_t bytes = memory.bytes;
@@ -200,42 +218,65 @@ static size_t radix_bytes(enum layout layout)
 static size_t inverted_bytes(enum layout layout)
 {
 	static struct inverted_table table;
-	need(inverted_table_init(&table, &memory, GIB_PAGES), "an inverted table");
-	for (uint64_t i = 0; i < GIB_PAGES; i++)
+	need(inverted_table_init(&table, &memory, count_of(layout)), "an inverted table");
+	for (uint64_t i = 0; i < count_of(layout); i++)
 		if (inverted_table_make(&table, 7, page_at(layout, i)) == NULL)
 			bench_fail("no entry left: a page is there twice");
-	if (inverted_table_make(&table, 7, TIB_PAGES) != NULL)
+	if (inverted_table_make(&table, 7, pages_of(layout)) != NULL)
 		bench_fail("pages are missing");
 	size_t bytes = memory.bytes;
 	inverted_table_destroy(&table);
 	return bytes;
 }
 
+static void json_bytes(const struct bench *bench, const char *table, const char *layout, size_t bytes)
+{
+	if (bench->json != NULL)
+		fprintf(bench->json,
+		        "{\"bench\": \"translate\", \"case\": \"%s, %s\", \"value\": %zu, "
+		        "\"unit\": \"bytes\"}\n",
+		        table, layout, bytes);
+}
+
+/* What the table of all layouts has no room for. */
+static void count_process(const struct bench *bench)
+{
+	if (process.count == 0) {
+		printf("sqlite3 is not installed: nothing is known of its address space.\n");
+		return;
+	}
+	uint64_t span = process.vpn[process.count - 1] - process.vpn[0] + 1;
+	printf("sqlite3: %zu pages are resident, %zu KiB; "
+	       "a linear table from its lowest to its highest page: %zu KiB\n",
+	       process.count, process.count << PAGE_SHIFT >> 10, span * sizeof(pte_t) >> 10);
+	json_bytes(bench, "linear, its span", layouts[PROCESS], span * sizeof(pte_t));
+}
+
 static void count_memory(const struct bench *bench)
 {
 	static const struct {
 		const char *name;
-		size_t (*bytes)(enum layout);
+		size_t (*bytes)(enum layout layout);
 	} tables[] = { { "linear", linear_bytes }, { "radix", radix_bytes }, { "inverted", inverted_bytes } };
+	process = process_pages();
+	unsigned shown = process.count > 0 ? LAYOUTS : PROCESS;
 	printf("\n%-10s", "KiB");
-	for (unsigned layout = 0; layout < LAYOUTS; layout++)
+	for (unsigned layout = 0; layout < shown; layout++)
 		printf("   %28s", layouts[layout]);
 	putchar('\n');
 	for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 		printf("%-10s", tables[t].name);
-		for (unsigned layout = 0; layout < LAYOUTS; layout++) {
+		for (unsigned layout = 0; layout < shown; layout++) {
 			table_memory_init(&memory, host_metadata, host_metadata_release);
 			size_t bytes = tables[t].bytes((enum layout)layout);
 			table_memory_destroy(&memory);
 			printf("   %28zu", bytes >> 10);
-			if (bench->json != NULL)
-				fprintf(bench->json,
-				        "{\"bench\": \"translate\", \"case\": \"%s, %s\", \"value\": %zu, "
-				        "\"unit\": \"bytes\"}\n",
-				        tables[t].name, layouts[layout], bytes);
+			json_bytes(bench, tables[t].name, layouts[layout], bytes);
 		}
 		putchar('\n');
 	}
+	count_process(bench);
+	free(process.vpn);
 }
 
 int main(int argc, char **argv)
