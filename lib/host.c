@@ -445,9 +445,10 @@ int host_copy(int from, int to, off_t offset, size_t length)
 		off_t data = (off_t)syscall_3(SYS_lseek, from, offset, SEEK_DATA);
 		if (data == -ENXIO || data >= end)
 			return 0;
-		off_t hole = data < 0 ? end : (off_t)syscall_3(SYS_lseek, from, data, SEEK_HOLE);
-		data = data < 0 ? offset : data;
-		hole = hole < 0 || hole > end ? end : hole;
+		/* Of a device it is told something else, or nothing. */
+		data = data < offset ? offset : data;
+		off_t hole = (off_t)syscall_3(SYS_lseek, from, data, SEEK_HOLE);
+		hole = hole <= data || hole > end ? end : hole;
 		result = copy_whole(from, to, data, (size_t)(hole - data));
 		offset = hole;
 	}
