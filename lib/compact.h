@@ -57,9 +57,9 @@ uint32_t compact_allocate(struct upage_pool *pool, uint32_t count);
 #define COMPACT_STEP_NS UINT64_C(500000)
 void compact_relieve(struct upage_pool *pool);
 
-/* Pages get other frames for no reason but that they can, up to @most, from where this stopped the last time on;
- * none while another thread makes a pass. For who wants to see that nobody notices. Context: as compact_pool().
- * Return: how many moved. */
+/* Pages get other frames for no reason but that they can, up to @most, from where this stopped the last
+ * time on; none while another thread makes a pass. For who wants to see that nobody notices. Context: as
+ * compact_pool(). Return: how many moved. */
 uint64_t compact_stir(struct upage_pool *pool, uint64_t most);
 
 /* Gives the memory of passes back, with the pool. */

@@ -272,8 +272,8 @@ static bool turn_keeps_one(struct upage_pool *pool, const struct frame *frame)
 	return keeps;
 }
 
-/* Locks the pages in some frames, but those that cannot be hidden, are not shown, or share theirs. Return: of
- * how many. */
+/* Locks the pages in some frames, but those that cannot be hidden, are not shown, or share theirs.
+ * Return: of how many. */
 static unsigned lock_shown(struct upage_pool *pool, const upage_pfn *frames, unsigned count,
                            struct locked_page *pages)
 {
@@ -284,7 +284,8 @@ static unsigned lock_shown(struct upage_pool *pool, const upage_pfn *frames, uns
 		if (frame_seems_shared(frame) || !frame_trylock(pool, (uint32_t)frames[i], &page->pte, &page->value))
 			continue;
 		page->address = frame->page;
-		if (frame->shares == NULL && frame->pins == 0 && (page->value & PTE_ACCESS) && !turn_keeps(&pool->turn, frame->page))
+		if (frame->shares == NULL && frame->pins == 0 && (page->value & PTE_ACCESS) &&
+		    !turn_keeps(&pool->turn, frame->page))
 			locked++;
 		else
 			pte_unlock(page->pte, page->value);

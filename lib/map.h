@@ -50,6 +50,12 @@ int map_move_pages(upage_space *space, uintptr_t from, uintptr_t to, size_t leng
 
 /* --------------------------------------------------------------------------------------------- */
 
+/* For pin.c: the pages of [address, address + length) in a space of ours, rounded out to both sides if
+ * @outward, else address must be a page multiple. Return: 0, or UPAGE_EINVAL, UPAGE_EOVERFLOW, UPAGE_EBOUNDS,
+ * UPAGE_ENOTSUP. */
+int map_take_own_range(const upage_space *space, const void *address, size_t length, bool outward,
+                       uintptr_t *start, uintptr_t *end);
+
 /* For a system call of the program: holds the page of @address in its frame while the kernel may
  * use it, as upage_pin() does. But the child of a fork has no such pins: none of its threads is
  * in the call. Return of map_hold: as of upage_pin(). Signal context: yes, these two. */

@@ -15,8 +15,8 @@
  * whose reference it has forgotten (`aged`), and the host is made to forget it too. When such a
  * frame is offered, and was referenced since, the pager says touch and asks for another; if it was
  * not, it asks whether that is enough (`idle`). To look at many at a time is cheaper: those that will be
- * offered soon (`ahead`) can be looked at before, and what was found is noted for then. Where the host cannot tell, the page is hidden
- * instead: its next reference traps, which says touch.
+ * offered soon (`ahead`) can be looked at before, and what was found is noted for then. Where the host
+ * cannot tell, the page is hidden instead: its next reference traps, which says touch.
  *
  * Locking: replace_* take the policy's lock (rank 3). Signal context: yes, but replace_init.
  * Source: OSTEP ch. 22; Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an

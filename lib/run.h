@@ -155,4 +155,50 @@ int runs_swap_out(struct runs *runs);
  * file: it is out as before. */
 int runs_swap_in(struct runs *runs);
 
+/* ---- For run_move.c and run_swap.c ----------------------------------------------------------- */
+
+static inline size_t runs_pages(const struct runs *runs, uintptr_t start, uintptr_t end)
+{
+	return (end - start) >> runs->pool->frames.page_shift;
+}
+
+/* Frames of one run now. */
+static inline uint32_t run_frames(const struct runs *runs, const struct run *run)
+{
+	return runs->out ? 0 : (uint32_t)runs_pages(runs, run->start, run->end);
+}
+
+/* What the hardware would be told: the registers say what the runs are now. */
+void runs_publish(struct runs *runs);
+
+/* The pool's count of host mappings, of which so many were theirs before something changed. */
+void runs_count_seams(struct runs *runs, unsigned before);
+
+/* Of [start, end) of a run, all that may be shown. Return: 0 or a host's error, here and below. */
+int run_show(const struct runs *runs, const struct run *run, uintptr_t start, uintptr_t end);
+int run_hide(const struct runs *runs, uintptr_t start, uintptr_t end);
+
+/* To frames of which those that are not its own already are free. Only the run's space's lock is held.
+ * Return: 0, or UPAGE_EBUSY (pinned, or shared with a space whose lock is not to be had), UPAGE_ENOMEM (they
+ * are not free), or a host's error: it is where it was. */
+int run_move(struct run *run, uint64_t to);
+
+/* Runs from frame @from on move up by @count, the highest first. Return: whether all did. */
+bool runs_move_up(upage_pool *pool, struct runs *held, uint64_t from, uint32_t count);
+
+/* Pages leave memory until @count frames are free, wherever, if so many can be. Return: whether they are. */
+bool runs_make_free(upage_pool *pool, uint32_t count);
+
+/* @count frames beside each other, zeros; after evictions and compaction where that takes them. @middle:
+ * for what will grow. @held: as for runs_compact(). Return: the first, or FRAME_NONE. */
+uint32_t runs_allocate(upage_pool *pool, struct runs *held, uint32_t count, bool middle);
+
+/* The frames of @more pages at the end that moves: beside the run, which stays where it is, or moves.
+ * Return: 0, UPAGE_ENOMEM, UPAGE_EBUSY. */
+int run_extend(struct runs *runs, struct run *run, uint32_t more);
+
+/* All that they have: in memory, or in swap. */
+void runs_free_frames(struct runs *runs);
+void runs_forget_slots(struct runs *runs);
+
 #endif

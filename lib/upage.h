@@ -223,7 +223,8 @@ int upage_pool_destroy(upage_pool *pool);
  * @pool: no page fault and no call is under way in it
  *
  * Every frame in use knows the page, or the pages, that it belongs to, and no other has it; slots
- * count the pages and frames that have them; the policy holds just the frames in use, free runs and used frames add up, mappings are in order.
+ * count the pages and frames that have them; the policy holds just the frames of pages, free runs,
+ * runs of spaces and used frames add up, mappings are in order.
  * Cost: O(frames + pages). For tests, and for programs that look for their own stray writes.
  * Return: 0, or UPAGE_EIO with a line on stderr that says what disagrees.
  */
@@ -246,9 +247,10 @@ struct upage_compaction {
  * @result: in: max_moves; out: the rest. NULL: no limit, and nothing is told
  *
  * Free frames become one run; pages beside each other in memory get frames beside each other, which
- * take fewer host mappings. Spaces in runs are moved down whole, and wait for as long as that takes. External fragmentation is 1 - largest_free_run / frames_free. Pinned pages,
- * and those that another thread works on just then, stay. Nothing is evicted, and at least one frame must
- * be free. The library does the same itself, a little at a time, when host mappings run short.
+ * take fewer host mappings. Spaces in runs are moved down whole, and wait for as long as that takes.
+ * External fragmentation is 1 - largest_free_run / frames_free. Pinned pages, those that share a frame, and
+ * those that another thread works on just then, stay. Nothing is evicted, and at least one frame must be
+ * free. The library does the same itself, a little at a time, when host mappings run short.
  *
  * Up to 256 pages, or 1 MiB, move at a time: so long a thread that writes to them waits, one that reads
  * does not. Signals of the caller wait for the end, which max_moves brings nearer.
@@ -435,10 +437,10 @@ size_t upage_space_length(const upage_space *space);
  *
  * Context: any stack outside of spaces, signal handlers included. Cost: three host calls (mremap,
  * mremap, mmap), and two that set the signal mask and one that asks for RLIMIT_AS, however many pages
- * are resident: about 100 microseconds. The host moves its mappings one by one, though: 5 to 10
- * microseconds more for each run of pages, of both spaces, whose frames are not beside each other too. Before Linux 6.17, and where RLIMIT_AS or the number of
- * mappings stands in the way, the resident pages of both are hidden instead: O(pages), and a soft
- * fault for each that is referenced again.
+ * are resident: about 100 microseconds; 50 for spaces in runs. The host moves its mappings one by one,
+ * though: 5 to 10 microseconds more for each run of pages, of both spaces, whose frames are not beside each
+ * other too. Before Linux 6.17, and where RLIMIT_AS or the number of mappings stands in the way, the
+ * resident pages of both are hidden instead: O(pages), and a soft fault for each that is referenced again.
  * Return: 0, also if it was current; or
  *         UPAGE_EINVAL   NULL, or not made with UPAGE_SPACE_WINDOW
  *         UPAGE_EPERM    called on a stack in a space

@@ -304,7 +304,8 @@ static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values,
 	return n;
 }
 
-/* Without the locks of windows, since there may be several: if one is switched just now, the answer is wrong. */
+/* Without the locks of windows, since there may be several: of one that is switched just now the answer
+ * is wrong. */
 uint64_t view_references_each(struct upage_pool *pool, const struct locked_page *pages, unsigned count)
 {
 	uintptr_t addresses[64];

@@ -43,7 +43,7 @@ layers()
 		if (part == "malloc") return "upage_malloc"
 		if (part == "generic") return "table"
 		if (part == "ioctl_table") return "ioctl"
-		if (part ~ /^(replace|space|store)_/) { sub(/_.*/, "", part); return part }
+		if (part ~ /^(replace|space|store|run|host)_/) { sub(/_.*/, "", part); return part }
 		return ""
 	}
 

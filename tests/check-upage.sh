@@ -203,6 +203,22 @@ EOF
 		same 0 sh -c "exec perl -e 'exec \"/bin/true\", (\"x\" x 100000) x 80; exec \"$scratch/ls\", \"/proc/self/fd\"'"
 fi
 
+# ---- With base and bounds a fork needs room for a second run, in one piece
+# forks MEMORY BOUNDS: whether one does
+forks()
+{
+	timeout 60 $upage run -m "$1" --scheme base-bounds --bounds "$2" -- sh -c '(exit 7); exit $?' 2>"$scratch/err"
+	test $? = 7
+}
+forks 32M 16M || fail "base-bounds: no fork though there is room: $(cat "$scratch/err")"
+! forks 32M 17M || fail "base-bounds: a fork without room for a second run"
+grep -q -i "cannot fork" "$scratch/err" || fail "base-bounds: a fork without room says: $(cat "$scratch/err")"
+# A fatal signal is as natively.
+timeout 60 $upage run --scheme base-bounds --stats-json "$scratch/bounds.json" -- sh -c 'kill -SEGV $$' 2>/dev/null
+test $? = 139 || fail "base-bounds: killed by SIGSEGV, it ended otherwise"
+test "$(grep -o '"scheme": "[a-z-]*"' "$scratch/bounds.json" | head -n 1)" = '"scheme": "base-bounds"' ||
+	fail "the statistics name another scheme"
+
 # ---- Metadata is out of reach, with --guard-metadata, and programs do not notice
 # guarded WORD...: as natively, and upage says nothing
 guarded()
