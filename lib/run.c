@@ -188,6 +188,8 @@ static bool run_unshare(struct run *run)
 	return shared;
 }
 
+/* ---- Size ------------------------------------------------------------------------------------ */
+
 /* All that may fail comes before anything is given up. */
 static int grow(struct runs *runs, struct run *run, uintptr_t start, uintptr_t end)
 {

@@ -75,17 +75,19 @@ static int move(struct run *run, struct runs *held, uint64_t to, struct compact_
 	bool overlap = distance < count, down = to < from;
 	uint64_t fresh = overlap ? distance : count; /* frames that it gets, and loses */
 	uint64_t gets = down || !overlap ? to : from + count, loses = down && overlap ? to + count : from;
-	if (run_is_pinned(run->of, run, run->start, run->end) || !enter_others(run, held))
+	if (!enter_others(run, held))
 		return UPAGE_EBUSY;
-	bool taken = frame_allocate_run_at(&pool->frames, gets, (uint32_t)fresh);
-	int result = taken ? 0 : UPAGE_ENOMEM;
+	bool pinned = run_is_pinned(run->of, run, run->start, run->end);
+	bool taken = !pinned && frame_allocate_run_at(&pool->frames, gets, (uint32_t)fresh);
+	int result = taken ? 0 : pinned ? UPAGE_EBUSY : UPAGE_ENOMEM;
 	uint64_t start = host_nanoseconds();
 	if (result == 0)
 		result = hide_all(run);
-	if (result == 0)
+	if (result == 0) {
 		result = frame_move_run(&pool->frames, (uint32_t)from, (uint32_t)to, (uint32_t)count);
-	if (result < 0 && taken && overlap)
-		host_die();
+		if (result < 0 && overlap)
+			host_die();
+	}
 	if (taken)
 		show_all_at(run, result == 0 ? to : from);
 	if (result == 0) {

@@ -139,7 +139,7 @@ check()
 	if [ $schemes = yes ]; then
 		for scheme in paging segmentation "base-bounds --bounds 128M"; do
 			for compact in "" " --compact"; do
-				options="--scheme $scheme$compact"
+				ways="--scheme $scheme$compact"
 				paged scheme $((256 << 20)) "${scheme%% *}$compact"
 				moves=$((moves + $(sum moves)))
 			done

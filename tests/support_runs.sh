@@ -6,7 +6,7 @@ LC_ALL=C TZ=UTC
 export LC_ALL TZ
 # Not the wrappers of version managers, which are programs of their own.
 PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
-full=no names='' options='' schemes=no failures=0 ran=0
+full=no names='' ways='' schemes=no failures=0 ran=0
 
 # measure RUN...: leaves $ms and $seconds
 measure()
@@ -30,14 +30,14 @@ sum()
 	done | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# run_in RUN BYTES LABEL: run() in that much memory, with $options; leaves $evictions, and in $lacks what the
+# run_in RUN BYTES LABEL: run() in that much memory, with the options $ways; leaves $evictions, and in $lacks what the
 # statistics should show: less than ample memory, or than the footprint, makes evictions
 run_in()
 {
 	progress "$name with $(($2 >> 10)) KiB ($3)"
 	rm -rf "$scratch/json"
 	mkdir "$scratch/json"
-	run "$1" "$upage" run -m "$2" $options --stats-json "$scratch/json/%p" --
+	run "$1" "$upage" run -m "$2" $ways --stats-json "$scratch/json/%p" --
 	evictions=$(sum evictions) lacks=
 	[ -n "$(largest frames_peak)" ] || lacks="no statistics; "
 	case $3 in
