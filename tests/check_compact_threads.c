@@ -72,7 +72,7 @@ static void run(void *(*work)(void *), unsigned passes)
 		numbers[i] = i;
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, work, &numbers[i]), 0);
 	}
-	for (unsigned i = 0; i < passes; i++) {
+	for (unsigned i = 0; i < passes || atomic_load(&rounds) == 0; i++) {
 		uint64_t limit = random_number(&random) % 4 == 0 ? 1 + random % 100 : 0;
 		uint64_t moved = compact(limit).moves;
 		must(limit == 0 || moved <= limit);
@@ -146,6 +146,8 @@ static void follow_down(unsigned steps, size_t step, size_t count)
 		numbers[i] = i;
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, read_only, &numbers[i]), 0);
 	}
+	while (atomic_load(&rounds) == 0)
+		sched_yield();
 	for (unsigned i = 0; i < steps; i++) {
 		ck_assert_ok(upage_unmap(machine.space, below + i * step * PAGE, step * PAGE));
 		moves += compact(0).moves;
@@ -196,7 +198,7 @@ START_TEST(a_fork_meets_no_page_on_its_way)
 	fill(shared, pages, 7);
 	for (unsigned i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, compact_on, &numbers[i]), 0);
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < 60 || atomic_load(&rounds) <= 100; i++) { /* they may begin late */
 		make_holes(200, &random);
 		/* Some pages get other frames. */
 		size_t first = random_number(&random) % (pages - 64);
@@ -234,7 +236,7 @@ START_TEST(mappings_change_meanwhile)
 	for (unsigned i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, compact_on, &numbers[i]), 0);
 	fill(shared, pages, 8);
-	for (unsigned i = 0; i < 1500; i++) {
+	for (unsigned i = 0; i < 1500 || atomic_load(&rounds) <= 100; i++) {
 		size_t first = random_number(&random) % pages, count = 1 + random_number(&random) % 60;
 		count = count < pages - first ? count : pages - first;
 		void *part = shared + first * PAGE;
