@@ -471,32 +471,26 @@ void compact_destroy(struct upage_pool *pool)
 		                      sizeof(struct movement) + buffer_bytes(pool));
 }
 
-int compact_pool(struct upage_pool *pool, uint64_t max_moves, struct compact_result *result)
+static int pass(struct upage_pool *pool, uint64_t max_moves, uint32_t wanted, struct compact_result *result)
 {
 	lock_acquire(&pool->compaction.lock);
 	struct movement *m = begin(pool, max_moves);
 	if (m != NULL) {
-		slide(m, 0);
+		slide(m, wanted);
 		*result = end(m);
 	}
 	lock_release(&pool->compaction.lock);
 	return m != NULL ? 0 : UPAGE_ENOMEM;
 }
 
-uint32_t compact_allocate(struct upage_pool *pool, uint32_t count)
+int compact_pool(struct upage_pool *pool, uint64_t max_moves, struct compact_result *result)
 {
-	uint32_t pfn = frame_allocate(&pool->frames, count);
-	if (pfn != FRAME_NONE || count > atomic_load(&pool->frames.free))
-		return pfn;
-	lock_acquire(&pool->compaction.lock);
-	struct movement *m = begin(pool, 0);
-	if (m != NULL) {
-		slide(m, count);
-		end(m);
-		pfn = frame_allocate(&pool->frames, count);
-	}
-	lock_release(&pool->compaction.lock);
-	return pfn;
+	return pass(pool, max_moves, 0, result);
+}
+
+int compact_make_run(struct upage_pool *pool, uint32_t count, struct compact_result *result)
+{
+	return pass(pool, 0, count, result);
 }
 
 /* ---- Stirring ---------------------------------------------------------------------------------- */

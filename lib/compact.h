@@ -48,9 +48,8 @@ struct compact_result {
  */
 int compact_pool(struct upage_pool *pool, uint64_t max_moves, struct compact_result *result);
 
-/* @count frames beside each other, as frame_allocate(), but if so many are free elsewhere, others move
- * out of the way; none is evicted. Context as above. Return: the first, or FRAME_NONE. */
-uint32_t compact_allocate(struct upage_pool *pool, uint32_t count);
+/* The same, only until @count frames beside each other are free: no more pages move than that takes. */
+int compact_make_run(struct upage_pool *pool, uint32_t count, struct compact_result *result);
 
 /* Host mappings ran short (view.h): moves pages for up to COMPACT_STEP_NS, if that gives some back, and
  * if it was not done just now. For a thread that holds no lock at all: of the beginning of a page fault. */

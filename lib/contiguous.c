@@ -1,21 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "contiguous.h"
 
-static uintptr_t least(uintptr_t a, uintptr_t b)
-{
-	return a < b ? a : b;
-}
-
-static uintptr_t most(uintptr_t a, uintptr_t b)
-{
-	return a > b ? a : b;
-}
-
-static int readable(int prot)
-{
-	return prot != PROT_NONE ? prot | PROT_READ : PROT_NONE;
-}
-
 uint32_t contiguous_pfn(struct runs *runs, uintptr_t address)
 {
 	const struct run *run = run_of(runs, address);
@@ -39,17 +24,11 @@ static struct extent extent_of(const struct run *run, const struct mappings *all
 		const struct mapping part = mapping_part(&all->mapping[i], run->low, run->high);
 		if (part.start >= run->high)
 			break;
-		extent.start = least(extent.start, part.start);
-		extent.end = most(extent.end, part.end);
-		extent.prot |= readable(part.prot);
+		extent.start = smaller(extent.start, part.start);
+		extent.end = larger(extent.end, part.end);
+		extent.prot |= effective_prot(part.prot);
 	}
 	return extent;
-}
-
-/* A run that is always all there, or of a machine with one run, has one permission: all. */
-static bool is_segment(const struct runs *runs)
-{
-	return runs->count == SEGMENTS;
 }
 
 /* To be covered so: the other end stays where it is. */
@@ -66,8 +45,8 @@ void contiguous_settle(struct runs *runs, const struct mappings *all)
 		struct extent extent = extent_of(run, all);
 		/* What cannot be taken back now stays. */
 		if (!run->fixed && run->start < run->end)
-			cover(runs, run, least(extent.start, run->high), most(extent.end, run->low));
-		if (is_segment(runs) && run->sharer == NULL)
+			cover(runs, run, smaller(extent.start, run->high), larger(extent.end, run->low));
+		if (runs_are_segments(runs) && run->sharer == NULL)
 			run_protect(runs, run, extent.prot);
 	}
 }
@@ -75,7 +54,7 @@ void contiguous_settle(struct runs *runs, const struct mappings *all)
 bool contiguous_enforces(struct runs *runs, uintptr_t address, int prot)
 {
 	const struct run *run = run_of(runs, address);
-	return run != NULL && run->prot == readable(prot);
+	return run != NULL && run->prot == effective_prot(prot);
 }
 
 bool contiguous_is_shared(const struct runs *runs, uintptr_t start, uintptr_t end)
@@ -100,7 +79,7 @@ static int fill(struct runs *runs, const struct backing *backing, uintptr_t star
 		buffer = buffer_take(&pool->buffers);
 	int result = 0;
 	for (uintptr_t at = start; at < end && result == 0; at += count * page_size(pool)) {
-		uintptr_t to = least(at + count * page_size(pool), end);
+		uintptr_t to = smaller(at + count * page_size(pool), end);
 		result = store_transfer(backing->store, STORE_READ, buffer, to - at, backing_offset(backing, at));
 		for (uintptr_t page = at; page < to && result == 0; page += page_size(pool))
 			result = run_write(runs, page, buffer + (page - at));
@@ -134,12 +113,12 @@ int contiguous_map(struct runs *runs, const struct mappings *all, const struct m
 			result = UPAGE_EBUSY;
 			break;
 		}
-		end = least(mapping->end, run->high);
+		end = smaller(mapping->end, run->high);
 		bool was_empty = run->start == run->end;
-		int prot = run->prot | readable(mapping->prot);
-		if (was_empty && is_segment(runs))
+		int prot = run->prot | effective_prot(mapping->prot);
+		if (was_empty && runs_are_segments(runs))
 			run_protect(runs, run, prot); /* nothing is shown yet */
-		result = cover(runs, run, least(run->start, at), most(run->end, end));
+		result = cover(runs, run, smaller(run->start, at), larger(run->end, end));
 		if (result == 0)
 			result = begin(runs, mapping->backing, at, end);
 		if (result == 0)
@@ -153,8 +132,8 @@ int contiguous_map(struct runs *runs, const struct mappings *all, const struct m
 /* The part of [start, end) that a run has. Return: whether there is any. */
 static bool part_of_run(const struct run *run, uintptr_t *start, uintptr_t *end)
 {
-	*start = most(*start, run->start);
-	*end = least(*end, run->end);
+	*start = larger(*start, run->start);
+	*end = smaller(*end, run->end);
 	return *start < *end;
 }
 
@@ -207,7 +186,7 @@ int contiguous_move(struct runs *runs, uintptr_t from, uintptr_t to, size_t leng
 		result = contiguous_check_pins(runs, from, from + length);
 	while (length > 0 && result == 0) {
 		const struct run *source = run_of(runs, from), *target = run_of(runs, to);
-		size_t part = least(length, least(source->end - from, target->end - to));
+		size_t part = smaller(length, smaller(source->end - from, target->end - to));
 		result = frame_move_run(&runs->pool->frames, contiguous_pfn(runs, from), contiguous_pfn(runs, to),
 		                        (uint32_t)(part >> runs->pool->frames.page_shift));
 		from += part;

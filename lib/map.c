@@ -53,7 +53,7 @@ static int place(const upage_space *space, uintptr_t wanted, size_t length, bool
 {
 	const struct run *part = &space->runs.run[heap ? SEGMENT_HEAP : SEGMENT_AREA];
 	uintptr_t limit = space->base + space->length, low = space->base, high = limit;
-	if (space->runs.count == SEGMENTS) {
+	if (runs_are_segments(&space->runs)) {
 		low = part->low;
 		high = part->high;
 	}

@@ -43,6 +43,13 @@ struct mapping {
 	struct backing *backing;
 };
 
+/* What the machine allows where @prot was asked for: x86-64 has no memory that may be
+ * written or executed but not read. */
+static inline int effective_prot(int prot)
+{
+	return prot != PROT_NONE ? prot | PROT_READ : PROT_NONE;
+}
+
 struct mappings {
 	struct mapping *mapping; /* [count] */
 	size_t count;

@@ -54,8 +54,7 @@ void runs_publish(struct runs *runs)
 		uint64_t bytes = runs->out ? 0 : run->end - run->start, first = run->frame << shift;
 		runs->segment[i] = (struct segment){ .base = first + (run->grows_down ? bytes : 0),
 			                             .bounds = bytes,
-			                             .prot = run->prot != PROT_NONE ? run->prot | PROT_READ
-			                                                            : PROT_NONE,
+			                             .prot = effective_prot(run->prot),
 			                             .present = bytes > 0,
 			                             .grows_down = run->grows_down };
 	}
@@ -95,7 +94,7 @@ int run_show(const struct runs *runs, const struct run *run, uintptr_t start, ui
 	uintptr_t displacement = window_enter(runs->place);
 	int result = host_show_lazily(frames->memory, start + displacement,
 	                              frame_offset(frames, frame_at(runs, run, start)), end - start,
-	                              run->prot | PROT_READ);
+	                              effective_prot(run->prot));
 	window_exit(runs->place);
 	return result;
 }

@@ -94,6 +94,12 @@ void runs_end(struct runs *runs);
 /* Which way a run grows that is empty: the part it is in has not been used. */
 void run_turn(struct run *run, bool grows_down);
 
+/* Else there is one run, which allows all. */
+static inline bool runs_are_segments(const struct runs *runs)
+{
+	return runs->count == SEGMENTS;
+}
+
 /* The run whose part of the space an address is in; NULL: none. */
 struct run *run_of(struct runs *runs, uintptr_t address);
 

@@ -158,23 +158,32 @@ static void move_down(upage_pool *pool, struct runs *held, uint64_t most, struct
 	lock_release(&pool->runs_lock);
 }
 
-int runs_compact(upage_pool *pool, struct runs *held, uint64_t max_moves, struct compact_result *done)
+/* @wanted: frames beside each other that are enough; 0: none are. */
+static int compact(upage_pool *pool, struct runs *held, uint64_t max_moves, uint32_t wanted,
+                   struct compact_result *done)
 {
 	uint64_t most = max_moves > 0 ? max_moves : UINT64_MAX;
 	struct compact_result pages = { 0 };
 	*done = pages;
 	move_down(pool, held, most, done);
 	uint64_t others = atomic_load(&pool->frames.free) + atomic_load(&pool->frames.in_runs);
-	if (others >= pool->frames.frames || done->moves >= most) {
+	bool enough = wanted > 0 && frame_largest_run(&pool->frames) >= wanted;
+	if (enough || others >= pool->frames.frames || done->moves >= most) {
 		stats_count(pool->stats, COUNT_COMPACTIONS);
 		return 0;
 	}
-	int result = compact_pool(pool, max_moves > 0 ? most - done->moves : 0, &pages);
+	int result = wanted > 0 ? compact_make_run(pool, wanted, &pages)
+	                        : compact_pool(pool, max_moves > 0 ? most - done->moves : 0, &pages);
 	done->moves += pages.moves;
 	done->pause_ns = done->pause_ns > pages.pause_ns ? done->pause_ns : pages.pause_ns;
 	if (pages.moves > 0 && done->moves < most)
 		move_down(pool, held, most, done);
 	return result;
+}
+
+int runs_compact(upage_pool *pool, struct runs *held, uint64_t max_moves, struct compact_result *done)
+{
+	return compact(pool, held, max_moves, 0, done);
 }
 
 bool runs_move_up(upage_pool *pool, struct runs *held, uint64_t from, uint32_t count)
@@ -217,7 +226,7 @@ uint32_t runs_allocate(upage_pool *pool, struct runs *held, uint32_t count, bool
 	if (pfn != FRAME_NONE || !runs_make_free(pool, count))
 		return pfn;
 	struct compact_result done;
-	runs_compact(pool, held, 0, &done);
+	compact(pool, held, 0, count, &done);
 	return frame_allocate_run(&pool->frames, count, middle);
 }
 

@@ -72,7 +72,7 @@ static int copy_mappings(upage_space *to, upage_space *from, const struct run *o
 PUBLIC int upage_segment_share(upage_space *space, upage_space *with, unsigned segment)
 {
 	if (space == NULL || with == NULL || space == with || segment >= SEGMENTS || space->pool != with->pool ||
-	    space->length != with->length || space->runs.count != SEGMENTS || with->runs.count != SEGMENTS)
+	    space->length != with->length || !runs_are_segments(&space->runs) || !runs_are_segments(&with->runs))
 		return UPAGE_EINVAL;
 	signal_mask mask = signals_block();
 	lock_acquire(&spaces_lock); /* who has it may have the locks of several spaces */

@@ -204,13 +204,6 @@ static inline struct backing *space_backing(const upage_space *space, upage_stor
 	return backing;
 }
 
-/* What the machine allows where @prot was asked for: x86-64 has no memory that may be
- * written or executed but not read. */
-static inline int effective_prot(int prot)
-{
-	return prot != PROT_NONE ? prot | PROT_READ : PROT_NONE;
-}
-
 /* Locks the PTE of an address that may be accessed so, with what its mapping says. The space's
  * lock is only held for the look-up: who waits for the page, or works on it, holds nothing else. */
 enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int access,

@@ -294,7 +294,10 @@ END_TEST
 static uint32_t allocate(struct machine m, uint32_t count)
 {
 	signal_mask mask = signals_block();
-	uint32_t pfn = compact_allocate(m.pool, count);
+	struct compact_result done;
+	uint32_t pfn = frame_allocate(&m.pool->frames, count);
+	if (pfn == FRAME_NONE && count <= m.pool->frames.free && compact_make_run(m.pool, count, &done) == 0)
+		pfn = frame_allocate(&m.pool->frames, count);
 	signals_set(mask);
 	return pfn;
 }

@@ -68,7 +68,7 @@ static struct whole_layout bounded(size_t bounds)
 
 static bool is_segmented(void)
 {
-	return whole_space->runs.count == SEGMENTS;
+	return runs_are_segments(&whole_space->runs);
 }
 
 /* Code that is followed by its data at a fixed distance ends where the part of the heap begins. */
