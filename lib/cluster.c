@@ -2,6 +2,7 @@
 #include "cluster.h"
 
 #include "host.h"
+#include "reclaim.h"
 #include "view.h"
 
 /* Pages of a file that come in together, whoever is asked for; and where so much is free that nobody
@@ -165,7 +166,7 @@ static bool find_end(struct upage_pool *pool, struct cluster *c, const struct ba
 static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
 {
 	if (backing->store == NULL)
-		return frame_zero_run(&pool->frames, c->pfn, c->count) == 0;
+		return reclaim_zero(pool, c->pfn, c->count) == 0;
 	char *buffer = buffer_take_run(&pool->buffers, c->count);
 	if (buffer == NULL)
 		return false;

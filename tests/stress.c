@@ -17,6 +17,7 @@
  * faults; then everything is read once more, and no frame or slot may be missing.
  *
  *      stress [--scale N] [--seed N] [--threads N] [--frames N] [--policy NAME] [--page-size SIZE]
+ *             [--reclaimers N]
  *
  * At scale 1 (make stress): at least 100 million accesses and 2 million major faults.
  */
@@ -44,14 +45,15 @@ struct round {
 	unsigned frames;
 	const char *policy;
 	const char *page_size;
+	unsigned reclaimers;
 };
 
-/* Every policy, from the smallest memory that still lets eight threads move to one of 4,096
+/* Every policy, with and without reclaimers, from the smallest memory that still lets eight threads move to one of 4,096
  * frames, and larger pages. */
 static const struct round rounds[] = {
-	{ 64, "clock", "4K" },  { 64, "fifo", "4K" },    { 256, "random", "4K" },
-	{ 1024, "clock", "4K" }, { 4096, "clock", "4K" }, { 4096, "fifo", "4K" },
-	{ 256, "clock", "16K" }, { 64, "random", "64K" },
+	{ 64, "clock", "4K", 0 },   { 64, "fifo", "4K", 0 },    { 256, "random", "4K", 0 },
+	{ 1024, "clock", "4K", 1 }, { 4096, "clock", "4K", 0 }, { 4096, "fifo", "4K", 2 },
+	{ 256, "clock", "16K", 1 }, { 64, "random", "64K", 0 },
 };
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
 
@@ -74,9 +76,9 @@ struct worker {
 
 static struct options {
 	uint64_t scale, seed;
-	unsigned threads, frames;
+	unsigned threads, frames, reclaimers;
 	const char *policy, *page_size;
-} options = { .scale = 1, .seed = 1, .threads = 8 };
+} options = { .scale = 1, .seed = 1, .threads = 8, .reclaimers = UINT32_MAX };
 
 static upage_pool *pool;
 static upage_space *space;
@@ -421,8 +423,8 @@ static struct upage_stats round_run(const struct round *round)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	char words[256];
-	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto", round->policy,
-	         round->page_size, (unsigned long long)options.seed);
+	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto,reclaimers=%u",
+	         round->policy, round->page_size, (unsigned long long)options.seed, round->reclaimers);
 	must(upage_config_parse(&config, words), "options");
 	config.memory = round->frames * config.page_size;
 	if (upage_pool_create(&pool, &config) < 0)
@@ -505,10 +507,12 @@ static void parse(int argc, char **argv)
 			options.policy = value;
 		else if (strcmp(argv[i], "--page-size") == 0)
 			options.page_size = value;
+		else if (strcmp(argv[i], "--reclaimers") == 0)
+			options.reclaimers = (unsigned)number_of(argv[i], value, 0, 8);
 		else {
 			fprintf(stderr,
 			        "stress: unknown option '%s'; there are --scale, --seed, --threads, "
-			        "--frames, --policy, --page-size\n",
+			        "--frames, --policy, --page-size, --reclaimers\n",
 			        argv[i]);
 			exit(2);
 		}
@@ -526,6 +530,8 @@ int main(int argc, char **argv)
 		round.frames = options.frames != 0 ? options.frames : round.frames;
 		round.policy = options.policy != NULL ? options.policy : round.policy;
 		round.page_size = options.page_size != NULL ? options.page_size : round.page_size;
+		if (options.reclaimers <= 8)
+			round.reclaimers = options.reclaimers;
 		struct upage_stats stats = round_run(&round);
 		printf("%4u frames of %3s, %-6s: %10llu accesses, %7llu major faults, %7llu soft, "
 		       "%7llu evictions, %7llu write-backs, %7llu moves, %4llu signals\n",
