@@ -85,7 +85,7 @@ struct page {
 	uintptr_t address;
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
-	uint16_t before, after;  /* empty neighbours, locked, that may come in with it: cluster.h */
+	uint16_t before, after;  /* neighbours, locked, that come in or are shown with it: cluster.h */
 };
 
 /* The lock of the space that has them is held for writing. */
