@@ -146,8 +146,18 @@ void swap_copy_adopt(struct swap *swap, bool shared);
 
 #define SWAP_NONE UINT32_MAX
 
-/* A slot, @near if it is free, else another; SWAP_NONE: full. */
-uint32_t swap_allocate(struct swap *swap, uint32_t near);
+/* Up to @count slots beside each other, at most SWAP_RUN_MAX: from @near on, if that is free, else where
+ * the search finds as many, or the most. Return: how many; *first is the first of them. 0: full. */
+#define SWAP_RUN_MAX 64
+unsigned swap_allocate_run(struct swap *swap, uint32_t near, unsigned count, uint32_t *first);
+
+/* One; SWAP_NONE: full. */
+static inline uint32_t swap_allocate(struct swap *swap, uint32_t near)
+{
+	uint32_t slot;
+	return swap_allocate_run(swap, near, 1, &slot) != 0 ? slot : SWAP_NONE;
+}
+
 void swap_free(struct swap *swap, uint32_t slot); /* once a page that has it */
 uint64_t swap_used(struct swap *swap);
 
@@ -168,7 +178,15 @@ uint64_t swap_slots(struct swap *swap);
 /* Whether another page would find no slot: all taken, or the medium refused the last write. */
 bool swap_is_full(struct swap *swap);
 
-/* Moves the page of a slot. Return: 0 or a negated errno value. */
-int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot, void *buffer);
+/* Moves the pages of @count slots beside each other by one request. Return: 0 or a negated errno value:
+ * some of them may have been moved. */
+int swap_transfer_run(struct swap *swap, enum store_operation operation, uint32_t slot, unsigned count,
+                      void *buffer);
+
+static inline int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot,
+                                void *buffer)
+{
+	return swap_transfer_run(swap, operation, slot, 1, buffer);
+}
 
 #endif

@@ -268,49 +268,69 @@ static bool slot_is_free(const struct swap *swap, uint64_t slot)
 	       !(swap->map[slot / SLOTS_A_WORD] >> (slot % SLOTS_A_WORD) & 1);
 }
 
-/* The first free slot at or behind the cursor: words that are free whole are preferred, so
- * that a run can grow there. */
-static uint64_t slot_search(struct swap *swap)
+/* How many slots are free from @slot on, at most @count. */
+static unsigned free_run(const struct swap *swap, uint64_t slot, unsigned count)
 {
-	uint64_t any = SWAP_NONE;
-	for (uint64_t i = 0; i < swap->words; i++) {
-		uint64_t index = (swap->cursor + i) % swap->words;
-		uint64_t word = swap->map[index];
-		if (~word == 0)
-			continue;
-		uint64_t slot = index * SLOTS_A_WORD + (uint64_t)__builtin_ctzll(~word);
-		if (slot >= swap->slots)
-			continue;
-		if (word == 0 || i == 0) {
-			swap->cursor = index;
-			return slot;
-		}
-		if (any == SWAP_NONE)
-			any = slot;
-		if (i >= 1024)
-			break; /* a slot in hand is worth more than a long search */
-	}
-	if (any != SWAP_NONE)
-		swap->cursor = any / SLOTS_A_WORD;
-	return any;
+	unsigned run = 0;
+	while (run < count && slot_is_free(swap, slot + run))
+		run++;
+	return run;
 }
 
-uint32_t swap_allocate(struct swap *swap, uint32_t near)
+/* The longest stretch of free slots that begins in a word, or the first of @count. */
+static unsigned longest_in_word(const struct swap *swap, uint64_t index, unsigned count, uint64_t *first)
 {
+	unsigned longest = 0, run = 1;
+	for (uint64_t free = ~swap->map[index]; free != 0 && run > 0 && longest < count;) {
+		unsigned bit = (unsigned)__builtin_ctzll(free);
+		uint64_t slot = index * SLOTS_A_WORD + bit;
+		run = free_run(swap, slot, count); /* 0: past the last slot */
+		if (run > longest) {
+			longest = run;
+			*first = slot;
+		}
+		free = bit + run < SLOTS_A_WORD ? free & (~UINT64_C(0) << (bit + run)) : 0;
+	}
+	return longest;
+}
+
+/* Free slots at or behind the cursor, beside each other: words that are free whole are preferred,
+ * so that a run can grow there. */
+static unsigned slot_search(struct swap *swap, unsigned count, uint64_t *first)
+{
+	unsigned longest = 0;
+	for (uint64_t i = 0; i < swap->words; i++) {
+		uint64_t index = (swap->cursor + i) % swap->words, slot = 0;
+		bool settles = swap->map[index] == 0 || i == 0;
+		unsigned run = settles || longest < count ? longest_in_word(swap, index, count, &slot) : 0;
+		if (run > longest || (settles && run == count)) {
+			longest = run;
+			*first = slot;
+		}
+		if (settles && run == count)
+			break;
+		if (longest > 0 && i >= 1024)
+			break; /* a slot in hand is worth more than a long search */
+	}
+	if (longest > 0)
+		swap->cursor = *first / SLOTS_A_WORD;
+	return longest;
+}
+
+unsigned swap_allocate_run(struct swap *swap, uint32_t near, unsigned count, uint32_t *first)
+{
+	INVARIANT(count > 0 && count <= SWAP_RUN_MAX);
 	lock_acquire(&swap->lock);
-	uint64_t slot = SWAP_NONE;
-	if (swap->used < swap->slots) {
-		if (near != SWAP_NONE && slot_is_free(swap, near))
-			slot = near;
-		else
-			slot = slot_search(swap);
-	}
-	if (slot != SWAP_NONE) {
-		swap->map[slot / SLOTS_A_WORD] |= UINT64_C(1) << (slot % SLOTS_A_WORD);
-		swap->used++;
-	}
+	uint64_t slot = near;
+	unsigned run = near != SWAP_NONE ? free_run(swap, near, count) : 0;
+	if (run == 0 && swap->used < swap->slots)
+		run = slot_search(swap, count, &slot);
+	for (uint64_t i = slot; i < slot + run; i++)
+		swap->map[i / SLOTS_A_WORD] |= UINT64_C(1) << (i % SLOTS_A_WORD);
+	swap->used += run;
 	lock_release(&swap->lock);
-	return (uint32_t)slot;
+	*first = (uint32_t)slot;
+	return run;
 }
 
 /* The lock is held, here and below. Return: whether others have the slot too: one less does. */
@@ -401,9 +421,10 @@ bool swap_is_full(struct swap *swap)
 	return atomic_load(&swap->refused) || swap_used(swap) >= swap->slots;
 }
 
-int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot, void *buffer)
+int swap_transfer_run(struct swap *swap, enum store_operation operation, uint32_t slot, unsigned count,
+                      void *buffer)
 {
-	int result = store_transfer(swap->medium, operation, buffer, (size_t)1 << swap->page_shift,
+	int result = store_transfer(swap->medium, operation, buffer, (size_t)count << swap->page_shift,
 	                            (off_t)slot << swap->page_shift);
 	if (operation == STORE_WRITE)
 		atomic_store(&swap->refused, result == -ENOSPC || result == -EDQUOT);
