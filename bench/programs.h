@@ -118,8 +118,9 @@ static inline void programs_leave(void)
 {
 	char command[64];
 	struct times times;
-	snprintf(command, sizeof(command), "cd / && rm -rf %s", programs_directory);
-	programs_run(command, &times);
+	snprintf(command, sizeof(command), "rm -rf %s", programs_directory);
+	if (chdir("/") == 0)
+		programs_run(command, &times);
 }
 
 /* Into a new directory, which is removed at the end. */
