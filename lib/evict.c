@@ -431,7 +431,8 @@ static bool others_move(struct upage_pool *pool, uint64_t placed)
 	return atomic_load(&pool->placed) != placed;
 }
 
-int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
+/* Nothing could be taken at the first look: until something can, or nobody is left to wait for. */
+static int search_on(struct upage_pool *pool, uint32_t own, uint32_t *out)
 {
 	for (uint64_t start = 0;;) {
 		struct search search = { .own = own };
@@ -450,4 +451,15 @@ int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
 			return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
 		host_yield();
 	}
+}
+
+int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
+{
+	struct search search = { .own = own };
+	if (pass(pool, &search, out))
+		return 0;
+	atomic_fetch_add(&pool->searching, 1); /* others say from now on what they do */
+	int result = search_on(pool, own, out);
+	atomic_fetch_sub(&pool->searching, 1);
+	return result;
 }

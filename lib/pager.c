@@ -235,7 +235,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		stats_count(pool->stats, counter);
 	if (kind != NULL)
 		*kind = counter;
-	atomic_fetch_add_explicit(&pool->placed, 1, memory_order_relaxed);
+	physical_note_placed(pool, 1);
 	pte_unlock(page->pte, value);
 	return result;
 }
