@@ -98,19 +98,46 @@ static unsigned lock_empty(pte_t *pte, int direction, size_t most)
 	return locked;
 }
 
+/* Whether all that a reference changes about a resident page is that it is shown. */
+static bool is_just_hidden(uint64_t value, int access)
+{
+	bool more = value & (PTE_ACCESS | PTE_PREFETCHED | PTE_EXPECTED | PTE_FILE | PTE_SHARED);
+	return (value & PTE_PRESENT) && !more && ((value & PTE_DIRTY) || !(access & PROT_WRITE));
+}
+
+/* Locks pages beside @pte, whose entry was @value, that are as it is and its neighbours in frames too. */
+static unsigned lock_hidden(pte_t *pte, uint64_t value, int direction, size_t most)
+{
+	unsigned locked = 0;
+	for (; locked < most; locked++) {
+		pte += direction;
+		value = pte_with_number(value, pte_number(value) + (uint64_t)(int64_t)direction);
+		uint64_t found = value;
+		if (!atomic_compare_exchange_strong(pte, &found, value | PTE_LOCKED))
+			break;
+	}
+	return locked;
+}
+
 void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage_vpn vpn,
                   struct page *page, uint64_t value, int access, uintptr_t start, uintptr_t end)
 {
 	page->before = page->after = 0;
-	if (pool->cluster_pages == 1 || value != 0 || !is_plenty(pool) || !is_suitable(page->backing, access))
+	if (pool->cluster_pages == 1 || !is_plenty(pool))
 		return;
 	size_t most = smaller(pool->cluster_pages - 1,
 	                      larger(FOLLOW_ALL, atomic_load(&pool->frames.free) / FREE_PART));
 	size_t index = pte_index(page->pte);
-	size_t block = smaller(block_of(pool, page->backing), most + 1);
 	size_t on_left = smaller(index, (page->address - start) / page_size(pool));
 	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
 	                  index - 1;
+	if (is_just_hidden(value, access)) {
+		page->after = (uint16_t)lock_hidden(page->pte, value, 1, smaller(most, on_right));
+		page->before = (uint16_t)lock_hidden(page->pte, value, -1, smaller(most - page->after, on_left));
+	}
+	if (value != 0 || !is_suitable(page->backing, access))
+		return;
+	size_t block = smaller(block_of(pool, page->backing), most + 1);
 	size_t after = larger(followers(table, vpn, page->pte, -1, most), block - 1 - index % block);
 	after = larger(after, second_page(pool, page, start));
 	size_t before = larger(followers(table, vpn, page->pte, 1, most), index % block);
@@ -271,4 +298,22 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 	}
 	*value = values[c.own];
 	return true;
+}
+
+/* ---- Showing them --------------------------------------------------------------------------- */
+
+int cluster_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+{
+	uint64_t values[CLUSTER_PAGES_MAX];
+	unsigned own = page->before, count = own + 1u + page->after;
+	pte_t *ptes = page->pte - own;
+	for (unsigned i = 0; i < count; i++)
+		values[i] = pte_with_number(*value, pte_number(*value) - own + i);
+	int result = view_show_run(pool, ptes, values, count, page->address - own * page_size(pool),
+	                           access, NULL);
+	for (unsigned i = 0; i < count; i++)
+		if (i != own)
+			pte_unlock(&ptes[i], values[i]);
+	*value = values[own];
+	return result;
 }

@@ -18,6 +18,9 @@
  * Only what is empty takes part: swapped pages come in alone. Under pressure all pages do:
  * to evict one for another that nobody asked for is poison.
  *
+ * A resident page that is hidden (it was moved to another address, or a fork copied it) is shown with
+ * those beside it that are hidden in the same way, if their frames are side by side too.
+ *
  * Locks: the PTEs of the neighbours are only tried, under the space's lock, like that of the page
  * itself; until they are given up nobody is waited for, but the file. Signal context: yes.
  * Source: Linux, mm/memory.c, do_fault_around(); OSTEP ch. 22 (clustering, prefetching).
@@ -52,5 +55,9 @@ void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage
 /* The page and its neighbours come in, accessible for @access. Return: whether the page did; else
  * all is as before. In any case the neighbours are given up. */
 bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value, int access);
+
+/* The page and its neighbours, all hidden, are shown with @access. Return: 0, or the host's error: they
+ * are as before. In any case the neighbours are given up. */
+int cluster_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access);
 
 #endif

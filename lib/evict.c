@@ -123,7 +123,7 @@ static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uint32_t *slot)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
-	struct backing *backing = frame->backing;
+	const struct backing *backing = share_first_backing(frame);
 	char *buffer = buffer_take(&pool->buffers);
 	int result = frame_read(&pool->frames, pfn, buffer);
 	bool written = false;
@@ -162,7 +162,7 @@ static uint64_t pte_evicted(uint64_t value, uint32_t slot)
 static int hide(struct upage_pool *pool, pte_t *pte, const struct frame *frame, uint64_t *value)
 {
 	int result = view_hide(pool, pte, frame->page, value);
-	for (struct share *share = frame->shares; share != NULL && result == 0; share = share->next) {
+	for (struct share *share = share_list(frame); share != NULL && result == 0; share = share->next) {
 		uint64_t other = pte_value(share->pte);
 		result = view_hide(pool, share->pte, share->page, &other);
 	}
@@ -179,7 +179,7 @@ static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *
 	bool dirty = *value & PTE_DIRTY, new_slot = false;
 	int result = 0;
 	*slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
-	if (dirty && !frame->backing->shared && *slot == SWAP_NONE) {
+	if (dirty && !share_first_backing(frame)->shared && *slot == SWAP_NONE) {
 		*slot = slot_take(pool, pfn, pte, search);
 		new_slot = *slot != SWAP_NONE;
 		result = new_slot ? 0 : UPAGE_ENOSPC;
@@ -218,13 +218,13 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 	if (frame->references > 1 && slot != SWAP_NONE)
 		swap_share(pool->swap, slot, frame->references - 1u);
 	frame->slot = 0;
-	frame->references = 0;
 	atomic_store(&frame->pte, NULL);
 	replace_remove(&pool->replace, pfn);
 	atomic_fetch_sub(&pool->evicting, 1);
 	stats_count(pool->stats, COUNT_EVICTIONS);
 	if (value & PTE_SHARED)
 		share_end(&pool->shares, frame, pte, evicted);
+	frame->references = 0;
 	pte_unlock(pte, evicted);
 	return true;
 }
@@ -257,7 +257,7 @@ int evict_page(struct upage_pool *pool, pte_t *pte)
 static bool are_idle(struct upage_pool *pool, const struct frame *frame)
 {
 	bool idle = true;
-	for (const struct share *share = frame->shares; share != NULL && idle; share = share->next) {
+	for (const struct share *share = share_list(frame); share != NULL && idle; share = share->next) {
 		const struct locked_page page = { share->pte, share->page, pte_value(share->pte) };
 		idle = !(page.value & PTE_ACCESS) || view_references_each(pool, &page, 1) == 0;
 	}
@@ -267,7 +267,7 @@ static bool are_idle(struct upage_pool *pool, const struct frame *frame)
 static bool turn_keeps_one(struct upage_pool *pool, const struct frame *frame)
 {
 	bool keeps = turn_keeps(&pool->turn, frame->page);
-	for (const struct share *share = frame->shares; share != NULL && !keeps; share = share->next)
+	for (const struct share *share = share_list(frame); share != NULL && !keeps; share = share->next)
 		keeps = turn_keeps(&pool->turn, share->page);
 	return keeps;
 }
@@ -284,7 +284,7 @@ static unsigned lock_shown(struct upage_pool *pool, const upage_pfn *frames, uns
 		if (frame_seems_shared(frame) || !frame_trylock(pool, (uint32_t)frames[i], &page->pte, &page->value))
 			continue;
 		page->address = frame->page;
-		if (frame->shares == NULL && frame->pins == 0 && (page->value & PTE_ACCESS) &&
+		if (!frame_seems_shared(frame) && frame->pins == 0 && (page->value & PTE_ACCESS) &&
 		    !turn_keeps(&pool->turn, frame->page))
 			locked++;
 		else
@@ -312,7 +312,7 @@ static void age_shared(struct upage_pool *pool, uint32_t pfn)
 	uint64_t value;
 	if (!frame_seems_shared(frame) || !frame_trylock_all(pool, pfn, &pte, &value))
 		return;
-	for (const struct share *share = frame->shares; share != NULL; share = share->next) {
+	for (const struct share *share = share_list(frame); share != NULL; share = share->next) {
 		struct locked_page page = { share->pte, share->page, pte_value(share->pte) };
 		if ((page.value & PTE_ACCESS) && !turn_keeps(&pool->turn, page.address))
 			view_age_each(pool, &page, 1);
@@ -381,7 +381,7 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 		return false;
 	}
 	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL) {
-		size_t idle = frame->shares != NULL ? are_idle(pool, frame) : idle_pages(pool, &page, known);
+		size_t idle = frame_seems_shared(frame) ? are_idle(pool, frame) : idle_pages(pool, &page, known);
 		if (idle == 0)
 			replace_touch(&pool->replace, pfn);
 		if (idle == 0 || replace_idle(&pool->replace, pfn)) {

@@ -48,15 +48,20 @@ struct frame {
 			uint32_t next, previous; /* FREE_HEAD: its list; frame numbers    */
 		};
 	};
-	struct backing *backing; /* USED: of the page                                     */
-	struct share *shares;    /* USED: all the pages, if there are several; else NULL  */
+	union {
+		struct backing *backing; /* USED: of the page, if there is one            */
+		struct share *shares;    /* USED: all the pages, if there are several     */
+	};
 	uint32_t slot;           /* USED: the page's swap slot plus 1; 0: none            */
 	uint16_t pins;           /* USED: upage_pin() and system calls that hold it       */
 	uint16_t calls;          /* USED: of the pins, those of system calls under way    */
-	uint16_t references;     /* PTEs that map it                                      */
+	uint16_t references;     /* PTEs that map it: which of backing and shares it has  */
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */
 };
+
+/* With the policy's share, and that is at most 8 bytes, 48 for each frame. */
+_Static_assert(sizeof(struct frame) == 40, "a frame's record has grown");
 
 struct frame_table {
 	_Atomic int memory;      /* the memfd           */

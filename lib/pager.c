@@ -196,6 +196,14 @@ static enum counter kind_of_fault(const struct page *page, uint64_t value, int a
 	return value & PTE_SWAPPED || page->backing->store != NULL ? COUNT_MAJOR : COUNT_ZERO_FILL;
 }
 
+/* With its hidden neighbours, if it has any, by a @soft fault; where that fails, alone. */
+static int show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access, bool soft)
+{
+	if (soft && page->before + page->after > 0 && cluster_show(pool, page, value, access) == 0)
+		return 0;
+	return view_show(pool, page, value, access);
+}
+
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
                   enum pin pin, enum counter *kind)
 {
@@ -212,7 +220,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		if (after & PTE_FILE && after & PTE_DIRTY)
 			result = fill(pool, page, after, (uint32_t)pte_number(after));
 		if (result == 0 && (after & PTE_ACCESS) != give)
-			result = view_show(pool, page, &shown, give);
+			result = show(pool, page, &shown, give, counter == COUNT_SOFT);
 		if (result == 0) {
 			if (value & PTE_PREFETCHED)
 				stats_count(pool->stats, COUNT_PREFETCH_USED);

@@ -85,7 +85,7 @@ struct page {
 	uintptr_t address;
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
-	uint16_t before, after;  /* empty neighbours, locked, that may come in with it: cluster.h */
+	uint16_t before, after;  /* neighbours, locked, that come in or are shown with it: cluster.h */
 };
 
 /* The lock of the space that has them is held for writing. */
@@ -157,7 +157,7 @@ static inline void frame_unlock_all(struct upage_pool *pool, pte_t *pte, uint64_
 /* Whether several pages are in a frame, as far as that can be seen without a lock. */
 static inline bool frame_seems_shared(const struct frame *frame)
 {
-	return __atomic_load_n(&frame->shares, __ATOMIC_RELAXED) != NULL;
+	return __atomic_load_n(&frame->references, __ATOMIC_RELAXED) > 1;
 }
 
 /* The page is resident in frame @pfn from now on, which has its content; nobody can see it yet.
@@ -166,7 +166,7 @@ static inline uint64_t page_settle(struct upage_pool *pool, const struct page *p
                                    uint32_t slot)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
-	INVARIANT(frame->shares == NULL);
+	INVARIANT(frame->references == 0);
 	frame->page = page->address;
 	frame->backing = page->backing;
 	frame->slot = slot + 1; /* SWAP_NONE becomes 0 */

@@ -53,7 +53,10 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	const char *path;
 	if (word == NULL)
 		return UPAGE_ENOMEM;
-	int result = swap_create(&pool->swap, swap_path(config), config->swap_size, page_shift, &path);
+	const struct swap_config swap = { .path = swap_path(config),
+		                          .bytes = config->swap_size,
+		                          .page_shift = page_shift };
+	int result = swap_create(&pool->swap, &swap, &path);
 	if (result < 0) {
 		snprintf(config->message, sizeof(config->message),
 		         "store=file:%.150s: no swap file can be made there: %s", path,

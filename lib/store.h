@@ -42,7 +42,6 @@ struct store_ops {
 	bool clusters; /* a read may be of several pages, and says in `moved` how many there are */
 	void (*submit)(upage_store *store, struct store_request *request);
 	int (*sync)(upage_store *store);
-	void (*discard)(upage_store *store, off_t offset, size_t length); /* NULL: no use for it */
 	void (*close)(upage_store *store); /* frees the store too */
 };
 
@@ -117,22 +116,25 @@ static inline off_t backing_offset(const struct backing *backing, uintptr_t page
 /* ---- Swap: the store of anonymous and private pages ---------------------------------- */
 
 /*
- * Slots are page-sized places in a store, its medium, given out in runs: a page asks for the
- * slot behind its neighbour's, else for the next free stretch. The medium is a sparse file.
+ * Slots are page-sized places in a store, its medium (store_medium.h), given out in runs: a page asks for
+ * the slot behind its neighbour's, else for the next free stretch.
  * Several pages may have one slot, which counts them; it is written to by who alone has it.
  */
 struct swap;
 
+struct swap_config {
+	const char *path;    /* of a file: a directory (an unnamed file in it), a name (created, then unlinked
+	                        at once), a block device, or "": $TMPDIR or /tmp */
+	uint64_t bytes;      /* the most that it may hold; 0: as much as the disk */
+	unsigned page_shift;
+};
+
 /**
- * swap_create - make a swap file
- * @path:  a directory (an unnamed file in it), a name (created, then unlinked at once), a
- *         block device, or "": $TMPDIR or /tmp
- * @bytes: the most that it may hold; 0: as much as the disk
- * @used:  out: the path that was meant, for messages
+ * swap_create - make a swap
+ * @used: out: the path that was meant, for messages
  * Return: 0 or a negated errno value.
  */
-int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned page_shift,
-                const char **used);
+int swap_create(struct swap **out, const struct swap_config *config, const char **used);
 void swap_destroy(struct swap *swap);
 
 /* Around a fork: keeps the slots as they are, and a file of the child's own with the content of

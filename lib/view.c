@@ -135,7 +135,7 @@ static void relieve(struct upage_pool *pool)
 		if (!frame_trylock_all(pool, pfn, &pte, &value))
 			continue;
 		relieve_page(pool, frame, pte, frame->page, &value);
-		for (struct share *share = frame->shares; share != NULL; share = share->next) {
+		for (struct share *share = share_list(frame); share != NULL; share = share->next) {
 			uint64_t other = pte_value(share->pte);
 			relieve_page(pool, frame, share->pte, share->page, &other);
 		}

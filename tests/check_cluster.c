@@ -243,6 +243,47 @@ START_TEST(long_runs_are_zero_again_too)
 }
 END_TEST
 
+/* ---- Hidden pages ---------------------------------------------------------------------------- */
+
+#define CLEAN_FROM 100 /* of MANY pages: these were only read */
+#define CLEAN_TO 140
+
+/* Return: soft faults of reading every @step-th page once they all were hidden. */
+static uint64_t show_again(struct machine m, volatile char *memory, size_t step)
+{
+	uint64_t before = machine_stats(m).soft;
+	ck_assert_ok(upage_protect(m.space, (void *)(uintptr_t)memory, MANY * PAGE, PROT_NONE));
+	ck_assert_ok(upage_protect(m.space, (void *)(uintptr_t)memory, MANY * PAGE, RW));
+	for (size_t i = 0; i < MANY; i += step)
+		ck_assert_int_eq(memory[i * PAGE], i >= CLEAN_FROM && i < CLEAN_TO ? 0 : (char)(i + 1));
+	ck_assert_ok(upage_pool_verify(m.pool));
+	return machine_stats(m).soft - before;
+}
+
+START_TEST(hidden_pages_are_shown_with_their_neighbours)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, MANY, RW);
+	for (size_t i = CLEAN_FROM; i < CLEAN_TO; i++)
+		(void)memory[i * PAGE];
+	for (size_t i = 0; i < MANY; i++)
+		if (i < CLEAN_FROM || i >= CLEAN_TO)
+			memory[i * PAGE] = (char)(i + 1);
+	uint64_t upgrades = machine_stats(m).write_upgrade;
+	ck_assert_uint_lt(show_again(m, memory, 1), MANY / 8);
+	memory[(CLEAN_FROM + 9) * PAGE] = 0;
+	ck_assert_uint_eq(machine_stats(m).write_upgrade, upgrades + 1);
+	memory[(CLEAN_TO + 20) * PAGE] = (char)(CLEAN_TO + 21);
+	ck_assert_uint_eq(machine_stats(m).write_upgrade, upgrades + 1);
+	/* While frames are short each comes alone. */
+	volatile char *more = machine_map(m, 500, RW);
+	for (size_t i = 0; i < 500; i++)
+		more[i * PAGE] = 1;
+	ck_assert_uint_eq(show_again(m, memory, 3), (MANY + 2) / 3);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Files ---------------------------------------------------------------------------------- */
 
 static upage_store *file_of(size_t bytes)
@@ -398,6 +439,7 @@ int main(void)
 	tcase_add_test(tcase, a_cluster_ends_with_its_mapping_and_its_protection);
 	tcase_add_test(tcase, pages_that_were_discarded_are_zero_again);
 	tcase_add_test(tcase, long_runs_are_zero_again_too);
+	tcase_add_test(tcase, hidden_pages_are_shown_with_their_neighbours);
 	tcase_add_test(tcase, a_file_comes_by_clusters_and_ends_where_it_ends);
 	tcase_add_test(tcase, a_long_file_comes_by_long_clusters_and_ends_where_it_ends);
 	tcase_add_test(tcase, the_ends_of_files_keep_no_buffers);

@@ -14,6 +14,12 @@
 
 static char page[PAGE];
 
+static int swap_at(struct swap **out, const char *path, uint64_t bytes, unsigned page_shift, const char **used)
+{
+	const struct swap_config config = { .path = path, .bytes = bytes, .page_shift = page_shift };
+	return swap_create(out, &config, used);
+}
+
 /* ---- Where ----------------------------------------------------------------------------- */
 
 /* The descriptor that was opened last: what the swap file has. */
@@ -34,7 +40,7 @@ static struct swap *swap_with_descriptor(const char *path, uint64_t bytes, unsig
 		before[i] = fcntl(i, F_GETFD) >= 0;
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, path, bytes, page_shift, &used));
+	ck_assert_ok(swap_at(&swap, path, bytes, page_shift, &used));
 	ck_assert_ptr_nonnull(swap);
 	*descriptor = newest_descriptor(before, 4096);
 	return swap;
@@ -44,7 +50,7 @@ static struct swap *swap_make(uint64_t slots)
 {
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, slots * PAGE, 12, &used));
+	ck_assert_ok(swap_at(&swap, directory, slots * PAGE, 12, &used));
 	return swap;
 }
 
@@ -91,11 +97,11 @@ START_TEST(swap_without_a_path_goes_to_tmpdir)
 	swap_destroy(swap);
 	const char *used = NULL;
 	ck_assert_int_eq(setenv("TMPDIR", "", 1), 0);
-	ck_assert_ok(swap_create(&swap, "", 64 * PAGE, 12, &used));
+	ck_assert_ok(swap_at(&swap, "", 64 * PAGE, 12, &used));
 	ck_assert_str_eq(used, "/tmp");
 	swap_destroy(swap);
 	ck_assert_int_eq(unsetenv("TMPDIR"), 0);
-	ck_assert_ok(swap_create(&swap, "", 64 * PAGE, 12, &used));
+	ck_assert_ok(swap_at(&swap, "", 64 * PAGE, 12, &used));
 	ck_assert_str_eq(used, "/tmp");
 	swap_destroy(swap);
 }
@@ -110,7 +116,7 @@ static void expect_refused(const char *path, int expected)
 	size_t descriptors = open_descriptors();
 	size_t metadata = host_metadata_bytes();
 	errno = 1234;
-	ck_assert_int_eq(swap_create(&swap, path, 64 * PAGE, 12, &used), expected);
+	ck_assert_int_eq(swap_at(&swap, path, 64 * PAGE, 12, &used), expected);
 	ck_assert_int_eq(errno, 1234);
 	ck_assert_str_eq(used, path);
 	ck_assert_ptr_eq(swap, untouched);
@@ -180,7 +186,7 @@ START_TEST(swap_without_room_for_its_map_leaves_nothing)
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &low), 0);
 	struct swap *swap = NULL;
 	const char *used;
-	int result = swap_create(&swap, directory, 0, 12, &used);
+	int result = swap_at(&swap, directory, 0, 12, &used);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &saved), 0);
 	ck_assert_int_eq(result, UPAGE_ENOMEM);
 	ck_assert_ptr_null(swap);
@@ -226,10 +232,10 @@ START_TEST(a_part_of_a_page_is_no_slot)
 {
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, 3 * PAGE + PAGE - 1, 12, &used));
+	ck_assert_ok(swap_at(&swap, directory, 3 * PAGE + PAGE - 1, 12, &used));
 	ck_assert_uint_eq(swap_slots(swap), 3);
 	swap_destroy(swap);
-	ck_assert_ok(swap_create(&swap, directory, 3 << 21, 21, &used));
+	ck_assert_ok(swap_at(&swap, directory, 3 << 21, 21, &used));
 	ck_assert_uint_eq(swap_slots(swap), 3);
 	swap_destroy(swap);
 }
@@ -239,7 +245,7 @@ START_TEST(swap_without_a_limit_goes_on_past_a_million_slots)
 {
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, 0, 12, &used));
+	ck_assert_ok(swap_at(&swap, directory, 0, 12, &used));
 	ck_assert_uint_gt(swap_slots(swap), 1 << 20);
 	ck_assert_uint_lt(swap_slots(swap), SWAP_NONE);
 	uint32_t far = swap_allocate(swap, (1 << 20) + 5);
@@ -450,7 +456,7 @@ START_TEST(a_slot_gives_back_its_page)
 	char *written = malloc(size), *found = malloc(size);
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, 16 * size, shifts[_i], &used));
+	ck_assert_ok(swap_at(&swap, directory, 16 * size, shifts[_i], &used));
 	for (uint32_t slot = 0; slot < 8; slot++) {
 		ck_assert_uint_eq(swap_allocate(swap, slot), slot);
 		random_bytes(written, size, slot);
