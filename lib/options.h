@@ -18,7 +18,7 @@ int options_size(const char *text, uint64_t *bytes);
 int options_word(struct upage_config *config, const char *word);
 
 /* The most pages that one fault may bring in; 0: the value of `prefetch` is none. */
-#define PREFETCH_AUTO 16
+#define PREFETCH_AUTO 64
 unsigned options_prefetch(const struct upage_config *config);
 
 /* What `scheme` says. */

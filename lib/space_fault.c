@@ -49,7 +49,8 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 				locked = pte_trylock(page->pte, value);
 			}
 			if (locked && mapping->advice != UPAGE_RANDOM)
-				cluster_lock(space->pool, page, *value, access, mapping->start, mapping->end);
+				cluster_lock(space->pool, &space->table, space_vpn(space, address), page, *value,
+				             access, mapping->start, mapping->end);
 		}
 		space_read_end(space);
 		if (locked || outcome != FAULT_SERVED)

@@ -143,7 +143,7 @@ struct upage_config {
 	unsigned adopt_data;    /* adopt-data: for programs linked with upage-malloc: their .data
 	                           and .bss become paged memory too                          */
 	char prefetch[16];      /* prefetch=auto|off|N: while a quarter of the frames is free, the
-	                           most pages that one fault brings in: N from 1 to 16, auto: 16,
+	                           most pages that one fault brings in: N from 1 to 64, auto: 64,
 	                           off: 1. "": auto for programs linked with upage-malloc and for
 	                           whole ones, else off: a fault a page                      */
 	char scheme[16];        /* scheme=paging|segmentation|base-bounds: of its spaces; "": paging */

@@ -383,13 +383,35 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 	return view_replace(pool, page, value, after);
 }
 
-int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
-                  uintptr_t address, uint64_t access)
+/* Moves a mapping of ours, of frames for writing, to hidden pages. */
+static int show_borrowed(const struct place *place, uintptr_t address, size_t length, int prot, void *borrowed)
 {
+	uintptr_t at = address + window_enter(place);
+	int result = 0;
+	if (prot != (PROT_READ | PROT_WRITE))
+		result = host_protect((uintptr_t)borrowed, length, prot);
+	if (result == 0) {
+		result = host_show_borrowed(borrowed, at, length);
+		if (result < 0) /* there may be nothing in the way of other mappings now */
+			host_hide(at, length);
+	}
+	if (result < 0)
+		host_release(borrowed, length);
+	window_exit(place);
+	return result;
+}
+
+int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint64_t access, void *borrowed)
+{
+	const struct place *place = place_of(pool, ptes, values[0]);
+	uint64_t after = values[0] | access;
 	view_make_room(pool);
 	for (size_t i = 0; i < count; i++)
 		record(pool, &ptes[i], values[i], values[i] | access);
-	int result = show(pool, place_of(pool, ptes, values[0]), values[0] | access, address, count, false);
+	int result = borrowed != NULL ? show_borrowed(place, address, count * page_size(pool),
+	                                              pte_prot(after), borrowed)
+	                              : show(pool, place, after, address, count, false);
 	for (size_t i = 0; i < count; i++) {
 		if (result == 0)
 			values[i] |= access;

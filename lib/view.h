@@ -50,9 +50,10 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t after);
 
 /* As view_show() for @count pages beside each other, all hidden and in frames beside each other, by one
- * call. @access: with DIRTY if it is to write. @values: kept as the entries are. */
+ * call. @access: with DIRTY if it is to write. @values: kept as the entries are. @borrowed: where the frames
+ * are mapped for writing (frame_borrow), and are no more then, whatever becomes of it; or NULL. */
 int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
-                  uintptr_t address, uint64_t access);
+                  uintptr_t address, uint64_t access, void *borrowed);
 
 /* No reference to the page succeeds any more until it is shown. Return: as above. */
 int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
