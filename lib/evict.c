@@ -417,6 +417,14 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 	return false;
 }
 
+int evict_one(struct upage_pool *pool, uint32_t *out)
+{
+	struct search search = { .own = FRAME_NONE };
+	if (pass(pool, &search, out))
+		return 0;
+	return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
+}
+
 /* Whether another thread has, or had since pool->placed was @placed, what a pass over the
  * candidates cannot see: a slot in hand, which it has while it evicts; a frame on its way out of
  * the policy and in again; a page that came to rest meanwhile, and may be one that can go. In

@@ -123,6 +123,12 @@ int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
 bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* never written to */
+
+/* Makes zeros of free frames that are none, up to @most beside each other, from *@hand on, which moves
+ * on and goes round; the next frame_zero() of them is free of cost. They are taken for that time.
+ * Return: how many; 0: there is none in the FRAME_ZERO_LOOK frames from there on, or the host's failure. */
+#define FRAME_ZERO_LOOK 1024u
+int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);

@@ -4,6 +4,7 @@
 #include "cluster.h"
 #include "evict.h"
 #include "host.h"
+#include "reclaim.h"
 #include "view.h"
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
@@ -32,7 +33,7 @@ static int fill(struct upage_pool *pool, const struct page *page, uint64_t value
 {
 	const struct backing *backing = page->backing;
 	if (!(value & PTE_SWAPPED) && backing->store == NULL)
-		return frame_zero(&pool->frames, pfn);
+		return reclaim_zero(pool, pfn, 1);
 	char *buffer = buffer_take(&pool->buffers);
 	int result;
 	if (value & PTE_SWAPPED)
@@ -237,6 +238,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		*kind = counter;
 	physical_note_placed(pool, 1);
 	pte_unlock(page->pte, value);
+	reclaim_look(pool);
 	return result;
 }
 

@@ -5,8 +5,9 @@
 #include <pthread.h>
 
 #include "host.h"
-#include "rlimit.h"
+#include "reclaim.h"
 #include "report.h"
+#include "rlimit.h"
 #include "signals.h"
 #include "space.h"
 
@@ -100,10 +101,11 @@ static void movers_go(void)
 			rwlock_write_release(&pool->compaction.moving);
 }
 
-/* In the child: whoever made a pass is not here. */
+/* In the child: whoever made a pass is not here, nor who evicted ahead of need. */
 static void movers_forget(void)
 {
 	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		reclaim_fork_child(pool);
 		pool->compaction.lock = (struct lock){ 0 };
 		pool->compaction.moving = (struct rwlock){ 0 };
 	}
@@ -260,7 +262,7 @@ static void before_fork(void)
 {
 	if (atomic_load(&pool_fork_by_guest))
 		return;
-	bool threads = host_has_threads();
+	bool threads = host_has_threads(atomic_load(&reclaim_threads));
 	bool files = threads && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
 	             _IO_list_resetlock != NULL;
 	if (files)

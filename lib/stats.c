@@ -141,6 +141,8 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->moves = c[COUNT_MOVES];
 	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
 	out->switches = c[COUNT_SWITCHES];
+	out->reclaimed = c[COUNT_RECLAIMED];
+	out->zeroed_ahead = c[COUNT_ZEROED_AHEAD];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(&sum, 50));
@@ -214,6 +216,8 @@ static const struct number counts[] = {
 	N(", \"swap_slots\": ", swap_slots),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
+	N(", \"reclaimed\": ", reclaimed),
+	N(", \"zeroed_ahead\": ", zeroed_ahead),
 	N(",\n \"switches\": ", switches),
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
@@ -312,6 +316,15 @@ static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
 		N(", ", prefetch_used);
 		stream_text(out, " of them used");
 	}
+}
+
+static void add_ahead_of_need(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->reclaimed + stats->zeroed_ahead == 0)
+		return;
+	N("\n  ahead of need ", reclaimed);
+	N(" of the evictions, ", zeroed_ahead);
+	stream_text(out, " frames zeroed");
 }
 
 static void add_system_calls(struct stream *out, const struct upage_stats *stats)
@@ -414,6 +427,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_copies(out, stats);
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
+	add_ahead_of_need(out, stats);
 	add_read_ahead(out, stats);
 	add_unenforced(out, stats);
 	add_switches(out, stats);

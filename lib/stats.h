@@ -43,6 +43,8 @@ enum counter {
 	COUNT_COMPACTIONS,
 	COUNT_MOVES,
 	COUNT_SWITCHES,
+	COUNT_RECLAIMED,    /* of the evictions */
+	COUNT_ZEROED_AHEAD,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };

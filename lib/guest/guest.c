@@ -51,11 +51,28 @@ static int take_over_thread(struct guest_thread *thread, bool report)
 	return result;
 }
 
+/* A thread of ours in it would be seen by the program. */
+static bool has_reclaimers(void)
+{
+	bool has = false;
+	signal_mask mask = signals_block();
+	lock_acquire(&pools_lock);
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
+		has = has || pool->reclaim.threads > 0;
+	lock_release(&pools_lock);
+	signals_set(mask);
+	return has;
+}
+
 /* Return: the thread's region, or NULL: *result says why. */
 static struct guest_thread *start(upage_pool *pool, int *result)
 {
 	/* A kernel that can switch it on can switch it off. */
 	if (syscall_6(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0, 0) < 0) {
+		*result = UPAGE_ENOTSUP;
+		return NULL;
+	}
+	if (has_reclaimers()) {
 		*result = UPAGE_ENOTSUP;
 		return NULL;
 	}
