@@ -104,6 +104,8 @@ static void movers_go(void)
 /* In the child: whoever made a pass is not here, nor who evicted ahead of need. */
 static void movers_forget(void)
 {
+	atomic_store(&reclaim_held, 0);
+	atomic_store(&reclaim_threads, 0);
 	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
 		reclaim_fork_child(pool);
 		pool->compaction.lock = (struct lock){ 0 };
@@ -312,6 +314,24 @@ __attribute__((constructor(101))) void pool_fork_register(void)
 		pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
+/* ---- Reclaimers ---------------------------------------------------------------------------- */
+
+void pool_reclaimers_hold(void)
+{
+	signal_mask mask = signals_block();
+	atomic_fetch_add(&reclaim_held, 1);
+	lock_acquire(&pools_lock);
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
+		reclaim_stop(pool);
+	lock_release(&pools_lock);
+	signals_set(mask);
+}
+
+void pool_reclaimers_go(void)
+{
+	atomic_fetch_sub(&reclaim_held, 1);
+}
+
 /* ---- Descriptors --------------------------------------------------------------------------- */
 
 int pool_move_descriptor(int descriptor)
@@ -322,6 +342,8 @@ int pool_move_descriptor(int descriptor)
 	if (result == 0) {
 		/* Transfers that began with the old number end; later ones read the new one. */
 		space_wait_all();
+		movers_stop(); /* reclaimers write to frames that no page has */
+		movers_go();
 		host_close(descriptor);
 	}
 	lock_release(&pools_lock);

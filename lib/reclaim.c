@@ -13,7 +13,7 @@
 #include "signals.h"
 #include "syscall.h"
 
-_Atomic unsigned reclaim_threads;
+_Atomic unsigned reclaim_threads, reclaim_pools, reclaim_held;
 
 #if defined(__x86_64__)
 
@@ -24,7 +24,8 @@ _Atomic unsigned reclaim_threads;
 
 struct reclaimer {
 	struct upage_pool *pool;
-	_Atomic uint32_t alive; /* the kernel clears it last of all */
+	_Atomic uint32_t alive; /* the kernel clears it when the stack is free */
+	long id;                /* of the thread */
 };
 
 /* ---- Work -------------------------------------------------------------------------------- */
@@ -184,15 +185,16 @@ static bool make(struct upage_pool *pool, struct reclaimer *self)
 	memcpy(own, &own, sizeof(own)); /* as the machine's ABI has it */
 	self->pool = pool;
 	atomic_store(&self->alive, 1);
-	if (gate_clone(call, begin, self) > 0)
-		return true;
-	atomic_store(&self->alive, 0);
-	return false;
+	self->id = gate_clone(call, begin, self);
+	if (self->id < 0)
+		atomic_store(&self->alive, 0);
+	return self->id > 0;
 }
 
 #else
 struct reclaimer {
 	_Atomic uint32_t alive;
+	long id;
 };
 
 static struct reclaimer *reclaimer(const struct reclaim *r, unsigned i)
@@ -219,7 +221,7 @@ static bool is_ours(const struct reclaim *r)
 static void make_all(struct upage_pool *pool)
 {
 	struct reclaim *r = &pool->reclaim;
-	if (!is_ours(r))
+	if (!is_ours(r) || atomic_load(&reclaim_held) > 0)
 		return;
 	atomic_store(&r->stopping, 0);
 	for (unsigned i = 0; i < r->threads; i++) {
@@ -233,7 +235,7 @@ static void make_all(struct upage_pool *pool)
 void reclaim_ring(struct upage_pool *pool)
 {
 	struct reclaim *r = &pool->reclaim;
-	if (r->threads == 0 || atomic_exchange(&r->awake, 1) != 0)
+	if (r->threads == 0 || atomic_load(&reclaim_held) > 0 || atomic_exchange(&r->awake, 1) != 0)
 		return;
 	futex_wake(&r->awake, INT_MAX);
 	if (atomic_load(&r->running) == r->threads)
@@ -248,10 +250,18 @@ void reclaim_ring(struct upage_pool *pool)
 	signals_set(mask);
 }
 
-static void wait_for_end(struct reclaimer *self)
+#define GONE_NS 100000000
+
+static void wait_for_end(struct reclaimer *self, int process)
 {
 	for (uint32_t alive; (alive = atomic_load(&self->alive)) != 0;)
 		syscall_4(SYS_futex, &self->alive, FUTEX_WAIT, alive, NULL); /* the kernel's wake is a shared one */
+	/* A moment later it is no thread of the process any more; but another may have its number by then. */
+	uint64_t start = host_nanoseconds();
+	while (self->id > 0 && syscall_3(SYS_tgkill, process, self->id, 0) == 0 &&
+	       host_nanoseconds() - start < GONE_NS)
+		host_yield();
+	self->id = 0;
 }
 
 void reclaim_stop(struct upage_pool *pool)
@@ -267,7 +277,7 @@ void reclaim_stop(struct upage_pool *pool)
 	futex_wake(&r->stopping, INT_MAX);
 	futex_wake(&r->awake, INT_MAX);
 	for (unsigned i = 0; i < r->threads; i++)
-		wait_for_end(reclaimer(r, i));
+		wait_for_end(reclaimer(r, i), r->process);
 	atomic_store(&r->running, 0);
 	atomic_store(&r->awake, 0);
 	lock_release(&r->lock);
@@ -287,6 +297,7 @@ int reclaim_init(struct upage_pool *pool, unsigned threads)
 	for (unsigned i = 0; i < threads; i++)
 		host_protect((uintptr_t)r->stacks + i * STACK_BYTES, HOST_PAGE_SIZE, PROT_NONE);
 	r->threads = threads;
+	atomic_fetch_add(&reclaim_pools, 1);
 	r->low = frames / 128 < 256 ? frames / 128 : 256;
 	r->high = 2 * r->low;
 	return 0;
@@ -302,7 +313,6 @@ void reclaim_fork_child(struct upage_pool *pool)
 		atomic_store(&reclaimer(r, i)->alive, 0);
 	atomic_store(&r->stopping, 0);
 	atomic_store(&r->awake, 0);
-	atomic_store(&reclaim_threads, 0);
 }
 
 void reclaim_destroy(struct upage_pool *pool)
@@ -312,5 +322,6 @@ void reclaim_destroy(struct upage_pool *pool)
 		return;
 	reclaim_stop(pool);
 	host_metadata_release(r->stacks, r->threads * STACK_BYTES);
+	atomic_fetch_sub(&reclaim_pools, 1);
 	r->threads = 0;
 }

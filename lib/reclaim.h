@@ -36,8 +36,8 @@
 #define RECLAIM_FRAMES_LEAST 256u /* smaller memories have no reserve, and so no reclaimers */
 #define RECLAIM_ZERO_LATE 32u     /* zero fills of stained frames that ring */
 
-/* Reclaimers of all pools of this process, as far as they run. */
-extern _Atomic unsigned reclaim_threads;
+/* Of this process: reclaimers that run, pools that may have some, and who wants that there are none. */
+extern _Atomic unsigned reclaim_threads, reclaim_pools, reclaim_held;
 
 /* For a new pool: it may have @threads. Return: 0 or UPAGE_ENOMEM. */
 int reclaim_init(struct upage_pool *pool, unsigned threads);

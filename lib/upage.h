@@ -159,8 +159,8 @@ struct upage_config {
 	char reclaimers[8];     /* reclaimers=auto|N: threads of the pool's own, up to 8, that evict
 	                           pages while less than 1/128 of the frames is free, until 1/64
 	                           is, and zero free frames; memories under 256 frames have none.
-	                           They begin when first needed; every signal is blocked in them.
-	                           Not where system calls are intercepted. "": auto, which is 0  */
+	                           They begin when first needed, and end when they are not; every
+	                           signal is blocked in them. "": auto, which is 0               */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -718,8 +718,8 @@ int upage_heap_destroy(upage_heap *heap);
  *
  * Once on, interception stays. Costs about two microseconds a system call.
  * Context: not in a signal handler; the process has one thread.
- * Return: 0, or UPAGE_ENOTSUP (no Linux 5.11 or later on x86-64, or forbidden here, or a pool has
- *         reclaimers), UPAGE_EBUSY (there are other threads), UPAGE_ENOMEM. It is off then, and upage_pin() remains.
+ * Return: 0, or UPAGE_ENOTSUP (no Linux 5.11 or later on x86-64, or forbidden here), UPAGE_EBUSY
+ *         (there are other threads), UPAGE_ENOMEM. It is off then, and upage_pin() remains.
  * Source: prctl(2), PR_SET_SYSCALL_USER_DISPATCH.
  */
 int upage_intercept(upage_pool *pool);

@@ -51,28 +51,11 @@ static int take_over_thread(struct guest_thread *thread, bool report)
 	return result;
 }
 
-/* A thread of ours in it would be seen by the program. */
-static bool has_reclaimers(void)
-{
-	bool has = false;
-	signal_mask mask = signals_block();
-	lock_acquire(&pools_lock);
-	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
-		has = has || pool->reclaim.threads > 0;
-	lock_release(&pools_lock);
-	signals_set(mask);
-	return has;
-}
-
 /* Return: the thread's region, or NULL: *result says why. */
 static struct guest_thread *start(upage_pool *pool, int *result)
 {
 	/* A kernel that can switch it on can switch it off. */
 	if (syscall_6(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0, 0) < 0) {
-		*result = UPAGE_ENOTSUP;
-		return NULL;
-	}
-	if (has_reclaimers()) {
 		*result = UPAGE_ENOTSUP;
 		return NULL;
 	}
@@ -99,9 +82,12 @@ PUBLIC int upage_intercept(upage_pool *pool)
 	int result = 0;
 	if (atomic_load(&started))
 		return 0;
-	if (!is_single_threaded())
-		return UPAGE_EBUSY;
-	start(pool, &result);
+	pool_reclaimers_hold();
+	if (is_single_threaded())
+		start(pool, &result);
+	else
+		result = UPAGE_EBUSY;
+	pool_reclaimers_go();
 	return result;
 }
 
