@@ -173,6 +173,7 @@ static void worker_end(const struct worker *worker)
 {
 	close(worker->questions);
 	close(worker->answers);
+	kill(worker->process, SIGKILL);
 	waitpid(worker->process, NULL, 0);
 }
 
@@ -195,7 +196,7 @@ static double ask_kernels(void)
 		printf("%24s the kernel has killed its process: another one\n", "");
 		worker_end(&kernels);
 		worker_start(&kernels, NULL);
-		ask(&kernels, RANDOM);
+		ask(&kernels, asked); /* again as it was before */
 	}
 	return time;
 }
