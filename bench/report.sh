@@ -35,6 +35,9 @@ scale/reserved-space ratio <= 1"
 sed 's/^{"bench": "\(.*\)", "case": "\(.*\)", "value": \(.*\), "unit": "\(.*\)", "against": "\(.*\)", "baseline": \(.*\), "ratio": \(.*\)}$/\1\/\2\t\3\t\6\t\7\t\4\t\5/' \
 	"$file" >"$scratch/figures"
 
+# For people: three digits that count, or all of a large one
+number='function number(n) { return sprintf(n >= 1000 ? "%.0f" : "%.3g", n) } '
+
 # skipped NAME: the reason
 skipped()
 {
@@ -53,7 +56,7 @@ target_rows()
 {
 	echo "$targets" | while read -r name what order bound; do
 		awk -F '\t' -v name="$name" -v what="$what" -v order="$order" -v bound="$bound" \
-			-v skipped="$(skipped "$name")" '
+			-v skipped="$(skipped "$name")" "$number"'
 			{ value[$1] = $2; ratio[$1] = $4 }
 			END {
 				half = name; sub(/[0-9]+$/, "", half); threads = substr(name, length(half) + 1)
@@ -61,21 +64,20 @@ target_rows()
 					printf "| %s | | %s %s | skipped: %s |\n", name, order, bound, skipped
 					exit
 				}
-				n = what == "value" ? value[name] : what == "ratio" ? ratio[name] :
-				    value[name] / value[half threads / 2]
+				n = ratio[name]
+				if (what == "value") { n = value[name]; of = ", value" }
+				if (what == "next") { n = value[name] / value[half threads / 2]; of = " ÷ " half threads / 2 }
 				met = order == "<=" ? n <= bound + 0 : n >= bound + 0
-				printf "| %s%s | %.4g | %s %s | %s |\n", name,
-				       what == "next" ? " ÷ " half threads / 2 : what == "value" ? ", value" : "",
-				       n, order, bound, met ? "yes" : "no"
+				printf "| %s%s | %s | %s %s | %s |\n", name, of, number(n), order, bound, met ? "yes" : "no"
 			}' "$scratch/figures"
 	done
 }
 
 figure_rows()
 {
-	awk -F '\t' '{ split($1, name, "/")
-	               printf "| %s | %.4g %s | %.4g, %s | %.4g | `bench/%s%s` |\n", $1, $2, $5, $3, $6, $4,
-	                      name[1], name[1] == "resident" ? " mean" : "" }' "$scratch/figures"
+	awk -F '\t' "$number"'{ split($1, name, "/")
+	               printf "| %s | %s %s | %s, %s | %s | `bench/%s%s` |\n", $1, number($2), $5, number($3), $6,
+	                      number($4), name[1], name[1] == "resident" ? " mean" : "" }' "$scratch/figures"
 }
 
 # plot NAME: by the commands on stdin
@@ -123,6 +125,7 @@ plot_threads()
 	set ylabel "thousand pages a second"
 	set logscale x 2
 	set xtics (1, 2, 4, 8)
+	set xrange [0.9:9]
 	set yrange [0:*]
 	set grid
 	set key outside

@@ -174,8 +174,9 @@ static void choose_memory(const struct workload *workload, const struct shortage
 static void compare(struct bench bench, const struct workload *workload, struct mean *mean)
 {
 	const struct shortage *shortage = shortage_of(workload);
-	if (!programs_have(workload->needs)) {
-		bench_skip(workload->name, "there is no %s", workload->needs);
+	bool whole = strncmp(workload->name, "linked", 6) != 0;
+	if (!programs_have(workload->needs) || (whole && access(programs_upage, X_OK) < 0)) {
+		bench_skip(workload->name, "there is no %s, or no upage run", workload->needs);
 		return;
 	}
 	if (shortage != NULL)
