@@ -16,7 +16,7 @@
  * memory meanwhile, and one more thread compacts at random moments. The round ends when it has seen its share of accesses and of major
  * faults; then everything is read once more, and no frame or slot may be missing.
  *
- *      stress [--scale N] [--seed N] [--threads N] [--frames N] [--policy NAME] [--page-size SIZE]
+ *      stress [--scale N] [--seed N] [--threads N] [--frames N] [--policy NAME] [--page-size SIZE] [--store NAME]
  *
  * At scale 1 (make stress): at least 100 million accesses and 2 million major faults.
  */
@@ -75,8 +75,8 @@ struct worker {
 static struct options {
 	uint64_t scale, seed;
 	unsigned threads, frames;
-	const char *policy, *page_size;
-} options = { .scale = 1, .seed = 1, .threads = 8 };
+	const char *policy, *page_size, *store;
+} options = { .store = "file", .scale = 1, .seed = 1, .threads = 8 };
 
 static upage_pool *pool;
 static upage_space *space;
@@ -421,8 +421,8 @@ static struct upage_stats round_run(const struct round *round)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	char words[256];
-	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto", round->policy,
-	         round->page_size, (unsigned long long)options.seed);
+	snprintf(words, sizeof(words), "policy=%s,page-size=%s,store=%s,seed=%llu,prefetch=auto", round->policy,
+	         round->page_size, options.store, (unsigned long long)options.seed);
 	must(upage_config_parse(&config, words), "options");
 	config.memory = round->frames * config.page_size;
 	if (upage_pool_create(&pool, &config) < 0)
@@ -505,10 +505,12 @@ static void parse(int argc, char **argv)
 			options.policy = value;
 		else if (strcmp(argv[i], "--page-size") == 0)
 			options.page_size = value;
+		else if (strcmp(argv[i], "--store") == 0)
+			options.store = value;
 		else {
 			fprintf(stderr,
 			        "stress: unknown option '%s'; there are --scale, --seed, --threads, "
-			        "--frames, --policy, --page-size\n",
+			        "--frames, --policy, --page-size, --store\n",
 			        argv[i]);
 			exit(2);
 		}
