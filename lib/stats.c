@@ -214,6 +214,7 @@ static const struct number counts[] = {
 	N(", \"writebacks\": ", writebacks),
 	N(", \"writeback_failures\": ", writeback_failures),
 	N(", \"swap_slots\": ", swap_slots),
+	N(", \"store_bytes\": ", store_bytes),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
 	N(", \"reclaimed\": ", reclaimed),
@@ -377,7 +378,8 @@ static void add_evictions(struct stream *out, const struct upage_stats *stats)
 		stream_text(out, " failed)");
 	}
 	N(", ", swap_slots);
-	stream_text(out, " slots in use");
+	stream_text(out, " slots in use, ");
+	add_size(out, stats->store_bytes);
 }
 
 /* A long one was spent waiting: for a store, or for a processor. */

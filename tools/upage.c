@@ -58,8 +58,11 @@ static const char help[] =
         "      --seed N             of the random policy\n"
         "\n"
         "Where evicted pages go:\n"
-        "      --store file[:PATH]  a directory, a new name, a block device (default: $TMPDIR or /tmp)\n"
-        "      --swap-size SIZE     the most that may be swapped out (default: what fits)\n"
+        "      --store file[:PATH]  a directory, a new name, a block device (default: $TMPDIR or /tmp);\n"
+        "                           with ,direct behind it past the host's page cache\n"
+        "      --store lz4          memory, in which they are compressed\n"
+        "      --swap-size SIZE     the most that may be swapped out (default: what fits; of lz4: half of the\n"
+        "                           machine's memory)\n"
         "      --overcommit         with --swap-size: map more than memory and swap can hold\n"
         "\n"
         "How pages come in and are shown:\n"
@@ -128,7 +131,7 @@ static const struct {
 };
 
 static const char *const names[] = { "memory",   "page-size",      "policy",     "seed",
-	                             "store",    "swap-size",      "overcommit", "mapping",
+	                             "store",    "direct", "swap-size",      "overcommit", "mapping",
 	                             "stats",    "mapping-budget", "stats-json", "verbose",
 	                             "no-follow", "prefetch",      "help",       "version",
 	                             "scheme",    "bounds",        "compact",
