@@ -74,6 +74,14 @@ void replace_move(struct replace *replace, upage_pfn from, upage_pfn to)
 	lock_release(&replace->lock);
 }
 
+bool replace_follows(struct replace *replace, upage_pfn pfn)
+{
+	lock_acquire(&replace->lock);
+	bool follows = replace->ops->follows(replace->state, pfn);
+	lock_release(&replace->lock);
+	return follows;
+}
+
 unsigned replace_ahead(struct replace *replace, upage_pfn *frames)
 {
 	lock_acquire(&replace->lock);
