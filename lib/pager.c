@@ -6,6 +6,7 @@
 #include "host.h"
 #include "reclaim.h"
 #include "view.h"
+#include "writeback.h"
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
 
@@ -385,14 +386,8 @@ void pager_wait(pte_t *ptes, size_t count)
 int pager_page_out(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
 {
 	int result = pager_hide(pool, ptes, count, address);
-	for (size_t i = 0; i < count; i++) {
-		if ((atomic_load(&ptes[i]) & (PTE_PRESENT | PTE_LOCKED)) == 0)
-			continue;
-		int failure = evict_page(pool, &ptes[i]);
-		if (result == 0)
-			result = failure;
-	}
-	return result;
+	int failure = evict_range(pool, ptes, count);
+	return result == 0 ? failure : result;
 }
 
 void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
@@ -533,14 +528,15 @@ int pager_sync(struct upage_pool *pool, const struct page *page)
 	uint64_t value = pte_lock(page->pte);
 	int result = 0;
 	if ((value & PTE_PRESENT) && (value & PTE_DIRTY)) {
-		uint32_t pfn = (uint32_t)pte_number(value);
-		bool pinned = pool->frames.frame[pfn].pins > 0;
-		uint32_t slot = SWAP_NONE;
+		bool pinned = pool->frames.frame[pte_number(value)].pins > 0;
 		/* The kernel may write to a pinned page now: it stays writable, and dirty. */
 		if ((value & PTE_WRITE) && !pinned)
 			result = view_show(pool, page, &value, (value & PTE_ACCESS) & ~(uint64_t)PTE_WRITE);
-		if (result == 0)
-			result = evict_write_back(pool, pfn, &value, &slot);
+		if (result == 0) {
+			struct leaving one = { .ptes = page->pte, .count = 1, .values = { value } };
+			writeback(pool, &one, &(struct search){ .own = FRAME_NONE });
+			result = one.results[0];
+		}
 		if (result == 0 && !pinned)
 			value &= ~(uint64_t)PTE_DIRTY;
 	}

@@ -290,8 +290,8 @@ int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size
 	return result;
 }
 
-/* Locks the pages behind a locked one that are its neighbours in frames, too, and may be hidden.
- * Return: how many, the first one included. */
+/* Locks the pages behind a locked one that are its neighbours in frames, too, not pinned, and shown or hidden
+ * as it is. Return: how many, the first one included. */
 static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count)
 {
 	uint32_t pfn = (uint32_t)pte_number(values[0]);
@@ -300,7 +300,8 @@ static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values,
 		pte_t *other;
 		if (!frame_trylock(pool, pfn + (uint32_t)n, &other, &values[n]))
 			break;
-		if (other == pte + n && may_hide(pool, values[n]) &&
+		bool alike = !(values[n] & PTE_ACCESS) == !(values[0] & PTE_ACCESS);
+		if (other == pte + n && alike && pool->frames.frame[pfn + n].pins == 0 &&
 		    !turn_keeps(&pool->turn, pool->frames.frame[pfn + n].page))
 			continue;
 		pte_unlock(other, values[n]);
@@ -332,16 +333,11 @@ size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t
 	return references.bits[0] != 0 ? (size_t)__builtin_ctzll(references.bits[0]) : run;
 }
 
-void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value,
-                    size_t count)
+size_t view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *values, size_t count)
 {
-	uint64_t values[IDLE_RUN_MAX] = { *value };
 	count = lock_behind(pool, pte, values, count);
-	if (count > 1)
-		view_hide_run(pool, pte, values, count, address);
-	*value = values[0];
-	for (size_t i = 1; i < count; i++)
-		pte_unlock(pte + i, values[i]);
+	view_hide_run(pool, pte, values, count, address);
+	return count;
 }
 
 /* Whether two entries have the same content to be shown. */
