@@ -117,6 +117,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->moves = c[COUNT_MOVES];
 	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
 	out->switches = c[COUNT_SWITCHES];
+	out->patched_sites = c[COUNT_PATCHED];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
@@ -205,6 +206,7 @@ static const struct number counts[] = {
 	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 	N(", \"unenforced\": ", unenforced),
+	N(", \"patched_sites\": ", patched_sites),
 };
 static const struct number times[] = {
 	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
@@ -304,6 +306,10 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	if (stats->pinned_pages > 0) {
 		N(", ", pinned_pages);
 		stream_text(out, " pages pinned");
+	}
+	if (stats->patched_sites > 0) {
+		N(", ", patched_sites);
+		stream_text(out, " places patched");
 	}
 }
 

@@ -41,6 +41,7 @@ enum counter {
 	COUNT_COMPACTIONS,
 	COUNT_MOVES,
 	COUNT_SWITCHES,
+	COUNT_PATCHED,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };

@@ -156,6 +156,9 @@ struct upage_config {
 	                           call or a fault of one is under way, others reach them. For all
 	                           pools of the process: the first one has to ask for it (else
 	                           UPAGE_EBUSY). A fault takes two calls of mprotect(2) more     */
+	char patch[8];          /* patch=auto|on|off: of `upage run`: where a program often makes
+	                           system calls its code is changed so that they do not trap.
+	                           The program can see that, if it reads its code; auto: off  */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -772,6 +775,7 @@ struct upage_stats {
 	uint64_t switches;      /* of spaces of a window, to one of this pool              */
 	uint64_t copied;        /* pages copied, since they were shared (upage_space_clone()): most
 	                           are the write upgrades of pages that could be read          */
+	uint64_t patched_sites; /* places of a whole program where system calls no longer trap    */
 };
 
 /**

@@ -37,6 +37,7 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(COMPACTIONS, compactions, false),
 		C(MOVES, moves, false),
 		C(SWITCHES, switches, false),
+		C(PATCHED, patched_sites, false),
 #undef C
 	};
 	ck_assert_uint_eq(LENGTH(counters), COUNTERS);
