@@ -39,6 +39,7 @@ static const struct option {
 	{ "direct", KIND_FLAG, FIELD(direct), "no value" },
 	{ "guard-metadata", KIND_FLAG, FIELD(guard_metadata), "no value" },
 	{ "reclaimers", KIND_TEXT, FIELD(reclaimers), "auto, or a number of threads" },
+	{ "patch", KIND_TEXT, FIELD(patch), "auto, on or off" },
 #undef FIELD
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -276,6 +277,9 @@ static int check_values(struct upage_config *config)
 	if (!is_one_of(config->intercept, "on", "off"))
 		return refuse(config, UPAGE_EOPTION, "intercept=%s: there are on and off",
 		              config->intercept);
+	if (!is_one_of(config->patch, "on", "off") && strcmp(config->patch, "auto") != 0)
+		return refuse(config, UPAGE_EOPTION, "patch=%s: there are auto, on and off",
+		              config->patch);
 	if (options_prefetch(config) == 0)
 		return refuse(config, UPAGE_EOPTION, "prefetch=%s: there are auto, off, and 1 to %d",
 		              config->prefetch, PREFETCH_AUTO);

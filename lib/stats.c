@@ -143,6 +143,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->switches = c[COUNT_SWITCHES];
 	out->reclaimed = c[COUNT_RECLAIMED];
 	out->zeroed_ahead = c[COUNT_ZEROED_AHEAD];
+	out->patched_sites = c[COUNT_PATCHED];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(&sum, 50));
@@ -229,6 +230,7 @@ static const struct number counts[] = {
 	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 	N(", \"unenforced\": ", unenforced),
+	N(", \"patched_sites\": ", patched_sites),
 };
 static const struct number times[] = {
 	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
@@ -337,6 +339,10 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	if (stats->pinned_pages > 0) {
 		N(", ", pinned_pages);
 		stream_text(out, " pages pinned");
+	}
+	if (stats->patched_sites > 0) {
+		N(", ", patched_sites);
+		stream_text(out, " places patched");
 	}
 }
 

@@ -165,6 +165,9 @@ struct upage_config {
 	                           signal is blocked in them. "": auto, which is 0               */
 	unsigned direct;        /* direct: the swap file is read and written past the host's page
 	                           cache (O_DIRECT), which then holds no second copy of pages    */
+	char patch[8];          /* patch=auto|on|off: of `upage run`: where a program often makes
+	                           system calls its code is changed so that they do not trap.
+	                           The program can see that, if it reads its code; auto: off  */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -784,6 +787,7 @@ struct upage_stats {
 	uint64_t reclaimed;     /* of the evictions, those ahead of need: option reclaimers    */
 	uint64_t zeroed_ahead;  /* free frames that were zeroed ahead of need, by the same     */
 	uint64_t store_bytes;   /* that swapped pages take, on the disk or, compressed, in memory   */
+	uint64_t patched_sites; /* places of a whole program where system calls no longer trap    */
 };
 
 /**

@@ -71,6 +71,9 @@ static const char help[] =
         "      --mapping auto|remap\n"
         "      --mapping-budget N   the most host mappings\n"
         "\n"
+        "How system calls of PROGRAM reach upage:\n"
+        "      --patch auto|on|off  on: its code is changed where it makes many (default auto: off)\n"
+        "\n"
         "What stray stores of PROGRAM can harm:\n"
         "      --guard-metadata     page tables and the like are out of its reach\n"
         "\n"
@@ -135,7 +138,7 @@ static const char *const names[] = { "memory",   "page-size",      "policy",    
 	                             "stats",    "mapping-budget", "stats-json", "verbose",
 	                             "no-follow", "prefetch",      "help",       "version",
 	                             "scheme",    "bounds",        "compact",
-	                             "guard-metadata", "reclaimers" };
+	                             "guard-metadata", "reclaimers", "patch" };
 
 /* How many letters have to be changed, taken out or put in to make one word of another. */
 static size_t distance(const char *a, const char *b)
