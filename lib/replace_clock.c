@@ -133,11 +133,14 @@ static bool is_candidate(struct clock_frame frame)
 static bool clock_follows(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
-	struct clock_frame *frame = &clock->frame[pfn];
-	if (clock->hand != pfn || !is_candidate(frame) || frame->step > 1)
-		return false;
-	frame->looked = LOOK_NONE;
-	clock->hand++;
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (atomic_load(&clock->hand) != pfn || !is_candidate(seen) || seen.step > 1)
+			return false;
+		next = seen;
+		next.looked = LOOK_NONE;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
+	atomic_store(&clock->hand, pfn + 1);
 	return true;
 }
 

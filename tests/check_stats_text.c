@@ -314,7 +314,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"mapping_budget\": 1000026},\n"
 	        " \"compaction\": {\"runs\": 1000035, \"moves\": 1000036, \"max_pause_ns\": 1000037},\n"
 	        " \"syscalls\": {\"intercepted\": 1000031, \"pinned_pages\": 1000027, "
-	        "\"unenforced\": 1000034, \"patched_sites\": 1000040}, "
+	        "\"unenforced\": 1000034, \"patched_sites\": 1000043}, "
 	        "\"injected\": {},\n"
 	        " \"wall_seconds\": 12.250000, \"fault_ns\": {\"p50\": 1000028, "
 	        "\"p99\": 1000029, \"max\": 1000030},\n"
@@ -345,7 +345,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
 	        "  protection    1000034 changes of it are not enforced\n"
 	        "  switches      1000038 of spaces at the same addresses\n"
-	        "  system calls  1000031 intercepted, 1000027 pages pinned, 1000040 places patched\n"
+	        "  system calls  1000031 intercepted, 1000027 pages pinned, 1000043 places patched\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
 	        "  compaction    1000035 runs, 1000036 moves, longest pause 1000.0 us\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
