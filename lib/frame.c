@@ -440,28 +440,26 @@ int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32
 	                 (size_t)count << table->page_shift);
 }
 
+static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		table->frame[pfn + i].stained = true;
+}
+
+/* A run that was never written to, too: the host makes its pages for a fifth less by this than when they
+ * are shown. Of one page that would be another call. */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	for (uint32_t i = 0, end; i < count; i = end) {
-		struct frame *frame = &table->frame[pfn + i];
-		bool stained = frame->stained;
-		/* It is zero now, or will be, and handed out. */
-		for (end = i; end < count && table->frame[pfn + end].stained == stained; end++)
-			;
-		for (uint32_t k = i; k < end; k++)
-			table->frame[pfn + k].stained = true;
-		int result = stained ? host_zero(table->memory, frame_offset(table, pfn + i),
-		                                 (size_t)(end - i) << table->page_shift)
-		                     : 0;
-		if (result < 0)
-			return result;
-	}
-	return 0;
+	stain(table, pfn, count);
+	return host_zero(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift);
 }
 
 int frame_zero(struct frame_table *table, uint32_t pfn)
 {
-	return frame_zero_run(table, pfn, 1);
+	if (table->frame[pfn].stained)
+		return frame_zero_run(table, pfn, 1);
+	table->frame[pfn].stained = true; /* it is zero now, or will be, and handed out */
+	return 0;
 }
 
 /* Of [start, end), in free runs, the first frame that is stained; @end: none. The lock is held. */
@@ -524,10 +522,23 @@ int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count
 	                 frame_offset(table, pfn));
 }
 
+bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	bool fresh = true;
+	for (uint32_t i = 0; i < count && fresh; i++)
+		fresh = !table->frame[pfn + i].stained;
+	return fresh;
+}
+
+int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at)
+{
+	stain(table, pfn, count);
+	return host_borrow(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift, at);
+}
+
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)
 {
-	for (uint32_t i = 0; i < count; i++)
-		table->frame[pfn + i].stained = true;
+	stain(table, pfn, count);
 	return host_write(table->memory, buffer, (size_t)count << table->page_shift,
 	                  frame_offset(table, pfn));
 }

@@ -53,7 +53,8 @@ static void leaves_take(void)
 			continue;
 		lock_acquire(&pool->runs_lock);
 		lock_acquire(&pool->shares.lock);
-		lock_acquire(&pool->mapping_lock);
+		for (unsigned i = 0; i < LEAF_LOCKS; i++)
+			lock_acquire(&pool->leaf_locks[i].lock);
 		lock_acquire(&pool->replace.lock);
 		lock_acquire(&pool->frames.lock);
 		lock_acquire(&pool->tables.lock);
@@ -78,7 +79,8 @@ static void leaves_give(void)
 		lock_release(&pool->tables.lock);
 		lock_release(&pool->frames.lock);
 		lock_release(&pool->replace.lock);
-		lock_release(&pool->mapping_lock);
+		for (unsigned i = 0; i < LEAF_LOCKS; i++)
+			lock_release(&pool->leaf_locks[i].lock);
 		lock_release(&pool->shares.lock);
 		lock_release(&pool->runs_lock);
 	}
