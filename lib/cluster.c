@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cluster.h"
 
+#include "home.h"
 #include "host.h"
 #include "view.h"
 
@@ -189,8 +190,11 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		             .address = page->address - page->before * page_size(pool),
 		             .count = page->before + 1u + page->after,
 		             .own = page->before };
-	bool shows_file = page_shows_file(page, access);
+	bool at_home = home_takes(page);
+	bool shows_file = !at_home && page_shows_file(page, access);
 	bool taken = take_frames(pool, &c, shows_file);
+	if (taken && at_home)
+		frame_go_home(&pool->frames, c.pfn, c.count, c.address);
 	if (!taken || !(shows_file ? find_end(pool, &c, page->backing) : fill(pool, &c, page->backing))) {
 		if (taken)
 			frame_free(&pool->frames, c.pfn, c.count);
@@ -198,7 +202,7 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		return false;
 	}
 	uint64_t values[CLUSTER_PAGES_MAX];
-	uint64_t dirty = access & PROT_WRITE ? PTE_DIRTY : 0;
+	uint64_t dirty = access & PROT_WRITE || (at_home && page->prot & PROT_WRITE) ? PTE_DIRTY : 0;
 	for (uint32_t i = 0; i < c.count; i++) {
 		const struct page one = { .pte = c.ptes + i,
 			                  .address = c.address + i * page_size(pool),

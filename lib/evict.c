@@ -134,10 +134,13 @@ int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uin
 		                        backing_offset(backing, frame->page));
 		written = true;
 	} else if (backing->store == NULL && buffer_is_zero(buffer, page_size(pool))) {
-		swap_free(pool->swap, *slot);
+		if (*slot != SWAP_NONE)
+			swap_free(pool->swap, *slot);
 		*slot = SWAP_NONE;
 	} else if ((*value & PTE_EXPECTED) && slot_has(pool, *slot, buffer)) {
 		*value &= ~(uint64_t)(PTE_DIRTY | PTE_EXPECTED);
+	} else if (*slot == SWAP_NONE) {
+		result = UPAGE_ENOSPC;
 	} else {
 		result = swap_transfer(pool->swap, STORE_WRITE, *slot, buffer);
 		written = true;
@@ -182,7 +185,8 @@ static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *
 	if (dirty && !frame->backing->shared && *slot == SWAP_NONE) {
 		*slot = slot_take(pool, pfn, pte, search);
 		new_slot = *slot != SWAP_NONE;
-		result = new_slot ? 0 : UPAGE_ENOSPC;
+		/* At home a page is dirty that was only read: of zeros, it needs none. */
+		result = new_slot || frame->at_home ? 0 : UPAGE_ENOSPC;
 	}
 	if (result == 0)
 		result = hide(pool, pte, frame, value);
@@ -219,6 +223,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 		swap_share(pool->swap, slot, frame->references - 1u);
 	frame->slot = 0;
 	frame->references = 0;
+	frame_leave_home(&pool->frames, pfn, 1);
 	atomic_store(&frame->pte, NULL);
 	replace_remove(&pool->replace, pfn);
 	atomic_fetch_sub(&pool->evicting, 1);

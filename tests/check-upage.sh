@@ -59,7 +59,8 @@ for word in page-table inject trace; do
 	expect 125 "'--$word' is not there yet" run --$word x true
 done
 expect 125 "store=lz4: there are file" run --store lz4 true
-expect 125 "mapping=guard: there are auto and remap" run --mapping guard true
+expect 125 "mapping=guard: for the memory of a whole program there are auto and remap" run --mapping guard true
+expect 125 "mapping=maps: there are auto, remap and guard" run --mapping maps true
 expect 125 "pages of 4K" run --page-size 64K true
 expect 125 "'--resume=1'" run --resume=1 true
 expect 125 "linked with upage-malloc" run --adopt-data true

@@ -31,6 +31,7 @@ static const struct stats_labels labels = { .program = "program",
 	                                    .scheme = "paging",
 	                                    .policy = "clock",
 	                                    .store = "file:/tmp",
+	                                    .mapping = "guard",
 	                                    .wall_ns = 12250000000,
 	                                    .process = 4711,
 	                                    .parent = 4710,
@@ -136,6 +137,7 @@ START_TEST(every_key_of_the_contract_is_there)
 		{ "scheme", "\"paging\"" },
 		{ "policy", "\"clock\"" },
 		{ "store", "\"file:/tmp\"" },
+		{ "mapping", "\"guard\"" },
 		{ "wall_seconds", "12.250000" },
 		{ "injected", "{}" },
 		{ "pid", "4711" },
@@ -185,7 +187,7 @@ START_TEST(a_strange_name_is_escaped)
 	struct upage_stats stats = distinct_stats();
 	for (size_t i = 0; i < LENGTH(names); i++) {
 		const char *name = names[i].name;
-		struct stats_labels strange = { name, name, name, name, .wall_ns = 0 };
+		struct stats_labels strange = { name, name, name, name, name, .wall_ns = 0 };
 		json_text(&stats, &strange, text, sizeof(text));
 		ck_assert_str_eq(json_find(text, "program"), names[i].written);
 		ck_assert_str_eq(json_find(text, "scheme"), names[i].written);
@@ -340,7 +342,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  protection    1000034 changes of it are not enforced\n"
 	        "  switches      1000038 of spaces at the same addresses\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
-	        "  host mappings 1000024, most 1000025, budget 1000026\n"
+	        "  host mappings 1000024, most 1000025, budget 1000026, by guard\n"
 	        "  compaction    1000035 runs, 1000036 moves, longest pause 1000.0 us\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
 	static char text[8192];

@@ -17,6 +17,7 @@
  * faults; then everything is read once more, and no frame or slot may be missing.
  *
  *      stress [--scale N] [--seed N] [--threads N] [--frames N] [--policy NAME] [--page-size SIZE]
+ *             [--mapping NAME]
  *
  * At scale 1 (make stress): at least 100 million accesses and 2 million major faults.
  */
@@ -75,8 +76,8 @@ struct worker {
 static struct options {
 	uint64_t scale, seed;
 	unsigned threads, frames;
-	const char *policy, *page_size;
-} options = { .scale = 1, .seed = 1, .threads = 8 };
+	const char *policy, *page_size, *mapping;
+} options = { .scale = 1, .seed = 1, .threads = 8, .mapping = "auto" };
 
 static upage_pool *pool;
 static upage_space *space;
@@ -421,8 +422,8 @@ static struct upage_stats round_run(const struct round *round)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	char words[256];
-	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto", round->policy,
-	         round->page_size, (unsigned long long)options.seed);
+	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto,mapping=%s", round->policy,
+	         round->page_size, (unsigned long long)options.seed, options.mapping);
 	must(upage_config_parse(&config, words), "options");
 	config.memory = round->frames * config.page_size;
 	if (upage_pool_create(&pool, &config) < 0)
@@ -505,10 +506,12 @@ static void parse(int argc, char **argv)
 			options.policy = value;
 		else if (strcmp(argv[i], "--page-size") == 0)
 			options.page_size = value;
+		else if (strcmp(argv[i], "--mapping") == 0)
+			options.mapping = value;
 		else {
 			fprintf(stderr,
 			        "stress: unknown option '%s'; there are --scale, --seed, --threads, "
-			        "--frames, --policy, --page-size\n",
+			        "--frames, --policy, --page-size, --mapping\n",
 			        argv[i]);
 			exit(2);
 		}
