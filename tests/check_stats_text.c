@@ -295,7 +295,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 {
 	static const char *const golden =
 	        "{\"program\": \"program\", \"scheme\": \"paging\", \"policy\": \"clock\", "
-	        "\"store\": \"file:/tmp\", \"page_size\": 1000002,\n"
+	        "\"store\": \"file:/tmp\", \"mapping\": \"guard\", \"page_size\": 1000002,\n"
 	        " \"memory\": {\"frames\": 1000003, \"frames_peak\": 1000004, "
 	        "\"free_frames\": 1000005, \"largest_free_run\": 1000007, "
 	        "\"table_bytes\": 1000008, \"metadata_bytes\": 1000009, "
