@@ -202,7 +202,8 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		return false;
 	}
 	uint64_t values[CLUSTER_PAGES_MAX];
-	uint64_t dirty = access & PROT_WRITE || (at_home && page->prot & PROT_WRITE) ? PTE_DIRTY : 0;
+	bool writes = access & PROT_WRITE || (at_home && page->backing->store == NULL && page->prot & PROT_WRITE);
+	uint64_t dirty = writes ? PTE_DIRTY : 0; /* pte_referenced() says the same of one page */
 	for (uint32_t i = 0; i < c.count; i++) {
 		const struct page one = { .pte = c.ptes + i,
 			                  .address = c.address + i * page_size(pool),

@@ -170,6 +170,11 @@ bool home_takes(const struct page *page)
 	return state_of(home, leaf) >= BARE;
 }
 
+bool home_has(const struct home *home, uintptr_t address)
+{
+	return home->states != NULL && state_of(home, leaf_of(home, address)) >= BARE;
+}
+
 /* ---- Showing and hiding -------------------------------------------------------------------- */
 
 static int lay_all(struct home *home, uintptr_t address, size_t length)

@@ -55,6 +55,9 @@ void home_end(struct home *home);
 /* Whether a page that comes in is at home: decides it for those around. Its PTE is locked. */
 bool home_takes(const struct page *page);
 
+/* Whether the page of an address would be, as it is decided now. */
+bool home_has(const struct home *home, uintptr_t address);
+
 /* Pages of one leaf, or of several that are at home. Return: 0, or the host's error: nothing changed. */
 int home_show(struct home *home, uintptr_t address, size_t length, int prot, bool lazily);
 int home_hide(struct home *home, uintptr_t address, size_t length);

@@ -64,6 +64,8 @@ int host_lay_guards(int file, uintptr_t start, size_t length)
 	                      (long)start);
 	if (made < 0 && made > -4096)
 		return (int)made;
+	/* Or a machine that prefers large pages gives 2 MiB for each that is touched. */
+	advise((uintptr_t)made, length, MADV_NOHUGEPAGE);
 	int result = host_guard((uintptr_t)made, length);
 	if (result == 0)
 		result = host_protect((uintptr_t)made, length, PROT_READ | PROT_WRITE);

@@ -187,8 +187,8 @@ int pager_pin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin)
 
 /* What a reference makes of a resident page. One that is expected to be written to is dirty from
  * its first reading on: that saves the upgrade, which costs more than comparing it in the end. A
- * pin is no reference of the program's, and says what it is for. At home all are, if they may be: what
- * could only be read would take a host mapping of its own. */
+ * pin is no reference of the program's, and says what it is for. At home all are that no store has and that
+ * may be: what can only be read takes a host mapping of its own. */
 static uint64_t pte_referenced(const struct upage_pool *pool, const struct page *page, uint64_t value, int access,
                                enum pin pin)
 {
@@ -198,7 +198,7 @@ static uint64_t pte_referenced(const struct upage_pool *pool, const struct page 
 		return (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
 	if (!(page->prot & PROT_WRITE))
 		return value;
-	if (frame->at_home && !(value & PTE_DIRTY) && !page->backing->shared)
+	if (frame->at_home && !(value & PTE_DIRTY) && page->backing->store == NULL)
 		return value | PTE_DIRTY | (frame->slot != 0 ? PTE_EXPECTED : 0);
 	return (value & PTE_EXPECTED) && pin == PIN_NONE ? value | PTE_DIRTY : value;
 }

@@ -165,6 +165,9 @@ static int visit_count(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 		                     : !(value & PTE_PRESENT);
 		if (!pte_is_valid(value) || (value & PTE_LOCKED) || !right)
 			return UPAGE_EIO;
+		if ((value & PTE_PRESENT) && space->pool->frames.frame[pte_number(value)].at_home !=
+		                                     home_has(&space->home, address + i * space_page_size(space)))
+			return UPAGE_EIO;
 		pages->present += (value & PTE_PRESENT) != 0;
 		pages->swapped += (value & PTE_SWAPPED) != 0;
 		pages->seams += view_seams_owned(space->pool, &ptes[i], value);

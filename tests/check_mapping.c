@@ -556,6 +556,50 @@ START_TEST(compaction_moves_frames_not_content)
 }
 END_TEST
 
+/* Pages of stores that are beside others, in one leaf: a private one and a shared one. Loop: the store's
+ * pages come in first, or the others. */
+START_TEST(pages_of_stores_are_beside_others)
+{
+	struct machine m = machine_make(GUARD);
+	char path[] = "/tmp/check_mapping-XXXXXX", page[PAGE];
+	int file = mkstemp(path);
+	upage_store *store, *other;
+	for (int i = 0; i < 64; i++) {
+		memset(page, i + 1, PAGE);
+		ck_assert_int_eq(pwrite(file, page, PAGE, (off_t)(i * PAGE)), PAGE);
+	}
+	ck_assert_ok(upage_store_open(&store, path, UPAGE_STORE_WRITABLE));
+	ck_assert_ok(upage_store_open(&other, path, UPAGE_STORE_WRITABLE));
+	char *memory = machine_map(m, 32, RW);
+	void *private = memory + 32 * PAGE, *shared = memory + 64 * PAGE;
+	ck_assert_ok(upage_map(m.space, &private, 32 * PAGE, RW, UPAGE_MAP_FIXED, store, 0));
+	ck_assert_ok(upage_map(m.space, &shared, 32 * PAGE, RW, UPAGE_MAP_FIXED | UPAGE_MAP_SHARED, other, 32 * PAGE));
+	for (int round = 0; round < 4; round++) {
+		for (size_t i = 0; i < 32 && (round > 0 || _i == 0); i++)
+			memory[i * PAGE] = (char)(i + (size_t)round);
+		for (size_t i = 0; i < 64; i++)
+			must(memory[(32 + i) * PAGE + 9] == (char)(i + 1));
+		for (size_t i = 0; i < 64; i += 3)
+			memory[(32 + i) * PAGE] = (char)round;
+		for (size_t i = 0; i < 64; i += 3)
+			must(memory[(32 + i) * PAGE] == (char)round);
+		for (size_t i = 0; i < 32 && (round > 0 || _i == 0); i++)
+			must(memory[i * PAGE] == (char)(i + (size_t)round));
+		ck_assert_ok(upage_pool_verify(m.pool));
+	}
+	ck_assert_ok(upage_unmap(m.space, memory, 96 * PAGE));
+	for (size_t i = 0; i < 64; i++) {
+		ck_assert_int_eq(pread(file, page, PAGE, (off_t)(i * PAGE)), PAGE);
+		must(page[0] == (char)(i >= 32 && i % 3 == 0 ? 3 : i + 1) && page[9] == (char)(i + 1));
+	}
+	ck_assert_ok(upage_store_close(store));
+	ck_assert_ok(upage_store_close(other));
+	close(file);
+	unlink(path);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Who is not at home --------------------------------------------------------------------- */
 
 START_TEST(spaces_in_runs_have_frames)
@@ -667,6 +711,7 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	tests = tcase_create("in frames");
+	tcase_add_loop_test(tests, pages_of_stores_are_beside_others, 0, 2);
 	tcase_add_test(tests, spaces_in_runs_have_frames);
 	tcase_add_test(tests, where_guards_cannot_be_laid_frames_are_mapped);
 	tcase_add_test(tests, a_kernel_without_guards_is_told_of);
