@@ -147,7 +147,10 @@ static int move_content(struct movement *m, uint32_t to, bool overlaps)
 	struct upage_pool *pool = m->pool;
 	uint64_t access = m->values[0] & PTE_ACCESS;
 	int result = 0;
-	if (m->values[0] & PTE_FILE) { /* it has none */
+	for (uint32_t i = 0; i < m->count; i++) /* the frame is all that it gives up */
+		if (frame_at(m, to + i)->at_home)
+			frame_go_home(&pool->frames, to + i, 1, frame_at(m, to + i)->page);
+	if (m->values[0] & PTE_FILE || frame_at(m, to)->at_home) { /* it has no content */
 		view_renumber(pool, m->ptes, m->values, m->count, to);
 		return 0;
 	}
@@ -174,6 +177,7 @@ static void describe(struct frame *frame, const struct frame *page, pte_t *pte)
 	frame->backing = page->backing;
 	frame->slot = page->slot;
 	frame->references = page->references;
+	frame->at_home = page->at_home;
 	atomic_store(&frame->pte, pte);
 }
 

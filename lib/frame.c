@@ -8,7 +8,8 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 {
 	INVARIANT(frames >= 1 && frames <= FRAMES_MAX);
 	*table = (struct frame_table){
-		.memory = -1, .copy = -1, .page_shift = page_shift, .frames = frames
+		.memory = -1, .copy = -1, .home = -1, .home_copy = -1,
+		.page_shift = page_shift, .frames = frames
 	};
 	for (unsigned order = 0; order < FRAME_ORDERS; order++)
 		table->list[order] = FRAME_NONE;
@@ -29,6 +30,7 @@ void frame_table_destroy(struct frame_table *table)
 {
 	guard_metadata_release(table->frame, table->frames * sizeof(struct frame));
 	host_drop(&table->memory);
+	host_drop(&table->home);
 }
 
 /* ---- Runs: the lock is held ---------------------------------------------------------- */
@@ -276,6 +278,7 @@ uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page, unsigne
 
 void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
+	frame_leave_home(table, pfn, count);
 	lock_acquire(&table->lock);
 	for (uint32_t i = 0; i < count; i++) {
 		INVARIANT(table->frame[pfn + i].pins == 0);
@@ -440,9 +443,80 @@ int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32
 	                 (size_t)count << table->page_shift);
 }
 
+/* ---- At home ---- */
+
+/* All addresses that a process can have: the file has a place for each. */
+#define HOME_BYTES (UINT64_C(1) << 47)
+
+int frame_open_home(struct frame_table *table)
+{
+	int result = 0;
+	lock_acquire(&table->lock);
+	if (atomic_load(&table->home) < 0) {
+		int home = host_memory_create(HOME_BYTES);
+		result = home < 0 ? home : host_keep(&table->home, home);
+	}
+	lock_release(&table->lock);
+	return result;
+}
+
+void frame_go_home(struct frame_table *table, uint32_t pfn, uint32_t count, uintptr_t address)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct frame *frame = &table->frame[pfn + i];
+		frame->page = address + ((uintptr_t)i << table->page_shift);
+		frame->at_home = true;
+		if (frame->stained) /* or it would have memory twice */
+			frame->stained = host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) < 0;
+	}
+}
+
+void frame_clear_home(struct frame_table *table, uintptr_t address, size_t length)
+{
+	if (host_punch(table->home, (off_t)address, length) < 0)
+		atomic_store(&table->home_stained, true);
+}
+
+void frame_leave_home(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	struct frame *frame = &table->frame[pfn];
+	for (uint32_t i = 0, end; i < count; i = end) {
+		end = i + 1;
+		if (!frame[i].at_home)
+			continue;
+		uintptr_t page = frame[i].page;
+		frame[i].at_home = false;
+		for (; end < count && frame[end].at_home &&
+		       frame[end].page == page + ((uintptr_t)(end - i) << table->page_shift); end++)
+			frame[end].at_home = false;
+		frame_clear_home(table, page, (size_t)(end - i) << table->page_shift);
+	}
+}
+
+/* Where the content of a frame is. */
+static int content_file(const struct frame_table *table, uint32_t pfn)
+{
+	return table->frame[pfn].at_home ? table->home : table->memory;
+}
+
+static off_t content_offset(const struct frame_table *table, uint32_t pfn)
+{
+	const struct frame *frame = &table->frame[pfn];
+	return frame->at_home ? (off_t)frame->page : frame_offset(table, pfn);
+}
+
+/* ---- Reading and writing ---- */
+
+static int zero_home(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	if (!atomic_load(&table->home_stained))
+		return 0;
+	return host_zero(table->home, (off_t)table->frame[pfn].page, (size_t)count << table->page_shift);
+}
+
 static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count && !table->frame[pfn].at_home; i++)
 		table->frame[pfn + i].stained = true;
 }
 
@@ -450,6 +524,8 @@ static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
  * are shown. Of one page that would be another call. */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
+	if (table->frame[pfn].at_home)
+		return zero_home(table, pfn, count);
 	stain(table, pfn, count);
 	return host_zero(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift);
 }
@@ -518,8 +594,8 @@ int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
 
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer)
 {
-	return host_read(table->memory, buffer, (size_t)count << table->page_shift,
-	                 frame_offset(table, pfn));
+	return host_read(content_file(table, pfn), buffer, (size_t)count << table->page_shift,
+	                 content_offset(table, pfn));
 }
 
 bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
@@ -539,8 +615,8 @@ int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void *
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)
 {
 	stain(table, pfn, count);
-	return host_write(table->memory, buffer, (size_t)count << table->page_shift,
-	                  frame_offset(table, pfn));
+	return host_write(content_file(table, pfn), buffer, (size_t)count << table->page_shift,
+	                  content_offset(table, pfn));
 }
 
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
@@ -578,28 +654,42 @@ static int copy_used(struct frame_table *table, int to)
 	return result;
 }
 
+/* A file for a copy. */
+static int make_copy(_Atomic int *copy, uint64_t bytes)
+{
+	int memory = host_memory_create(bytes);
+	return memory < 0 ? memory : host_keep(copy, memory);
+}
+
 int frame_copy_begin(struct frame_table *table)
 {
-	int memory = host_memory_create(table->frames << table->page_shift);
-	int result = memory < 0 ? memory : host_keep(&table->copy, memory);
+	int result = make_copy(&table->copy, table->frames << table->page_shift);
 	if (result == 0)
 		result = copy_used(table, table->copy);
+	if (result == 0 && table->home >= 0)
+		result = make_copy(&table->home_copy, HOME_BYTES);
+	if (result == 0 && table->home >= 0) /* what is no hole in it is in use */
+		result = host_copy(table->home, table->home_copy, 0, HOME_BYTES);
 	if (result < 0)
-		host_drop(&table->copy);
+		frame_copy_end(table, false);
 	return result;
 }
 
 void frame_copy_end(struct frame_table *table, bool shared)
 {
-	if (shared)
-		host_abandon(&table->copy);
-	else
-		host_drop(&table->copy);
+	_Atomic int *const copies[2] = { &table->copy, &table->home_copy };
+	for (int i = 0; i < 2; i++) {
+		if (shared)
+			host_abandon(copies[i]);
+		else
+			host_drop(copies[i]);
+	}
 }
 
 void frame_copy_adopt(struct frame_table *table, bool shared)
 {
 	host_exchange(&table->memory, &table->copy);
+	host_exchange(&table->home, &table->home_copy);
 	frame_copy_end(table, shared);
 	table->free_least = table->free;
 }

@@ -8,6 +8,11 @@
  * alias, bench/fault prints both), does not count every frame twice in RssShmem, and leaves
  * no address through which a wild store of the program could reach a frame.
  *
+ * A used frame may be AT HOME: its page's content then lies at the page's own address in a second
+ * file, a sparse one, so that the host can show a whole space by one mapping (home.h). The frame has
+ * no memory meanwhile; it counts for the page's. In that file there is nothing but the pages of
+ * frames at home: what was there is a hole when the page goes, and the next one finds zeros.
+ *
  * Runs are kept by the buddy system: a free run of 2^k frames starts at a multiple of 2^k.
  *
  *      FREE_BODY   free, inside a run that starts before it; all of a fresh table but heads
@@ -58,6 +63,7 @@ struct frame {
 	uint16_t references;     /* PTEs that map it: which of backing and shares it has  */
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */
+	bool at_home;            /* USED: the content is at its page's address            */
 };
 
 /* With the policy's share, and that is at most 8 bytes, 48 for each frame. */
@@ -66,6 +72,9 @@ _Static_assert(sizeof(struct frame) == 40, "a frame's record has grown");
 struct frame_table {
 	_Atomic int memory;      /* the memfd           */
 	_Atomic int copy;        /* around a fork: the child's memfd; else -1 */
+	_Atomic int home;        /* the sparse file, where it is needed; else -1 */
+	_Atomic int home_copy;   /* around a fork: the child's                */
+	_Atomic bool home_stained; /* a hole could not be made in it: pages are zeroed */
 	unsigned page_shift;
 	uint64_t frames;
 	struct frame *frame;     /* [frames]            */
@@ -118,7 +127,21 @@ uint32_t frame_free_below(struct frame_table *table, uint32_t pfn);
 /* How many free frames lie beside each other at most: exact while few runs are that long. O(log frames). */
 uint64_t frame_largest_run(struct frame_table *table);
 
-/* Content, of one frame or of frames beside each other. Return: 0 or the host's negated errno. */
+/* Makes the sparse file, if there is none. Return: 0 or the host's negated errno. */
+int frame_open_home(struct frame_table *table);
+
+/* Frames that were just taken are at home, of @count pages beside each other, from @address on. */
+void frame_go_home(struct frame_table *table, uint32_t pfn, uint32_t count, uintptr_t address);
+
+/* Those of them that are at home are no more, and have no content. frame_free() does it. */
+void frame_leave_home(struct frame_table *table, uint32_t pfn, uint32_t count);
+
+/* All pages of a range that are at home are about to go: their frames need do no more for that than
+ * forget it. */
+void frame_clear_home(struct frame_table *table, uintptr_t address, size_t length);
+
+/* Content, of one frame or of frames beside each other, whose pages are so too if they are at home.
+ * Return: 0 or the host's negated errno. */
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
