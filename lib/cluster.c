@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host.h"
+#include "reclaim.h"
 #include "view.h"
 
 /* Pages of a file that come in together, whoever is asked for; and where so much is free that nobody
@@ -249,9 +250,9 @@ static bool fill_borrowed(struct upage_pool *pool, struct cluster *c, const stru
 static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
 {
 	if (backing->store == NULL) {
-		bool borrow = c->count >= BORROW_LEAST && !frame_is_fresh_run(&pool->frames, c->pfn, c->count);
+		bool borrow = c->count >= BORROW_LEAST && !frame_is_zero_run(&pool->frames, c->pfn, c->count);
 		return borrow ? fill_borrowed(pool, c, backing)
-		              : frame_zero_run(&pool->frames, c->pfn, c->count) == 0;
+		              : reclaim_zero(pool, c->pfn, c->count) == 0;
 	}
 	if (c->count > BUFFER_RUN_MAX)
 		return fill_borrowed(pool, c, backing);

@@ -226,7 +226,7 @@ static bool movement_run(struct movement *m, uint32_t to, bool overlaps)
 		for (uint32_t i = 0; i < count; i++)
 			replace_move(&pool->replace, m->from[i], to + i);
 		/* Who looked for something in all frames, and missed it, looks again: evict.c. */
-		atomic_fetch_add(&pool->placed, count);
+		physical_note_placed(pool, count);
 		free_old(m);
 		m->left -= count;
 		m->done.moves += count;

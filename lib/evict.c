@@ -104,7 +104,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 		pte_unlock(pte, value);
 		return false;
 	}
-	int result = hide(pool, pte, frame, &value);
+	int result = writeback_has_slot(pool, &value, search) ? hide(pool, pte, frame, &value) : UPAGE_ENOSPC;
 	if (result < 0) {
 		search->failure = result;
 		frame_unlock_all(pool, pte, value);
@@ -363,7 +363,8 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 			frame_unlock_all(pool, page.pte, page.value);
 			return false;
 		}
-		if (frame->pins == 0 && !(page.value & PTE_SHARED)) {
+		if (frame->pins == 0 && !(page.value & PTE_SHARED) &&
+		    writeback_has_slot(pool, &page.value, search)) {
 			if (evict_idle(pool, &page, idle, search))
 				return true;
 			replace_touch(&pool->replace, pfn);
@@ -395,6 +396,14 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 	return false;
 }
 
+int evict_one(struct upage_pool *pool, uint32_t *out)
+{
+	struct search search = { .own = FRAME_NONE };
+	if (pass(pool, &search, out))
+		return 0;
+	return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
+}
+
 /* Whether another thread has, or had since pool->placed was @placed, what a pass over the
  * candidates cannot see: a slot in hand, which it has while it evicts; a frame on its way out of
  * the policy and in again; a page that came to rest meanwhile, and may be one that can go. In
@@ -409,7 +418,8 @@ static bool others_move(struct upage_pool *pool, uint64_t placed)
 	return atomic_load(&pool->placed) != placed;
 }
 
-int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
+/* Nothing could be taken at the first look: until something can, or nobody is left to wait for. */
+static int search_on(struct upage_pool *pool, uint32_t own, uint32_t *out)
 {
 	for (uint64_t start = 0;;) {
 		struct search search = { .own = own };
@@ -428,4 +438,15 @@ int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
 			return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
 		host_yield();
 	}
+}
+
+int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out)
+{
+	struct search search = { .own = own };
+	if (pass(pool, &search, out))
+		return 0;
+	atomic_fetch_add(&pool->searching, 1); /* others say from now on what they do */
+	int result = search_on(pool, own, out);
+	atomic_fetch_sub(&pool->searching, 1);
+	return result;
 }

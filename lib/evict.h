@@ -32,6 +32,10 @@
  * be saved. */
 int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out);
 
+/* The same for who needs none, and never waits: one pass over the candidates. Nothing is held. Return: 0,
+ * UPAGE_ENOMEM (none can be taken now), or why no page could be saved. */
+int evict_one(struct upage_pool *pool, uint32_t *out);
+
 /* The page's frame is free, if it had one, and is not pinned; whoever shared it. Return: 0, or why
  * it could not be saved: it stays. No other PTE is locked: may wait for those that share it. */
 int evict_page(struct upage_pool *pool, pte_t *pte);

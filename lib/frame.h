@@ -58,6 +58,7 @@ struct frame {
 	uint16_t references;     /* PTEs that map it: which of backing and shares it has  */
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */
+	bool made;               /* or zeros that the host has a page for                 */
 };
 
 /* With the policy's share, and that is at most 8 bytes, 48 for each frame. */
@@ -122,7 +123,13 @@ uint64_t frame_largest_run(struct frame_table *table);
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
-bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* never written to */
+bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* none is stained */
+
+/* Makes zeros of free frames that are none, up to @most beside each other, from *@hand on, which moves
+ * on and goes round; the next frame_zero() of them is free of cost. They are taken for that time.
+ * Return: how many; 0: there is none in the FRAME_ZERO_LOOK frames from there on, or the host's failure. */
+#define FRAME_ZERO_LOOK 1024u
+int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);

@@ -37,6 +37,7 @@ static const struct option {
 	{ "intercept", KIND_TEXT, FIELD(intercept), "on or off" },
 	{ "adopt-data", KIND_FLAG, FIELD(adopt_data), "no value" },
 	{ "guard-metadata", KIND_FLAG, FIELD(guard_metadata), "no value" },
+	{ "reclaimers", KIND_TEXT, FIELD(reclaimers), "auto, or a number of threads" },
 #undef FIELD
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -171,6 +172,17 @@ unsigned options_prefetch(const struct upage_config *config)
 	return (unsigned)n;
 }
 
+unsigned options_reclaimers(const struct upage_config *config)
+{
+	uint64_t n;
+	const char *end;
+	if (config->reclaimers[0] == '\0' || strcmp(config->reclaimers, "auto") == 0)
+		return RECLAIMERS_AUTO;
+	if (parse_number(config->reclaimers, &n, &end) < 0 || *end != '\0' || n > RECLAIMERS_MAX)
+		return RECLAIMERS_MAX + 1;
+	return (unsigned)n;
+}
+
 static const char *const schemes[] = { [UPAGE_SCHEME_POOLS] = "",
 	                               [UPAGE_SCHEME_PAGING] = "paging",
 	                               [UPAGE_SCHEME_BASE_BOUNDS] = "base-bounds",
@@ -227,6 +239,9 @@ static int check_values(struct upage_config *config)
 	if (options_prefetch(config) == 0)
 		return refuse(config, UPAGE_EOPTION, "prefetch=%s: there are auto, off, and 1 to %d",
 		              config->prefetch, PREFETCH_AUTO);
+	if (options_reclaimers(config) > RECLAIMERS_MAX)
+		return refuse(config, UPAGE_EOPTION, "reclaimers=%s: there are auto, and 0 to %d",
+		              config->reclaimers, RECLAIMERS_MAX);
 	if (config->mapping_budget != 0 && config->mapping_budget < MAPPING_BUDGET_MIN)
 		return refuse(config, UPAGE_EOPTION, "mapping-budget=%llu: it must be at least %d",
 		              (unsigned long long)config->mapping_budget, MAPPING_BUDGET_MIN);

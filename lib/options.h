@@ -21,6 +21,15 @@ int options_word(struct upage_config *config, const char *word);
 #define PREFETCH_AUTO 64
 unsigned options_prefetch(const struct upage_config *config);
 
+/* Threads that evict and zero ahead of need; more than RECLAIMERS_MAX: the value of `reclaimers` is none. */
+#define RECLAIMERS_AUTO 0
+#if defined(__x86_64__)
+#define RECLAIMERS_MAX 8
+#else
+#define RECLAIMERS_MAX 0 /* gate.h has no clone there */
+#endif
+unsigned options_reclaimers(const struct upage_config *config);
+
 /* What `scheme` says. */
 enum upage_scheme options_scheme(const struct upage_config *config);
 const char *options_scheme_name(enum upage_scheme scheme);

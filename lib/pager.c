@@ -4,6 +4,7 @@
 #include "cluster.h"
 #include "evict.h"
 #include "host.h"
+#include "reclaim.h"
 #include "view.h"
 #include "writeback.h"
 
@@ -33,7 +34,7 @@ static int fill(struct upage_pool *pool, const struct page *page, uint64_t value
 {
 	const struct backing *backing = page->backing;
 	if (!(value & PTE_SWAPPED) && backing->store == NULL)
-		return frame_zero(&pool->frames, pfn);
+		return reclaim_zero(pool, pfn, 1);
 	char *buffer = buffer_take(&pool->buffers);
 	int result;
 	if (value & PTE_SWAPPED)
@@ -236,8 +237,9 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		stats_count(pool->stats, counter);
 	if (kind != NULL)
 		*kind = counter;
-	atomic_fetch_add_explicit(&pool->placed, 1, memory_order_relaxed);
+	physical_note_placed(pool, 1);
 	pte_unlock(page->pte, value);
+	reclaim_look(pool);
 	return result;
 }
 

@@ -22,6 +22,7 @@
 #include "host.h"
 #include "options.h"
 #include "pool_fork.h"
+#include "reclaim.h"
 #include "report.h"
 #include "signals.h"
 #include "space.h"
@@ -98,6 +99,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 
 static void pool_release(upage_pool *pool)
 {
+	reclaim_destroy(pool);
 	signal_mask saved = guard_open_alone();
 	compact_destroy(pool);
 	host_metadata_release(pool->buffers.memory, buffers_bytes(pool->buffers.page_shift));
@@ -160,7 +162,9 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		host_metadata_release(pool, sizeof(*pool));
 		return result;
 	}
-	result = report_open(pool);
+	result = reclaim_init(pool, options_reclaimers(config));
+	if (result == 0)
+		result = report_open(pool);
 	if (result < 0) {
 		pool_release(pool);
 		return result;
@@ -213,6 +217,7 @@ PUBLIC int upage_pool_destroy(upage_pool *pool)
 		return 0;
 	if (atomic_load(&pool->spaces) > 0)
 		return UPAGE_EBUSY;
+	reclaim_destroy(pool);
 	report_close(pool);
 	pool_list_remove(pool);
 	pool_release(pool);
@@ -303,6 +308,7 @@ PUBLIC int upage_compact(upage_pool *pool, struct upage_compaction *given)
 
 PUBLIC int upage_pool_verify(upage_pool *pool)
 {
+	reclaim_stop(pool);
 	signal_mask saved = guard_open_alone();
 	int result = verify(pool);
 	guard_close_alone(saved);

@@ -156,6 +156,11 @@ struct upage_config {
 	                           call or a fault of one is under way, others reach them. For all
 	                           pools of the process: the first one has to ask for it (else
 	                           UPAGE_EBUSY). A fault takes two calls of mprotect(2) more     */
+	char reclaimers[8];     /* reclaimers=auto|N: threads of the pool's own, up to 8, that evict
+	                           pages while less than 1/128 of the frames is free, until 1/64
+	                           is, and zero free frames; memories under 256 frames have none.
+	                           They begin when first needed, and end when they are not; every
+	                           signal is blocked in them. "": auto, which is 0               */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -772,6 +777,8 @@ struct upage_stats {
 	uint64_t switches;      /* of spaces of a window, to one of this pool              */
 	uint64_t copied;        /* pages copied, since they were shared (upage_space_clone()): most
 	                           are the write upgrades of pages that could be read          */
+	uint64_t reclaimed;     /* of the evictions, those ahead of need: option reclaimers    */
+	uint64_t zeroed_ahead;  /* free frames that were zeroed ahead of need, by the same     */
 };
 
 /**

@@ -39,16 +39,21 @@ unsigned view_seams_owned(const struct upage_pool *pool, pte_t *pte, uint64_t va
 	return !host_joins(pool, pte_left(pte), value) + !(pte_right(pte) & PTE_ACCESS);
 }
 
+/* What neighbours are is looked up within a leaf, or a part of a larger one: so is who may change them. */
+static struct lock *leaf_lock(struct upage_pool *pool, const pte_t *pte)
+{
+	uintptr_t leaf = (uintptr_t)pte / (PAGE_TABLE_NODE_ENTRIES * sizeof(*pte));
+	return &pool->leaf_locks[leaf % LEAF_LOCKS].lock;
+}
+
 /* Changes a locked PTE's access bits (and number) and keeps the count. */
 static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_t after)
 {
-	lock_acquire(&pool->mapping_lock);
-	pool->mappings += seams(pool, pte, after);
-	pool->mappings -= seams(pool, pte, before);
-	if (pool->mappings > pool->mappings_peak)
-		pool->mappings_peak = pool->mappings;
+	struct lock *leaf = leaf_lock(pool, pte);
+	lock_acquire(leaf);
+	physical_count_mappings(pool, (int)seams(pool, pte, after) - (int)seams(pool, pte, before));
 	pte_set_locked(pte, after);
-	lock_release(&pool->mapping_lock);
+	lock_release(leaf);
 }
 
 /* ---- Where the host has a page -------------------------------------------------------------- */

@@ -24,9 +24,9 @@
  * Invariant (upage_pool_verify):  mappings == 1 + sum over pages of view_seams_owned(). An upper
  * bound of the host's count: pages in different leaves of a page table count as never joined.
  *
- * Locks: whoever calls has the PTE's lock bit. mapping_lock (rank 3) guards all access bits
- * besides, and the count: two neighbours may change at once. Making room only tries the locks of
- * other pages.
+ * Locks: whoever calls has the PTE's lock bit. A lock of the leaf (rank 3) guards the access bits
+ * besides: two neighbours may change at once. The count is atomic, and is changed with them. Making
+ * room only tries the locks of other pages.
  * Signal context: yes.
  */
 #ifndef UPAGE_VIEW_H

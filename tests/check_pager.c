@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "view.h"
 
 static void touch(const char *place)
 {
@@ -592,6 +593,51 @@ START_TEST(the_count_of_mappings_is_an_upper_bound_of_the_truth)
 }
 END_TEST
 
+/* ---- Neighbours that change at once ---------------------------------------------------------- */
+
+static _Alignas(4096) pte_t leaf[2 * PAGE_TABLE_NODE_ENTRIES];
+static upage_pool *counting;
+#define CHANGES 400000
+
+static uint64_t seams_of_leaf(void)
+{
+	uint64_t seams = 0;
+	for (size_t i = 0; i < LENGTH(leaf); i++)
+		seams += view_seams_owned(counting, &leaf[i], pte_value(&leaf[i]));
+	return seams;
+}
+
+/* Entries that go on beside each other, each of another thread, become frames that join and do not. */
+static void *renumber(void *argument)
+{
+	size_t first = (size_t)(uintptr_t)argument;
+	uint64_t random = first, values[2];
+	for (unsigned i = 0; i < CHANGES; i++) {
+		size_t at = i % 2 == 0 ? first : PAGE_TABLE_NODE_ENTRIES + first;
+		values[0] = pte_value(&leaf[at]);
+		view_renumber(counting, &leaf[at], values, 1, (uint32_t)(at + random_number(&random) % 2 * 4096));
+	}
+	return NULL;
+}
+
+START_TEST(neighbours_that_change_at_once_are_counted_right)
+{
+	struct machine m = machine_make("memory=64M");
+	pthread_t threads[THREADS];
+	counting = m.pool;
+	for (size_t i = 0; i < LENGTH(leaf); i++)
+		leaf[i] = pte_make(i, PTE_PRESENT | PTE_READ | PTE_LOCKED);
+	m.pool->mappings = 1 + seams_of_leaf();
+	for (uintptr_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, renumber, (void *)(100 + i)), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(m.pool->mappings, 1 + seams_of_leaf());
+	m.pool->mappings = 1;
+	machine_end(m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pager");
@@ -618,6 +664,7 @@ int main(void)
 	tcase_add_test(tests, neighbouring_pages_get_neighbouring_frames);
 	tcase_add_test(tests, the_budget_of_mappings_is_kept_by_revoking_not_evicting);
 	tcase_add_test(tests, the_count_of_mappings_is_an_upper_bound_of_the_truth);
+	tcase_add_test(tests, neighbours_that_change_at_once_are_counted_right);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);

@@ -82,6 +82,8 @@ static const struct {
 	N("writebacks", writebacks),
 	N("prefetched", prefetched),
 	N("prefetch_used", prefetch_used),
+	N("reclaimed", reclaimed),
+	N("zeroed_ahead", zeroed_ahead),
 	N("switches", switches),
 	N("host.mappings", host_mappings),
 	N("host.mappings_peak", host_mappings_peak),
@@ -257,6 +259,7 @@ START_TEST(the_table_leaves_out_what_did_not_happen)
 	ck_assert_ptr_null(strstr(text, "system calls"));
 	ck_assert_ptr_null(strstr(text, "shared"));
 	ck_assert_ptr_null(strstr(text, "copied"));
+	ck_assert_ptr_null(strstr(text, "ahead of need"));
 	stats.bounds = stats.prefetched = 1;
 	table_text(&stats, &labels, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "other traps"));
@@ -303,7 +306,8 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"bounds\": 1000016, \"failed\": 1000017},\n"
 	        " \"evictions\": 1000018, \"writebacks\": 1000019, "
 	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, "
-	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022,\n"
+	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022, "
+	        "\"reclaimed\": 1000040, \"zeroed_ahead\": 1000041,\n"
 	        " \"switches\": 1000038,\n"
 	        " \"host\": {\"mappings\": 1000024, \"mappings_peak\": 1000025, "
 	        "\"mapping_budget\": 1000026},\n"
@@ -336,6 +340,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  other traps   1000015 protection, 1000016 bounds, 1000017 that failed\n"
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
 	        "1000023 slots in use\n"
+	        "  ahead of need 1000040 of the evictions, 1000041 frames zeroed\n"
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
 	        "  protection    1000034 changes of it are not enforced\n"
 	        "  switches      1000038 of spaces at the same addresses\n"

@@ -64,6 +64,7 @@ static const char help[] =
         "\n"
         "How pages come in and are shown:\n"
         "      --prefetch auto|off|N  most pages that one fault brings in while frames are plenty\n"
+        "      --reclaimers auto|N  threads that free frames ahead of need (default auto: none)\n"
         "      --mapping auto|remap\n"
         "      --mapping-budget N   the most host mappings\n"
         "\n"
@@ -131,7 +132,7 @@ static const char *const names[] = { "memory",   "page-size",      "policy",    
 	                             "stats",    "mapping-budget", "stats-json", "verbose",
 	                             "no-follow", "prefetch",      "help",       "version",
 	                             "scheme",    "bounds",        "compact",
-	                             "guard-metadata" };
+	                             "guard-metadata", "reclaimers" };
 
 /* How many letters have to be changed, taken out or put in to make one word of another. */
 static size_t distance(const char *a, const char *b)

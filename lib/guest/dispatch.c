@@ -3,6 +3,7 @@
 
 #include <linux/audit.h>
 
+#include "alone.h"
 #include "handlers.h"
 #include "host.h"
 #include "late.h"
@@ -115,8 +116,11 @@ static long dispatch(struct guest_call *call)
 		return -ENOSYS;
 	}
 	long result;
+	bool alone = alone_begin(call, entry);
 	if (whole_space == NULL || !self_answer(call, entry, &result))
 		result = entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
+	if (alone)
+		alone_end();
 	if (whole_space != NULL)
 		whole_call_done(call, result);
 	relocate_tick();

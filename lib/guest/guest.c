@@ -82,9 +82,12 @@ PUBLIC int upage_intercept(upage_pool *pool)
 	int result = 0;
 	if (atomic_load(&started))
 		return 0;
-	if (!is_single_threaded())
-		return UPAGE_EBUSY;
-	start(pool, &result);
+	pool_reclaimers_hold();
+	if (is_single_threaded())
+		start(pool, &result);
+	else
+		result = UPAGE_EBUSY;
+	pool_reclaimers_go();
 	return result;
 }
 

@@ -383,8 +383,10 @@ long guest_exit(struct guest_call *call)
 	/* One that was sent to the process would be lost with us. */
 	if (atomic_load(&call->thread->caught) != 0)
 		return GUEST_RESTART;
-	if (region_leave())
+	if (region_leave()) {
 		report_exit();
+		pool_reclaimers_hold(); /* or the process would not end with us */
+	}
 	farewell(call->thread);
 	gate_exit(call->argument[0]);
 }
