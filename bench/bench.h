@@ -198,7 +198,7 @@ static inline double bench_case(const struct bench *bench, const char *name, ben
 static inline struct bench bench_open(const char *name, const char *unit, const char *words, int argc,
                                       char **argv)
 {
-	struct bench bench = { .name = name, .unit = unit, .rounds = 11, .divisor = 1 };
+	struct bench bench = { .name = name, .unit = unit, .rounds = 7, .divisor = 1 };
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--quick") == 0) {

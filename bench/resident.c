@@ -174,8 +174,9 @@ static void choose_memory(const struct workload *workload, const struct shortage
 static void compare(struct bench bench, const struct workload *workload, struct mean *mean)
 {
 	const struct shortage *shortage = shortage_of(workload);
-	if (!programs_have(workload->needs)) {
-		bench_skip(workload->name, "there is no %s", workload->needs);
+	bool whole = strncmp(workload->name, "linked", 6) != 0;
+	if (!programs_have(workload->needs) || (whole && access(programs_upage, X_OK) < 0)) {
+		bench_skip(workload->name, "there is no %s, or no upage run", workload->needs);
 		return;
 	}
 	if (shortage != NULL)
@@ -194,10 +195,12 @@ static void compare(struct bench bench, const struct workload *workload, struct 
 static void geometric_mean(struct bench bench, const char *mode, const struct mean *mean)
 {
 	char name[40], against[40];
-	if (mean->count == 0)
-		return;
-	bench.unit = "ratio";
 	snprintf(name, sizeof(name), "%s-geomean", mode);
+	if (mean->count == 0) {
+		bench_skip(name, "none of its programs was run");
+		return;
+	}
+	bench.unit = "ratio";
 	snprintf(against, sizeof(against), "native, %u programs", mean->count);
 	bench_figure(&bench, name, exp(mean->logarithms / mean->count), against, 1);
 }
@@ -239,6 +242,7 @@ int main(int argc, char **argv)
 	char here[PATH_MAX - 64], directory[PATH_MAX];
 
 	check_words(bench.words);
+	bench.rounds = bench.divisor > 1 ? 1 : 5;
 	programs_find(here);
 	snprintf(directory, sizeof(directory), "%s/../tests/linked", here);
 	setenv("LINKED", directory, 1);

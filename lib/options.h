@@ -7,6 +7,7 @@
 #ifndef UPAGE_OPTIONS_H
 #define UPAGE_OPTIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "upage.h"
@@ -33,6 +34,13 @@ unsigned options_reclaimers(const struct upage_config *config);
 /* What `scheme` says. */
 enum upage_scheme options_scheme(const struct upage_config *config);
 const char *options_scheme_name(enum upage_scheme scheme);
+
+/* What `store` and `direct` say. Return: 0, or UPAGE_EOPTION: there is no such store. */
+struct store_choice {
+	bool lz4, direct;
+	char path[sizeof(((struct upage_config *)0)->store)]; /* of a file; "": none was named */
+};
+int options_store(const struct upage_config *config, struct store_choice *out);
 
 /* Checks what parsing one word alone cannot. Return: 0 or an error, and config->message. */
 int options_check(struct upage_config *config);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pager.h"
 
+#include <string.h>
+
 #include "cluster.h"
 #include "evict.h"
 #include "host.h"
@@ -257,6 +259,57 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 	}
 	pte_unlock(page->pte, value);
 	return room;
+}
+
+/* ---- Changes that the program does not make ------------------------------------------------ */
+
+/* A page of the program's that it may not write to becomes dirty: room for it was not promised. */
+static bool promise_changed(struct upage_pool *pool)
+{
+	uint64_t changed = atomic_fetch_add(&pool->changed_pages, 1) + 1;
+	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1;
+	bool promised = pool->config.overcommit || atomic_load(&pool->committed) + changed <= most;
+	if (!promised || changed > PAGER_CHANGED_MOST)
+		atomic_fetch_sub(&pool->changed_pages, 1);
+	return promised && changed <= PAGER_CHANGED_MOST;
+}
+
+/* Content of its own, which nobody refers to any more; *value stays what it is until that is so. */
+static int take_out(struct upage_pool *pool, const struct page *page, uint64_t *value)
+{
+	int result = 0;
+	if (!(*value & PTE_PRESENT))
+		result = page_bring_in(pool, page, value, PROT_WRITE);
+	else if (*value & PTE_SHARED)
+		result = page_split(pool, page, value, PROT_WRITE);
+	if (result == 0 && pool->frames.frame[pte_number(*value)].pins > 0)
+		result = UPAGE_EBUSY;
+	if (result == 0 && *value & PTE_FILE)
+		result = fill(pool, page, *value, (uint32_t)pte_number(*value));
+	return result < 0 ? result : view_hide(pool, page->pte, page->address, value);
+}
+
+int pager_change(struct upage_pool *pool, const struct page *page, uint64_t value, size_t offset,
+                 const void *before, const void *after, size_t count)
+{
+	int result = take_out(pool, page, &value);
+	uint32_t pfn = (uint32_t)pte_number(value);
+	char *buffer = buffer_take(&pool->buffers);
+	if (result == 0)
+		result = frame_read(&pool->frames, pfn, buffer);
+	if (result == 0 && memcmp(buffer + offset, before, count) != 0)
+		result = UPAGE_EBUSY;
+	if (result == 0 && !(value & PTE_DIRTY) && !promise_changed(pool))
+		result = UPAGE_ENOMEM;
+	if (result == 0) {
+		memcpy(buffer + offset, after, count);
+		result = frame_write(&pool->frames, pfn, buffer);
+	}
+	if (result == 0)
+		value = (value & ~(uint64_t)(PTE_FILE | PTE_PREFETCHED | PTE_EXPECTED)) | PTE_DIRTY;
+	buffer_give(&pool->buffers, buffer);
+	pte_unlock(page->pte, value);
+	return result;
 }
 
 /* ---- Pins ----------------------------------------------------------------------------- */
@@ -550,7 +603,8 @@ bool pager_commit(struct upage_pool *pool, uint64_t pages)
 {
 	if (atomic_load(&pool->frames.free) == 0 && swap_is_full(pool->swap))
 		return false;
-	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1;
+	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1 -
+	                atomic_load(&pool->changed_pages);
 	uint64_t committed = atomic_load(&pool->committed);
 	do {
 		uint64_t promised = pool->config.overcommit ? 0 : committed;

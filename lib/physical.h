@@ -91,6 +91,7 @@ struct upage_pool {
 	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
 	_Atomic uint32_t not_compared;  /* pages that could have been                    */
 	_Alignas(CACHE_LINE) _Atomic uint64_t committed; /* pages of private mappings that may be written  */
+	_Atomic uint64_t changed_pages; /* others that are dirty: pager_change()         */
 	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */
 	_Atomic uint64_t foreign_bytes_peak;
 	_Atomic uint32_t spaces;        /* that use this pool                            */

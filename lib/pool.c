@@ -35,9 +35,38 @@ static size_t replace_bytes(const upage_pool *pool)
 	return pool->replace.ops->state_size(pool->frames.frames);
 }
 
-static const char *swap_path(const struct upage_config *config)
+/* In words of the store's. */
+static void refuse_swap(struct upage_config *config, const struct store_choice *store, const char *path,
+                        int failure)
 {
-	return strncmp(config->store, "file:", 5) == 0 ? config->store + 5 : "";
+	if (store->lz4)
+		snprintf(config->message, sizeof(config->message), "store=lz4: no memory for its tables: %s",
+		         strerrordesc_np(-failure));
+	else if (store->direct && failure == UPAGE_ENOTSUP)
+		snprintf(config->message, sizeof(config->message),
+		         "direct: the file system of %.150s cannot do without its page cache (O_DIRECT)", path);
+	else
+		snprintf(config->message, sizeof(config->message),
+		         "store=file:%.150s: no swap file can be made there: %s", path,
+		         failure == -EEXIST ? "the file exists; a directory or a new name is right"
+		                            : strerrordesc_np(-failure));
+}
+
+static int swap_init(struct swap **out, struct upage_config *config, unsigned page_shift)
+{
+	struct store_choice store;
+	const char *path = "";
+	int result = options_store(config, &store);
+	const struct swap_config swap = { .lz4 = store.lz4,
+		                          .direct = store.direct,
+		                          .path = store.path,
+		                          .bytes = config->swap_size,
+		                          .page_shift = page_shift };
+	if (result == 0)
+		result = swap_create(out, &swap, &path);
+	if (result < 0)
+		refuse_swap(config, &store, path, result);
+	return result;
 }
 
 static void *table_metadata(size_t bytes)
@@ -51,20 +80,11 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	const struct replace_ops *policy = replace_by_name(config->policy);
 	uint64_t frames = config->memory >> page_shift;
 	const _Atomic uint64_t *word = host_fork_word();
-	const char *path;
 	if (word == NULL)
 		return UPAGE_ENOMEM;
-	const struct swap_config swap = { .path = swap_path(config),
-		                          .bytes = config->swap_size,
-		                          .page_shift = page_shift };
-	int result = swap_create(&pool->swap, &swap, &path);
-	if (result < 0) {
-		snprintf(config->message, sizeof(config->message),
-		         "store=file:%.150s: no swap file can be made there: %s", path,
-		         result == -EEXIST ? "the file exists; a directory or a new name is right"
-		                           : strerrordesc_np(-result));
+	int result = swap_init(&pool->swap, config, page_shift);
+	if (result < 0)
 		return result;
-	}
 	result = frame_table_init(&pool->frames, frames, page_shift);
 	if (result < 0) {
 		snprintf(config->message, sizeof(config->message), "memory=%zu: %s%s",

@@ -143,6 +143,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->switches = c[COUNT_SWITCHES];
 	out->reclaimed = c[COUNT_RECLAIMED];
 	out->zeroed_ahead = c[COUNT_ZEROED_AHEAD];
+	out->patched_sites = c[COUNT_PATCHED];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(&sum, 50));
@@ -214,6 +215,7 @@ static const struct number counts[] = {
 	N(", \"writebacks\": ", writebacks),
 	N(", \"writeback_failures\": ", writeback_failures),
 	N(", \"swap_slots\": ", swap_slots),
+	N(", \"store_bytes\": ", store_bytes),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
 	N(", \"reclaimed\": ", reclaimed),
@@ -228,6 +230,7 @@ static const struct number counts[] = {
 	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 	N(", \"unenforced\": ", unenforced),
+	N(", \"patched_sites\": ", patched_sites),
 };
 static const struct number times[] = {
 	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
@@ -337,6 +340,10 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 		N(", ", pinned_pages);
 		stream_text(out, " pages pinned");
 	}
+	if (stats->patched_sites > 0) {
+		N(", ", patched_sites);
+		stream_text(out, " places patched");
+	}
 }
 
 static void add_unenforced(struct stream *out, const struct upage_stats *stats)
@@ -377,7 +384,8 @@ static void add_evictions(struct stream *out, const struct upage_stats *stats)
 		stream_text(out, " failed)");
 	}
 	N(", ", swap_slots);
-	stream_text(out, " slots in use");
+	stream_text(out, " slots in use, ");
+	add_size(out, stats->store_bytes);
 }
 
 /* A long one was spent waiting: for a store, or for a processor. */

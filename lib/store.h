@@ -123,21 +123,24 @@ static inline off_t backing_offset(const struct backing *backing, uintptr_t page
 struct swap;
 
 struct swap_config {
+	bool lz4;            /* in memory, compressed, if the library was built so; else in a file */
 	const char *path;    /* of a file: a directory (an unnamed file in it), a name (created, then unlinked
 	                        at once), a block device, or "": $TMPDIR or /tmp */
-	uint64_t bytes;      /* the most that it may hold; 0: as much as the disk */
+	bool direct;         /* past the host's page cache: buffers of transfers are aligned to host pages then */
+	uint64_t bytes;      /* the most that it may hold; 0: as much as the disk; of memory, half of the
+	                        machine's */
 	unsigned page_shift;
 };
 
 /**
  * swap_create - make a swap
- * @used: out: the path that was meant, for messages
- * Return: 0 or a negated errno value.
+ * @used: out: the path that was meant, for messages, if it is a file
+ * Return: 0, or a negated errno value; UPAGE_ENOTSUP: there is no O_DIRECT in that file system.
  */
 int swap_create(struct swap **out, const struct swap_config *config, const char **used);
 void swap_destroy(struct swap *swap);
 
-/* Around a fork: keeps the slots as they are, and a file of the child's own with the content of
+/* Around a fork: keeps the slots as they are, and a medium of the child's own with the content of
  * all that are taken, as frame_copy_begin() and its like. If none is, the child makes its file
  * when it needs one. */
 void swap_fork_begin(struct swap *swap);
@@ -176,6 +179,9 @@ bool swap_leave(struct swap *swap, uint32_t slot);
 /* The slots in use, each as often as it is had. */
 uint64_t swap_references(struct swap *swap);
 uint64_t swap_slots(struct swap *swap);
+
+/* Bytes that their content takes, on the disk or in memory. */
+uint64_t swap_bytes(struct swap *swap);
 
 /* Whether another page would find no slot: all taken, or the medium refused the last write. */
 bool swap_is_full(struct swap *swap);

@@ -35,10 +35,19 @@ struct swap {
 
 /* ---- Life ---------------------------------------------------------------------------- */
 
+static int medium_create(struct medium **out, const struct swap_config *config, const char **used)
+{
+#ifdef HAVE_LZ4
+	if (config->lz4)
+		return swap_lz4_create(out, config);
+#endif
+	return swap_file_create(out, config, used);
+}
+
 int swap_create(struct swap **out, const struct swap_config *config, const char **used)
 {
 	struct medium *medium;
-	int failure = swap_file_create(&medium, config, used);
+	int failure = medium_create(&medium, config, used);
 	if (failure < 0)
 		return failure;
 	struct swap *swap = host_metadata(sizeof(*swap));
@@ -144,23 +153,26 @@ unsigned swap_allocate_run(struct swap *swap, uint32_t near, unsigned count, uin
 	return run;
 }
 
-/* The lock is held, here and below. Return: whether others have the slot too: one less does. */
-static bool leave(struct swap *swap, uint32_t slot)
+bool swap_leave(struct swap *swap, uint32_t slot)
 {
+	lock_acquire(&swap->lock);
 	INVARIANT(!slot_is_free(swap, slot));
-	if (swap->more == NULL || swap->more[slot] == 0)
-		return false;
-	swap->more[slot]--;
-	swap->shared--;
-	return true;
+	bool others = swap->more != NULL && swap->more[slot] > 0;
+	if (others) {
+		swap->more[slot]--;
+		swap->shared--;
+	}
+	lock_release(&swap->lock);
+	return others;
 }
 
+/* The lock is held. */
 static void release(struct swap *swap, uint32_t slot)
 {
 	uint64_t *word = &swap->map[slot / SLOTS_A_WORD];
 	*word &= ~(UINT64_C(1) << (slot % SLOTS_A_WORD));
 	swap->used--;
-	if (*word == 0) {
+	if (*word == 0 && swap->medium->ops->discard != NULL) {
 		/* Before anyone can take one of them again: under the lock. */
 		off_t first = (off_t)(slot / SLOTS_A_WORD * SLOTS_A_WORD) << swap->page_shift;
 		swap->medium->ops->discard(swap->medium, first, (size_t)SLOTS_A_WORD << swap->page_shift);
@@ -169,21 +181,14 @@ static void release(struct swap *swap, uint32_t slot)
 
 void swap_free(struct swap *swap, uint32_t slot)
 {
+	if (swap_leave(swap, slot))
+		return;
+	if (swap->medium->ops->forget != NULL)
+		swap->medium->ops->forget(swap->medium, slot);
 	lock_acquire(&swap->lock);
-	bool others = leave(swap, slot);
-	if (!others)
-		release(swap, slot);
+	release(swap, slot);
 	lock_release(&swap->lock);
-	if (!others)
-		atomic_store(&swap->refused, false);
-}
-
-bool swap_leave(struct swap *swap, uint32_t slot)
-{
-	lock_acquire(&swap->lock);
-	bool others = leave(swap, slot);
-	lock_release(&swap->lock);
-	return others;
+	atomic_store(&swap->refused, false);
 }
 
 int swap_share_begin(struct swap *swap)
@@ -224,6 +229,12 @@ uint64_t swap_used(struct swap *swap)
 uint64_t swap_slots(struct swap *swap)
 {
 	return swap->slots;
+}
+
+uint64_t swap_bytes(struct swap *swap)
+{
+	const struct medium_ops *ops = swap->medium->ops;
+	return ops->bytes != NULL ? ops->bytes(swap->medium) : swap_used(swap) << swap->page_shift;
 }
 
 bool swap_is_full(struct swap *swap)
@@ -279,7 +290,7 @@ static int copy_slots(const struct swap *swap)
 int swap_copy_begin(struct swap *swap)
 {
 	const struct medium_ops *ops = swap->medium->ops;
-	if (swap->used == 0)
+	if (ops->copy_begin == NULL || swap->used == 0)
 		return 0;
 	int result = ops->copy_begin(swap->medium);
 	if (result == 0)
@@ -291,12 +302,14 @@ int swap_copy_begin(struct swap *swap)
 
 void swap_copy_end(struct swap *swap, bool shared)
 {
-	swap->medium->ops->copy_end(swap->medium, shared);
+	if (swap->medium->ops->copy_end != NULL)
+		swap->medium->ops->copy_end(swap->medium, shared);
 }
 
 void swap_copy_adopt(struct swap *swap, bool shared)
 {
-	swap->medium->ops->copy_adopt(swap->medium);
+	if (swap->medium->ops->copy_adopt != NULL)
+		swap->medium->ops->copy_adopt(swap->medium);
 	swap_copy_end(swap, shared);
 	atomic_store(&swap->refused, false);
 }

@@ -6,6 +6,9 @@
  * block device), copied before the fork. If there is nothing to copy it makes the file when
  * it first writes: most children never do.
  *
+ * A direct one is read and written past the host's page cache (O_DIRECT): every slot is at a multiple of a
+ * host page, and so is the buffer. Nothing can be read without waiting then.
+ *
  * Locking: `lock` (rank 3) guards the making of a file. Signal context: all but swap_file_create.
  */
 #include "store_medium.h"
@@ -26,6 +29,7 @@ struct swap_file {
 	_Atomic int descriptor;  /* -1: not made yet */
 	_Atomic int copy;        /* around a fork: the child's; else -1 */
 	struct lock lock;        /* guards making it */
+	bool direct;
 	char directory[PATH_MAX]; /* absolute: where children's are made */
 };
 
@@ -76,6 +80,24 @@ static int open_in_directory(const char *directory)
 	return descriptor;
 }
 
+/* Return: 0, or UPAGE_ENOTSUP: not in that file system. Not by a flag of open(2), which may have made a file
+ * when it finds out. */
+static int set_direct(int descriptor)
+{
+	long flags = syscall_2(SYS_fcntl, descriptor, F_GETFL);
+	long result = flags < 0 ? flags : syscall_3(SYS_fcntl, descriptor, F_SETFL, flags | O_DIRECT);
+	return result == -EINVAL ? UPAGE_ENOTSUP : (int)result;
+}
+
+/* For a child of a fork. If that is another file system, which cannot, it is not direct. */
+static int open_for_child(const struct swap_file *file)
+{
+	int descriptor = open_in_directory(file->directory);
+	if (descriptor >= 0 && file->direct)
+		set_direct(descriptor);
+	return descriptor;
+}
+
 /* @directory: out: where the file is, absolute. */
 static int open_swap(const char *path, char *directory)
 {
@@ -117,7 +139,7 @@ static int swap_file_open(struct swap_file *file)
 	lock_acquire(&file->lock);
 	int descriptor = file->descriptor;
 	if (descriptor < 0) {
-		descriptor = open_in_directory(file->directory);
+		descriptor = open_for_child(file);
 		int result = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
 		descriptor = result < 0 ? result : file->descriptor;
 	}
@@ -136,6 +158,8 @@ static void swap_file_submit(upage_store *store, struct store_request *request)
 	else if (request->operation == STORE_READ)
 		store_done(request, host_read(descriptor, request->buffer, request->length,
 		                              request->offset));
+	else if (request->operation == STORE_READ_CACHED && file->direct)
+		store_done(request, -EAGAIN);
 	else if (request->operation == STORE_READ_CACHED)
 		store_done(request, host_read_cached(descriptor, request->buffer, request->length,
 		                                     request->offset));
@@ -162,7 +186,7 @@ static void swap_file_discard(struct medium *medium, off_t offset, size_t length
 static int swap_file_copy_begin(struct medium *medium)
 {
 	struct swap_file *file = (struct swap_file *)medium;
-	int descriptor = open_in_directory(file->directory);
+	int descriptor = open_for_child(file);
 	return descriptor < 0 ? descriptor : host_keep(&file->copy, descriptor);
 }
 
@@ -207,7 +231,7 @@ static const struct medium_ops swap_file_medium = { .discard = swap_file_discard
 	                                            .copy_end = swap_file_copy_end,
 	                                            .copy_adopt = swap_file_copy_adopt };
 
-static int create_at(struct swap_file **out, const char *path)
+static int create_at(struct swap_file **out, const char *path, bool direct)
 {
 	struct swap_file *file = host_metadata(sizeof(*file));
 	if (file == NULL)
@@ -215,9 +239,13 @@ static int create_at(struct swap_file **out, const char *path)
 	file->medium.store = (struct upage_store){ .ops = &swap_file_store, .writable = true };
 	file->medium.ops = &swap_file_medium;
 	file->descriptor = file->copy = -1;
+	file->direct = direct;
 	int descriptor = open_swap(path, file->directory);
 	int failure = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
+	if (failure == 0 && direct)
+		failure = set_direct(file->descriptor);
 	if (failure < 0) {
+		host_drop(&file->descriptor);
 		host_metadata_release(file, sizeof(*file));
 		return failure;
 	}
@@ -229,10 +257,10 @@ int swap_file_create(struct medium **out, const struct swap_config *config, cons
 {
 	const char *path = config->path[0] != '\0' ? config->path : default_directory();
 	struct swap_file *file;
-	int failure = create_at(&file, path);
+	int failure = create_at(&file, path, config->direct);
 	if (failure < 0 && config->path[0] == '\0') { /* nobody meant that directory for us */
 		path = "/tmp";
-		failure = create_at(&file, path);
+		failure = create_at(&file, path, config->direct);
 	}
 	*used = path;
 	if (failure < 0)

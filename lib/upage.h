@@ -124,7 +124,8 @@ struct upage_config {
 	size_t size;            /* sizeof(struct upage_config)                               */
 	size_t memory;          /* memory=SIZE: bytes of frames; 0: 256 MiB                  */
 	size_t page_size;       /* page-size=SIZE: bytes; power of two, 4 KiB to 2 MiB; 0: 4 KiB */
-	size_t swap_size;       /* swap-size=SIZE: most bytes of swap; 0: what the disk holds */
+	size_t swap_size;       /* swap-size=SIZE: most bytes of swap, compressed ones if they are;
+	                           0: what the disk holds, or of memory half of the machine's */
 	size_t mapping_budget;  /* mapping-budget=N: most host mappings, at least 64;
 	                           0: from vm.max_map_count                                  */
 	uint64_t seed;          /* seed=N: of every random choice                            */
@@ -132,8 +133,9 @@ struct upage_config {
 	unsigned overcommit;    /* overcommit: with swap-size, map more than can be held: once
 	                           both are full a first touch is SIGBUS, not a map UPAGE_ENOMEM */
 	char policy[32];        /* policy=clock|fifo|random; "": clock                       */
-	char store[256];        /* store=file[:PATH]: where swapped pages go; "": file, an
-	                           unlinked temporary file in $TMPDIR or /tmp                */
+	char store[256];        /* store=file[:PATH][,direct]|lz4: where swapped pages go; "": file, an
+	                           unlinked temporary file in $TMPDIR or /tmp; lz4: memory, in
+	                           which they are compressed; direct: see below              */
 	char mapping[16];       /* mapping=auto|remap; "": auto                              */
 	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id;
 	                           a relative name is one in the directory at the start      */
@@ -161,6 +163,11 @@ struct upage_config {
 	                           is, and zero free frames; memories under 256 frames have none.
 	                           They begin when first needed, and end when they are not; every
 	                           signal is blocked in them. "": auto, which is 0               */
+	unsigned direct;        /* direct: the swap file is read and written past the host's page
+	                           cache (O_DIRECT), which then holds no second copy of pages    */
+	char patch[8];          /* patch=auto|on|off: of `upage run`: where a program often makes
+	                           system calls its code is changed so that they do not trap.
+	                           The program can see that, if it reads its code; auto: off  */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -779,6 +786,8 @@ struct upage_stats {
 	                           are the write upgrades of pages that could be read          */
 	uint64_t reclaimed;     /* of the evictions, those ahead of need: option reclaimers    */
 	uint64_t zeroed_ahead;  /* free frames that were zeroed ahead of need, by the same     */
+	uint64_t store_bytes;   /* that swapped pages take, on the disk or, compressed, in memory   */
+	uint64_t patched_sites; /* places of a whole program where system calls no longer trap    */
 };
 
 /**

@@ -4,6 +4,8 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -602,6 +604,100 @@ START_TEST(swap_on_a_medium_without_room_is_full_until_a_slot_comes_free)
 }
 END_TEST
 
+/* ---- Past the page cache --------------------------------------------------------------- */
+
+/* NULL: the file system cannot. */
+static struct swap *swap_direct(int *descriptor)
+{
+	bool before[4096];
+	for (int i = 0; i < 4096; i++)
+		before[i] = fcntl(i, F_GETFD) >= 0;
+	const struct swap_config config = { .direct = true, .path = directory, .page_shift = 12 };
+	struct swap *swap = NULL;
+	const char *used;
+	int result = swap_create(&swap, &config, &used);
+	if (result == UPAGE_ENOTSUP)
+		return NULL;
+	ck_assert_ok(result);
+	*descriptor = newest_descriptor(before, 4096);
+	return swap;
+}
+
+/* Of the first of a file, in the host's page cache. */
+static size_t cached_pages(int descriptor, size_t pages)
+{
+	char name[64];
+	unsigned char there[256];
+	size_t count = 0;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", descriptor);
+	int again = open(name, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(again, 0);
+	void *shown = mmap(NULL, pages * PAGE, PROT_READ, MAP_SHARED, again, 0);
+	ck_assert_ptr_ne(shown, MAP_FAILED);
+	ck_assert_int_eq(mincore(shown, pages * PAGE, there), 0);
+	for (size_t i = 0; i < pages; i++)
+		count += there[i] & 1;
+	munmap(shown, pages * PAGE);
+	close(again);
+	return count;
+}
+
+START_TEST(what_is_swapped_directly_is_on_the_disk_alone)
+{
+	enum { RUN = 16 };
+	static _Alignas(PAGE) char written[RUN * PAGE], found[RUN * PAGE];
+	int descriptor;
+	struct swap *swap = swap_direct(&descriptor);
+	if (swap == NULL)
+		return;
+	ck_assert_int_ne(fcntl(descriptor, F_GETFL) & O_DIRECT, 0);
+	for (uint32_t slot = 0; slot < 64; slot += RUN) {
+		uint32_t first;
+		ck_assert_uint_eq(swap_allocate_run(swap, slot, RUN, &first), RUN);
+		random_bytes(written, sizeof(written), slot);
+		ck_assert_ok(swap_transfer_run(swap, STORE_WRITE, first, RUN, written));
+	}
+	for (uint32_t slot = 0; slot < 64; slot += RUN) {
+		random_bytes(written, sizeof(written), slot);
+		ck_assert_ok(swap_transfer(swap, STORE_READ, slot + 5, found));
+		ck_assert_mem_eq(found, written + 5 * PAGE, PAGE);
+		ck_assert_ok(swap_transfer_run(swap, STORE_READ, slot, RUN, found));
+		ck_assert_mem_eq(found, written, sizeof(written));
+		ck_assert_int_eq(swap_transfer(swap, STORE_READ_CACHED, slot, found), -EAGAIN);
+	}
+	ck_assert_uint_eq(cached_pages(descriptor, 64), 0);
+	for (uint32_t slot = 0; slot < 64; slot++)
+		swap_free(swap, slot);
+	swap_destroy(swap);
+}
+END_TEST
+
+START_TEST(a_file_system_that_is_its_page_cache_is_refused)
+{
+	/* In a namespace of its own: the mount goes with this process. Who may make none skips it. */
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", directory, "ramfs", 0, NULL) < 0)
+		return;
+	struct swap *swap = NULL;
+	const char *used;
+	const struct swap_config config = { .direct = true, .path = directory, .page_shift = 12 };
+	size_t descriptors = open_descriptors(), metadata = host_metadata_bytes();
+	ck_assert_int_eq(swap_create(&swap, &config, &used), UPAGE_ENOTSUP);
+	ck_assert_ptr_null(swap);
+	ck_assert_str_eq(used, directory);
+	ck_assert_uint_eq(open_descriptors(), descriptors);
+	ck_assert_uint_eq(host_metadata_bytes(), metadata);
+	ck_assert_uint_eq(entries(directory), 0);
+	struct upage_config pool = UPAGE_CONFIG_INIT;
+	upage_pool *made = NULL;
+	snprintf(pool.store, sizeof(pool.store), "file:%.200s,direct", directory);
+	ck_assert_int_eq(upage_pool_create(&made, &pool), UPAGE_ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(pool.message, "direct"));
+	ck_assert_ptr_nonnull(strstr(pool.message, directory));
+	ck_assert_int_eq(umount(directory), 0);
+}
+END_TEST
+
 static Suite *swap_suite(void)
 {
 	Suite *suite = suite_create("swap");
@@ -635,6 +731,10 @@ static Suite *swap_suite(void)
 	tcase_add_test(content, a_page_in_swap_outlives_the_punching_around_it);
 	tcase_add_test(content, a_stretch_of_slots_that_is_all_free_gives_its_medium_back);
 	tcase_add_test(content, swap_on_a_medium_without_room_is_full_until_a_slot_comes_free);
+
+	TCase *direct = tcase_with_directory(suite, "direct");
+	tcase_add_test(direct, what_is_swapped_directly_is_on_the_disk_alone);
+	tcase_add_test(direct, a_file_system_that_is_its_page_cache_is_refused);
 	return suite;
 }
 

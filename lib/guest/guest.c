@@ -12,10 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "direct.h"
 #include "dispatch.h"
 #include "guest.h"
 #include "host.h"
 #include "pager.h"
+#include "patch.h"
 #include "pool_fork.h"
 #include "region.h"
 #include "signal.h"
@@ -101,6 +103,9 @@ int guest_run(upage_pool *pool, uintptr_t entry, uintptr_t stack)
 	thread->clear_child_tid = NULL;
 	thread->robust_list = NULL;
 	thread->altstack = (stack_t){ .ss_flags = SS_DISABLE };
+	patch_begin(pool);
+	if (direct_is_free(thread))
+		direct_adopt(thread);
 	region_begin(thread, entry, stack);
 }
 
