@@ -253,7 +253,7 @@ static bool fill(struct upage_pool *pool, struct cluster *c, const struct backin
 	bool at_home = pool->frames.frame[c->pfn].at_home;
 	if (backing->store == NULL) {
 		bool borrow = !at_home && c->count >= BORROW_LEAST &&
-		              !frame_is_fresh_run(&pool->frames, c->pfn, c->count);
+		              !frame_is_zero_run(&pool->frames, c->pfn, c->count);
 		return borrow ? fill_borrowed(pool, c, backing)
 		              : reclaim_zero(pool, c->pfn, c->count) == 0;
 	}

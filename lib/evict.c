@@ -110,7 +110,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 		pte_unlock(pte, value);
 		return false;
 	}
-	int result = hide(pool, pte, frame, &value);
+	int result = writeback_has_slot(pool, &value, search) ? hide(pool, pte, frame, &value) : UPAGE_ENOSPC;
 	if (result < 0) {
 		search->failure = result;
 		frame_unlock_all(pool, pte, value);
@@ -369,7 +369,8 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 			frame_unlock_all(pool, page.pte, page.value);
 			return false;
 		}
-		if (frame->pins == 0 && !(page.value & PTE_SHARED)) {
+		if (frame->pins == 0 && !(page.value & PTE_SHARED) &&
+		    writeback_has_slot(pool, &page.value, search)) {
 			if (evict_idle(pool, &page, idle, search))
 				return true;
 			replace_touch(&pool->replace, pfn);

@@ -391,7 +391,7 @@ void frame_free_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 	bool zeros = host_punch(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift) == 0;
 	lock_acquire(&table->lock);
 	for (uint32_t i = 0; i < count && zeros; i++)
-		table->frame[pfn + i].stained = false;
+		table->frame[pfn + i].stained = table->frame[pfn + i].made = false;
 	give_back(table, pfn, count);
 	atomic_fetch_sub(&table->in_runs, count);
 	lock_release(&table->lock);
@@ -466,8 +466,9 @@ void frame_go_home(struct frame_table *table, uint32_t pfn, uint32_t count, uint
 		struct frame *frame = &table->frame[pfn + i];
 		frame->page = address + ((uintptr_t)i << table->page_shift);
 		frame->at_home = true;
-		if (frame->stained) /* or it would have memory twice */
-			frame->stained = host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) < 0;
+		if (frame->made) /* or it would have memory twice */
+			frame->made = host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) < 0;
+		frame->stained = frame->stained && frame->made;
 	}
 }
 
@@ -517,25 +518,36 @@ static int zero_home(struct frame_table *table, uint32_t pfn, uint32_t count)
 static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
 	for (uint32_t i = 0; i < count && !table->frame[pfn].at_home; i++)
-		table->frame[pfn + i].stained = true;
+		table->frame[pfn + i].stained = table->frame[pfn + i].made = true;
 }
 
-/* A run that was never written to, too: the host makes its pages for a fifth less by this than when they
- * are shown. Of one page that would be another call. */
+/* Of a run the host makes its pages for a fifth less by writing zeros than when they are shown. Of one page
+ * that would be another call. */
+static bool needs_zeros(const struct frame *frame, bool run)
+{
+	return frame->stained || (run && !frame->made);
+}
+
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
 	if (table->frame[pfn].at_home)
 		return zero_home(table, pfn, count);
-	stain(table, pfn, count);
-	return host_zero(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift);
+	int result = 0;
+	for (uint32_t i = 0, end; i < count && result == 0; i = end) {
+		bool needs = needs_zeros(&table->frame[pfn + i], count > 1);
+		for (end = i + 1; end < count && needs_zeros(&table->frame[pfn + end], true) == needs;)
+			end++;
+		stain(table, pfn + i, end - i); /* or it is zero, and handed out */
+		if (needs)
+			result = host_zero(table->memory, frame_offset(table, pfn + i),
+			                   (size_t)(end - i) << table->page_shift);
+	}
+	return result;
 }
 
 int frame_zero(struct frame_table *table, uint32_t pfn)
 {
-	if (table->frame[pfn].stained)
-		return frame_zero_run(table, pfn, 1);
-	table->frame[pfn].stained = true; /* it is zero now, or will be, and handed out */
-	return 0;
+	return frame_zero_run(table, pfn, 1);
 }
 
 /* Of [start, end), in free runs, the first frame that is stained; @end: none. The lock is held. */
@@ -598,12 +610,12 @@ int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count
 	                 content_offset(table, pfn));
 }
 
-bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
+bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	bool fresh = true;
-	for (uint32_t i = 0; i < count && fresh; i++)
-		fresh = !table->frame[pfn + i].stained;
-	return fresh;
+	bool zero = true;
+	for (uint32_t i = 0; i < count && zero; i++)
+		zero = !table->frame[pfn + i].stained;
+	return zero;
 }
 
 int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at)

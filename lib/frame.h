@@ -64,6 +64,7 @@ struct frame {
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */
 	bool at_home;            /* USED: the content is at its page's address            */
+	bool made;               /* or zeros that the host has a page for                 */
 };
 
 /* With the policy's share, and that is at most 8 bytes, 48 for each frame. */
@@ -145,7 +146,7 @@ void frame_clear_home(struct frame_table *table, uintptr_t address, size_t lengt
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
-bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* never written to */
+bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* none is stained */
 
 /* Makes zeros of free frames that are none, up to @most beside each other, from *@hand on, which moves
  * on and goes round; the next frame_zero() of them is free of cost. They are taken for that time.
