@@ -49,16 +49,19 @@ static void step_end(struct upage_pool *pool)
 }
 
 /* The last slots are for who needs a frame: where slots of resident pages have to be used again, each
- * eviction looks at all frames, and those who look at once are in each other's way. */
-static bool swap_has_room(struct upage_pool *pool)
+ * eviction looks at all frames, and those who look at once are in each other's way. Where most frames are
+ * pinned, or of runs, a reserve would take the few that pages are left with. */
+static bool is_welcome(struct upage_pool *pool)
 {
-	return !swap_is_full(pool->swap) &&
-	       swap_slots(pool->swap) - swap_used(pool->swap) > pool->reclaim.high;
+	uint64_t high = pool->reclaim.high;
+	uint64_t taken = atomic_load(&pool->pinned) + atomic_load(&pool->frames.in_runs);
+	return taken + 8 * high <= pool->frames.frames && !swap_is_full(pool->swap) &&
+	       swap_slots(pool->swap) - swap_used(pool->swap) > high;
 }
 
 static bool evict_step(struct upage_pool *pool)
 {
-	if (!swap_has_room(pool))
+	if (!is_welcome(pool))
 		return false;
 	uint32_t pfn;
 	step_begin(pool);

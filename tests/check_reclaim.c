@@ -226,6 +226,25 @@ START_TEST(who_can_evict_nothing_does_not_spin)
 }
 END_TEST
 
+/* What pins leave is for the program. */
+START_TEST(where_most_is_pinned_nothing_is_reserved)
+{
+	struct machine m = machine_make("memory=4M,reclaimers=1");
+	char *pinned = machine_map(m, POOL_PAGES - 24, RW), *memory = machine_map(m, 64, RW);
+	fill(memory, 64);
+	ck_assert_ok(upage_pin(m.space, pinned, (POOL_PAGES - 24) * PAGE, RW));
+	uint64_t reclaimed = machine_stats(m).reclaimed;
+	for (int i = 0; i < 100; i++) {
+		must(has_filled(memory, 64));
+		sleep_ms(1);
+	}
+	ck_assert_uint_eq(machine_stats(m).reclaimed, reclaimed);
+	ck_assert_uint_eq(machine_stats(m).frames_free, 0);
+	ck_assert_ok(upage_unpin(m.space, pinned, (POOL_PAGES - 24) * PAGE));
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Signals ----------------------------------------------------------------------------- */
 
 static _Atomic unsigned taken, taken_elsewhere;
@@ -444,6 +463,7 @@ int main(void)
 	tcase_add_test(cases, recycled_frames_are_zeroed_ahead);
 	tcase_add_test(cases, all_that_was_promised_is_there);
 	tcase_add_test(cases, who_can_evict_nothing_does_not_spin);
+	tcase_add_test(cases, where_most_is_pinned_nothing_is_reserved);
 	tcase_add_test(cases, signals_to_the_process_are_the_programs);
 	tcase_add_test(cases, a_child_of_a_fork_has_its_own);
 	tcase_add_test(cases, a_vfork_child_makes_none);
