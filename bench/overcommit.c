@@ -214,16 +214,19 @@ static void start_ours(const char *store, size_t frames)
 	ask_ours();
 }
 
-/* The frames with which the charge of our process is @sum, compressed pages included. */
+/* The frames with which the charge of our process is @sum, compressed pages included: of each trial the next has
+ * as many more as it was below that. */
 static size_t frames_beside_compressed(const char *store, size_t sum)
 {
-	size_t frames = sum / 2, all = pages * PAGE;
-	start_ours(store, frames);
-	double charge = (double)kernel_group_usage(ours.group) - (double)SLACK;
-	worker_end(&ours);
-	double compressed = fmax(charge - (double)frames, 0) / (double)(all - frames);
-	double more = ((double)sum - charge) / (1 - fmin(compressed, 0.9));
-	return (size_t)fmax((double)frames + more, (double)(16 * PAGE));
+	double frames = (double)sum / 2;
+	for (unsigned trial = 0; trial < 3; trial++) {
+		start_ours(store, (size_t)frames);
+		ask_ours();
+		frames += (double)(sum + SLACK) - (double)kernel_group_usage(ours.group);
+		frames = fmin(fmax(frames, (double)(64 * PAGE)), (double)sum);
+		worker_end(&ours);
+	}
+	return (size_t)frames;
 }
 
 /* Lowers or raises the kernel's limit until it and zram's memory are @sum together. */
