@@ -164,7 +164,7 @@ static int move_content(struct movement *m, uint32_t to, bool overlaps)
 		return result; /* what was hidden comes by a soft fault: here, and if it cannot be shown */
 	view_renumber(pool, m->ptes, m->values, m->count, to);
 	if (access != 0)
-		view_show_run(pool, m->ptes, m->values, m->count, m->address, access);
+		view_show_run(pool, m->ptes, m->values, m->count, m->address, access, NULL);
 	return 0;
 }
 
@@ -226,7 +226,7 @@ static bool movement_run(struct movement *m, uint32_t to, bool overlaps)
 		for (uint32_t i = 0; i < count; i++)
 			replace_move(&pool->replace, m->from[i], to + i);
 		/* Who looked for something in all frames, and missed it, looks again: evict.c. */
-		atomic_fetch_add(&pool->placed, count);
+		physical_note_placed(pool, count);
 		free_old(m);
 		m->left -= count;
 		m->done.moves += count;

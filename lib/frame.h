@@ -48,15 +48,20 @@ struct frame {
 			uint32_t next, previous; /* FREE_HEAD: its list; frame numbers    */
 		};
 	};
-	struct backing *backing; /* USED: of the page                                     */
-	struct share *shares;    /* USED: all the pages, if there are several; else NULL  */
+	union {
+		struct backing *backing; /* USED: of the page, if there is one            */
+		struct share *shares;    /* USED: all the pages, if there are several     */
+	};
 	uint32_t slot;           /* USED: the page's swap slot plus 1; 0: none            */
 	uint16_t pins;           /* USED: upage_pin() and system calls that hold it       */
 	uint16_t calls;          /* USED: of the pins, those of system calls under way    */
-	uint16_t references;     /* PTEs that map it                                      */
+	uint16_t references;     /* PTEs that map it: which of backing and shares it has  */
 	uint8_t state, order;
 	bool stained;            /* has been written to: not the host's zeros any more    */
 };
+
+/* With the policy's share, and that is at most 8 bytes, 48 for each frame. */
+_Static_assert(sizeof(struct frame) == 40, "a frame's record has grown");
 
 struct frame_table {
 	_Atomic int memory;      /* the memfd           */
@@ -117,10 +122,21 @@ uint64_t frame_largest_run(struct frame_table *table);
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
+bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* never written to */
+
+/* Makes zeros of free frames that are none, up to @most beside each other, from *@hand on, which moves
+ * on and goes round; the next frame_zero() of them is free of cost. They are taken for that time.
+ * Return: how many; 0: there is none in the FRAME_ZERO_LOOK frames from there on, or the host's failure. */
+#define FRAME_ZERO_LOOK 1024u
+int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer);
+
+/* Frames beside each other at an address of ours, which nobody else knows: to be filled there, until
+ * host_release() or host_show_borrowed(). Return: 0, or the host's negated errno. */
+int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at);
 
 /* Around a fork, while nothing changes. A memory of the child's own, which has the content of all
  * used frames: made before, and then let go in the parent and adopted in the child. @shared: the

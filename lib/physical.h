@@ -25,6 +25,7 @@
 #include "frame.h"
 #include "page_table.h"
 #include "replace.h"
+#include "shard.h"
 #include "share.h"
 #include "stats.h"
 #include "store.h"
@@ -41,6 +42,28 @@ struct compaction {
 	uint64_t rest;             /* host_nanoseconds() until when they do not              */
 };
 
+/* Of reclaim.c. */
+struct reclaim {
+	unsigned threads;             /* that there may be; 0: none                      */
+	uint64_t low, high;           /* free frames: who rings, and what is enough      */
+	_Atomic uint32_t awake;       /* 0: the next ring wakes them                     */
+	_Atomic uint32_t stopping;    /* they shall end                                  */
+	_Atomic uint32_t zeroed_late; /* frames that page faults had to zero, since last */
+	_Atomic uint64_t zero_from;   /* behind the last of those                        */
+	struct lock lock;             /* guards what follows                             */
+	_Atomic unsigned running;     /* the first of them                               */
+	int process;                  /* the id of the process that they belong to       */
+	char *stacks;
+};
+
+/* Guards the access bits of the PTEs in a leaf: two neighbours may change at once. A lock is that of
+ * many leaves, but of few that are used at once. */
+#define LEAF_LOCKS 32
+struct leaf_lock {
+	_Alignas(CACHE_LINE) struct lock lock;
+};
+
+/* What all page faults write is on lines of its own, apart from what they only read. */
 struct upage_pool {
 	struct frame_table frames;
 	struct replace replace;
@@ -51,21 +74,24 @@ struct upage_pool {
 	struct stats *stats;            /* in the record of this process: report.c       */
 	struct report *report;
 	struct compaction compaction;
+	struct reclaim reclaim;
 	struct turn turn;               /* of threads whose instructions need several pages */
 	_Atomic uint64_t pinned;        /* frames with pins                              */
 	_Atomic uint64_t calls;         /* pins of system calls under way                */
-	struct lock mapping_lock;       /* guards the access bits of PTEs, and mappings  */
-	_Atomic uint64_t mappings;      /* of spaces: an upper bound                     */
-	uint64_t mappings_peak;
-	_Atomic uint64_t mapping_budget; /* now; it is cut when the host refuses        */
+	struct leaf_lock leaf_locks[LEAF_LOCKS];
+	_Alignas(CACHE_LINE) _Atomic uint64_t mappings; /* of spaces: an upper bound     */
+	_Atomic uint64_t mappings_peak;
+	_Alignas(CACHE_LINE) _Atomic uint64_t placed; /* see physical_note_placed()      */
+	_Alignas(CACHE_LINE) _Atomic uint32_t searching; /* threads that find no frame   */
+	_Atomic uint64_t mapping_budget; /* now; it is cut when the host refuses */
 	uint64_t mapping_budget_whole;
-	_Atomic uint64_t placed;        /* pages given frames, and pages resolved: does anything move */
-	_Atomic uint32_t evicting;      /* threads that save a page, maybe with a slot in hand */
+	_Alignas(CACHE_LINE) _Atomic uint32_t evicting; /* threads that save a page, maybe with a slot in hand */
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
 	_Atomic uint32_t not_compared;  /* pages that could have been                    */
-	_Atomic uint64_t committed;     /* pages of private mappings that may be written  */
+	_Alignas(CACHE_LINE) _Atomic uint64_t committed; /* pages of private mappings that may be written  */
+	_Atomic uint64_t changed_pages; /* others that are dirty: pager_change()         */
 	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */
 	_Atomic uint64_t foreign_bytes_peak;
 	_Atomic uint32_t spaces;        /* that use this pool                            */
@@ -85,7 +111,7 @@ struct page {
 	uintptr_t address;
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
-	uint16_t before, after;  /* empty neighbours, locked, that may come in with it: cluster.h */
+	uint16_t before, after;  /* neighbours, locked, that come in or are shown with it: cluster.h */
 };
 
 /* The lock of the space that has them is held for writing. */
@@ -94,6 +120,25 @@ static inline void physical_count_foreign(struct upage_pool *pool, int64_t bytes
 	uint64_t now = atomic_fetch_add(&pool->foreign_bytes, (uint64_t)bytes) + (uint64_t)bytes;
 	if (now > atomic_load(&pool->foreign_bytes_peak))
 		atomic_store(&pool->foreign_bytes_peak, now);
+}
+
+/* Pages get frames, or were resolved and are about to be unlocked. Who searches all frames for one that
+ * can be taken, and finds none, has to know whether anything moved meanwhile; nobody else asks. */
+static inline void physical_note_placed(struct upage_pool *pool, uint64_t pages)
+{
+	if (atomic_load(&pool->searching) > 0)
+		atomic_fetch_add(&pool->placed, pages);
+}
+
+/* Several threads at once; or while nothing runs, around a fork. */
+static inline void physical_count_mappings(struct upage_pool *pool, int64_t change)
+{
+	if (change == 0)
+		return;
+	uint64_t now = atomic_fetch_add(&pool->mappings, (uint64_t)change) + (uint64_t)change;
+	uint64_t most = atomic_load_explicit(&pool->mappings_peak, memory_order_relaxed);
+	while (now > most && !atomic_compare_exchange_weak(&pool->mappings_peak, &most, now))
+		;
 }
 
 static inline size_t page_size(const struct upage_pool *pool)
@@ -157,7 +202,7 @@ static inline void frame_unlock_all(struct upage_pool *pool, pte_t *pte, uint64_
 /* Whether several pages are in a frame, as far as that can be seen without a lock. */
 static inline bool frame_seems_shared(const struct frame *frame)
 {
-	return __atomic_load_n(&frame->shares, __ATOMIC_RELAXED) != NULL;
+	return __atomic_load_n(&frame->references, __ATOMIC_RELAXED) > 1;
 }
 
 /* The page is resident in frame @pfn from now on, which has its content; nobody can see it yet.
@@ -166,13 +211,13 @@ static inline uint64_t page_settle(struct upage_pool *pool, const struct page *p
                                    uint32_t slot)
 {
 	struct frame *frame = &pool->frames.frame[pfn];
-	INVARIANT(frame->shares == NULL);
+	INVARIANT(frame->references == 0);
 	frame->page = page->address;
 	frame->backing = page->backing;
 	frame->slot = slot + 1; /* SWAP_NONE becomes 0 */
 	frame->references = 1;
 	atomic_store(&frame->pte, page->pte);
-	atomic_fetch_add(&pool->placed, 1);
+	physical_note_placed(pool, 1);
 	replace_insert(&pool->replace, pfn);
 	return pte_make(pfn, PTE_PRESENT);
 }

@@ -34,11 +34,23 @@ void replace_init(struct replace *replace, const struct replace_ops *ops, void *
 	ops->init(state, frames, seed);
 }
 
+static void enter(struct replace *replace)
+{
+	if (!replace->ops->concurrent)
+		lock_acquire(&replace->lock);
+}
+
+static void leave(struct replace *replace)
+{
+	if (!replace->ops->concurrent)
+		lock_release(&replace->lock);
+}
+
 void replace_insert(struct replace *replace, upage_pfn pfn)
 {
-	lock_acquire(&replace->lock);
+	enter(replace);
 	replace->ops->insert(replace->state, pfn);
-	lock_release(&replace->lock);
+	leave(replace);
 	atomic_fetch_add(&replace->held, 1);
 }
 
@@ -46,47 +58,55 @@ void replace_touch(struct replace *replace, upage_pfn pfn)
 {
 	if (replace->ops->touch == NULL)
 		return;
-	lock_acquire(&replace->lock);
+	enter(replace);
 	replace->ops->touch(replace->state, pfn);
-	lock_release(&replace->lock);
+	leave(replace);
 }
 
 bool replace_idle(struct replace *replace, upage_pfn pfn)
 {
-	lock_acquire(&replace->lock);
+	enter(replace);
 	bool stays = replace->ops->idle(replace->state, pfn);
-	lock_release(&replace->lock);
+	leave(replace);
 	return stays;
 }
 
 void replace_remove(struct replace *replace, upage_pfn pfn)
 {
 	atomic_fetch_sub(&replace->held, 1);
-	lock_acquire(&replace->lock);
+	enter(replace);
 	replace->ops->remove(replace->state, pfn);
-	lock_release(&replace->lock);
+	leave(replace);
 }
 
 void replace_move(struct replace *replace, upage_pfn from, upage_pfn to)
 {
-	lock_acquire(&replace->lock);
+	enter(replace);
 	replace->ops->move(replace->state, from, to);
+	leave(replace);
+}
+
+bool replace_follows(struct replace *replace, upage_pfn pfn)
+{
+	lock_acquire(&replace->lock);
+	bool follows = replace->ops->follows(replace->state, pfn);
 	lock_release(&replace->lock);
+	return follows;
 }
 
 unsigned replace_ahead(struct replace *replace, upage_pfn *frames)
 {
-	lock_acquire(&replace->lock);
+	enter(replace);
 	unsigned count = replace->ops->ahead(replace->state, frames);
-	lock_release(&replace->lock);
+	leave(replace);
 	return count;
 }
 
 void replace_note(struct replace *replace, upage_pfn pfn, enum look look)
 {
-	lock_acquire(&replace->lock);
+	enter(replace);
 	replace->ops->note(replace->state, pfn, look);
-	lock_release(&replace->lock);
+	leave(replace);
 }
 
 upage_pfn replace_candidate(struct replace *replace, struct aged *aged, enum look *look)

@@ -18,7 +18,8 @@
  * offered soon (`ahead`) can be looked at before, and what was found is noted for then. Where the host
  * cannot tell, the page is hidden instead: its next reference traps, which says touch.
  *
- * Locking: replace_* take the policy's lock (rank 3). Signal context: yes, but replace_init.
+ * Locking: whoever says something of a frame has its page locked. Of all frames the policy's lock (rank 3)
+ * is taken, where a candidate is asked for, and by policies that are not `concurrent` everywhere. Signal context: yes, but replace_init.
  * Source: OSTEP ch. 22; Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an
  * Architecture Lacking Page-Referenced Bits", SOSP 1981 (reference bits by faults: the host's
  * here, or ours).
@@ -28,6 +29,7 @@
 
 #include "compiler.h"
 #include "lock.h"
+#include "shard.h"
 #include "upage.h"
 
 /* Frames whose reference the policy has forgotten. The host is told of many at a time: each time costs
@@ -47,11 +49,14 @@ enum look { LOOK_NONE, LOOK_IDLE, LOOK_IN_USE };
 
 struct replace_ops {
 	const char *name;
+	bool concurrent; /* many threads may call all but `candidate` at once, each for its own frame; and
+	                    one of them that */
 	size_t (*state_size)(uint64_t frames); /* bytes; the state starts all zero */
 	void (*init)(void *state, uint64_t frames, uint64_t seed);
 	void (*insert)(void *state, upage_pfn pfn);
 	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care, and has no ... */
 	bool (*idle)(void *state, upage_pfn pfn);   /* ... whether it stays for now */
+	bool (*follows)(void *state, upage_pfn pfn); /* NULL: it offers them one by one */
 	void (*remove)(void *state, upage_pfn pfn);
 	void (*move)(void *state, upage_pfn from, upage_pfn to); /* what is known of one is of the other */
 	unsigned (*ahead)(void *state, upage_pfn *frames);
@@ -70,10 +75,10 @@ void replace_names(char *text, size_t size);
 
 struct replace {
 	const struct replace_ops *ops;
-	struct lock lock; /* guards the state */
 	void *state;
+	_Alignas(CACHE_LINE) struct lock lock; /* guards the state, or the choice from it */
 	struct aged aged;      /* whose references the host has not forgotten yet */
-	_Atomic uint64_t held; /* frames inserted and not removed */
+	_Alignas(CACHE_LINE) _Atomic uint64_t held; /* frames inserted and not removed */
 };
 
 void replace_init(struct replace *replace, const struct replace_ops *ops, void *state,
@@ -82,6 +87,8 @@ void replace_insert(struct replace *replace, upage_pfn pfn);
 void replace_touch(struct replace *replace, upage_pfn pfn);
 /* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
 bool replace_idle(struct replace *replace, upage_pfn pfn);
+/* Whether a frame would be offered next, and go, since it is idle. Then it has been offered. */
+bool replace_follows(struct replace *replace, upage_pfn pfn);
 /* Up to REPLACE_AHEAD_MAX frames that would be offered soon. Return: how many. */
 unsigned replace_ahead(struct replace *replace, upage_pfn *frames);
 /* What a look at such a frame found is told when it is offered. */

@@ -41,20 +41,23 @@
 #define AHEAD 16
 #define AHEAD_MAX 256
 
+/* One atomic word: whoever has the frame's page locked changes it, and the hand meanwhile. */
 struct clock_frame {
 	uint8_t held : 1;
 	uint8_t referenced : 1;
 	uint8_t step : 3; /* looks that found it in use, less those that did not */
 	uint8_t looked : 2; /* enum look */
+	uint8_t unused : 1;
 	uint8_t passes;
 };
 
 struct clock {
 	uint64_t frames;
-	uint64_t end;  /* past the highest frame ever held: what the hand goes round */
-	uint64_t hand;
+	_Atomic uint64_t end; /* past the highest frame ever held: what the hand goes round */
+	/* The policy's lock guards the hand's way. */
+	_Atomic uint64_t hand;
 	uint64_t patience; /* steps of the hand until the host has to forget what is aged */
-	struct clock_frame frame[];
+	_Atomic(struct clock_frame) frame[];
 };
 
 static size_t clock_state_size(uint64_t frames)
@@ -72,16 +75,18 @@ static void clock_init(void *state, uint64_t frames, uint64_t seed)
 /* The hand goes as far as there is a frame. */
 static void note_held(struct clock *clock, upage_pfn pfn)
 {
-	INVARIANT(pfn < clock->frames && !clock->frame[pfn].held);
-	if (pfn >= clock->end)
-		clock->end = pfn + 1;
+	INVARIANT(pfn < clock->frames && !atomic_load(&clock->frame[pfn]).held);
+	uint64_t end = atomic_load_explicit(&clock->end, memory_order_relaxed);
+	while (pfn >= end && !atomic_compare_exchange_weak(&clock->end, &end, pfn + 1))
+		;
 }
 
 static void clock_insert(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
 	note_held(clock, pfn);
-	clock->frame[pfn] = (struct clock_frame){ .held = true, .referenced = true };
+	atomic_store_explicit(&clock->frame[pfn], ((struct clock_frame){ .held = true, .referenced = true }),
+	                      memory_order_release);
 }
 
 static void pass_by(struct clock_frame *frame)
@@ -92,40 +97,62 @@ static void pass_by(struct clock_frame *frame)
 static void clock_touch(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
-	struct clock_frame *frame = &clock->frame[pfn];
-	if (!frame->held || frame->referenced)
-		return;
-	frame->referenced = true;
-	frame->looked = LOOK_NONE;
-	if (frame->step < STEP_MAX)
-		frame->step++;
-	pass_by(frame);
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (!seen.held || seen.referenced)
+			return;
+		next = seen;
+		next.referenced = true;
+		next.looked = LOOK_NONE;
+		if (next.step < STEP_MAX)
+			next.step++;
+		pass_by(&next);
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
 }
 
 static bool clock_idle(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
-	struct clock_frame *frame = &clock->frame[pfn];
-	if (!frame->held || frame->step <= 1)
-		return false;
-	frame->step--;
-	pass_by(frame);
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (!seen.held || seen.step <= 1)
+			return false;
+		next = seen;
+		next.step--;
+		pass_by(&next);
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
 	return true;
 }
 
-static bool is_candidate(const struct clock_frame *frame)
+static bool is_candidate(struct clock_frame frame)
 {
-	return frame->held && frame->passes == 0 && !frame->referenced;
+	return frame.held && frame.passes == 0 && !frame.referenced;
+}
+
+/* If the hand is just before it, and a look would take it off the lowest step. */
+static bool clock_follows(void *state, upage_pfn pfn)
+{
+	struct clock *clock = state;
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (atomic_load(&clock->hand) != pfn || !is_candidate(seen) || seen.step > 1)
+			return false;
+		next = seen;
+		next.looked = LOOK_NONE;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
+	atomic_store(&clock->hand, pfn + 1);
+	return true;
 }
 
 static unsigned clock_ahead(void *state, upage_pfn *frames)
 {
 	struct clock *clock = state;
-	uint64_t far = clock->end / AHEAD < AHEAD_MAX ? clock->end / AHEAD : AHEAD_MAX;
+	uint64_t end = atomic_load(&clock->end);
+	uint64_t far = end / AHEAD < AHEAD_MAX ? end / AHEAD : AHEAD_MAX;
 	unsigned count = 0;
-	for (upage_pfn pfn = clock->hand; far > 0 && pfn < clock->end; far--, pfn++) {
-		if (count < REPLACE_AHEAD_MAX && is_candidate(&clock->frame[pfn]) &&
-		    clock->frame[pfn].looked == LOOK_NONE)
+	for (upage_pfn pfn = atomic_load(&clock->hand); far > 0 && pfn < end; far--, pfn++) {
+		struct clock_frame frame = atomic_load(&clock->frame[pfn]);
+		if (count < REPLACE_AHEAD_MAX && is_candidate(frame) && frame.looked == LOOK_NONE)
 			frames[count++] = pfn;
 	}
 	return count;
@@ -135,63 +162,93 @@ static unsigned clock_ahead(void *state, upage_pfn *frames)
 static void clock_note(void *state, upage_pfn pfn, enum look look)
 {
 	struct clock *clock = state;
-	if (is_candidate(&clock->frame[pfn]))
-		clock->frame[pfn].looked = look;
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (!is_candidate(seen))
+			return;
+		next = seen;
+		next.looked = look & 3;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
 }
 
 static void clock_remove(void *state, upage_pfn pfn)
 {
 	struct clock *clock = state;
-	INVARIANT(clock->frame[pfn].held != 0);
-	clock->frame[pfn].held = false;
+	struct clock_frame before = atomic_exchange(&clock->frame[pfn], (struct clock_frame){ .held = false });
+	INVARIANT(before.held != 0);
+	(void)before;
 }
 
 static void clock_move(void *state, upage_pfn from, upage_pfn to)
 {
 	struct clock *clock = state;
-	INVARIANT(clock->frame[from].held != 0);
 	note_held(clock, to);
-	clock->frame[to] = clock->frame[from];
-	clock->frame[from].held = false;
+	struct clock_frame moving = atomic_exchange(&clock->frame[from], (struct clock_frame){ .held = false });
+	INVARIANT(moving.held != 0);
+	atomic_store(&clock->frame[to], moving);
+}
+
+/* What the hand does at a frame. Return: whether it goes on; else this is a candidate, or, with @aged
+ * full, the list has to be emptied first. */
+enum step { STEP_ON, STEP_OFFER, STEP_FULL };
+
+static enum step step_at(struct clock *clock, upage_pfn pfn, struct aged *aged, enum look *look)
+{
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (!seen.held)
+			return STEP_ON;
+		next = seen;
+		if (seen.passes > 0)
+			next.passes--;
+		else if (!seen.referenced)
+			next.looked = LOOK_NONE;
+		else if (aged->count == REPLACE_AGED_MAX)
+			return STEP_FULL;
+		else
+			next.referenced = false;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
+	if (seen.passes > 0)
+		return STEP_ON;
+	if (!seen.referenced) {
+		*look = (enum look)seen.looked;
+		return STEP_OFFER;
+	}
+	if (aged->count == 0)
+		clock->patience = atomic_load(&clock->end) / PATIENCE;
+	aged->frames[aged->count++] = pfn;
+	return STEP_ON;
 }
 
 static upage_pfn clock_candidate(void *state, struct aged *aged, enum look *look)
 {
 	struct clock *clock = state;
 	/* Rounds that pass by, one that clears every bit, and one that offers. */
-	for (uint64_t steps = (PASSES_MAX + 2) * clock->end; steps > 0; steps--) {
-		if (clock->hand >= clock->end)
-			clock->hand = 0;
+	for (uint64_t steps = (PASSES_MAX + 2) * atomic_load(&clock->end); steps > 0; steps--) {
+		upage_pfn pfn = atomic_load_explicit(&clock->hand, memory_order_relaxed);
+		if (pfn >= atomic_load(&clock->end))
+			pfn = 0;
+		atomic_store_explicit(&clock->hand, pfn, memory_order_relaxed);
 		if (aged->count > 0 && clock->patience-- == 0)
 			return REPLACE_NONE;
-		upage_pfn pfn = clock->hand;
-		struct clock_frame *frame = &clock->frame[pfn];
-		if (frame->held && frame->passes > 0) {
-			frame->passes--;
-		} else if (frame->held && !frame->referenced) {
-			*look = (enum look)frame->looked;
-			frame->looked = LOOK_NONE;
-			clock->hand++;
+		enum step step = step_at(clock, pfn, aged, look);
+		if (step == STEP_FULL)
+			return REPLACE_NONE;
+		atomic_store_explicit(&clock->hand, pfn + 1, memory_order_relaxed);
+		if (step == STEP_OFFER)
 			return pfn;
-		} else if (frame->held) {
-			if (aged->count == REPLACE_AGED_MAX)
-				return REPLACE_NONE;
-			if (aged->count == 0)
-				clock->patience = clock->end / PATIENCE;
-			frame->referenced = false;
-			aged->frames[aged->count++] = pfn;
-		}
-		clock->hand++;
 	}
 	return REPLACE_NONE;
 }
 
 const struct replace_ops replace_clock = { .name = "clock",
+	                                   .concurrent = true,
 	                                   .state_size = clock_state_size,
 	                                   .init = clock_init,
 	                                   .insert = clock_insert,
 	                                   .touch = clock_touch,
 	                                   .idle = clock_idle,
+	                                   .follows = clock_follows,
 	                                   .ahead = clock_ahead,
 	                                   .note = clock_note,
 	                                   .remove = clock_remove,

@@ -76,13 +76,7 @@ unsigned runs_seams(const struct runs *runs)
 
 void runs_count_seams(struct runs *runs, unsigned before)
 {
-	struct upage_pool *pool = runs->pool;
-	lock_acquire(&pool->mapping_lock);
-	pool->mappings += runs_seams(runs);
-	pool->mappings -= before;
-	if (pool->mappings > pool->mappings_peak)
-		pool->mappings_peak = pool->mappings;
-	lock_release(&pool->mapping_lock);
+	physical_count_mappings(runs->pool, (int)runs_seams(runs) - (int)before);
 }
 
 int run_show(const struct runs *runs, const struct run *run, uintptr_t start, uintptr_t end)

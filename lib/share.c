@@ -53,9 +53,9 @@ static struct share **find(struct frame *frame, const pte_t *pte)
 
 const struct backing *share_backing(struct shares *shares, const struct frame *frame, const pte_t *pte)
 {
-	const struct backing *backing = frame->backing;
 	lock_acquire(&shares->lock);
-	for (const struct share *share = frame->shares; share != NULL; share = share->next)
+	const struct backing *backing = share_first_backing(frame);
+	for (const struct share *share = share_list(frame); share != NULL; share = share->next)
 		if (share->pte == pte)
 			backing = share->backing;
 	lock_release(&shares->lock);
@@ -67,8 +67,13 @@ static void name_first(struct frame *frame)
 {
 	const struct share *first = frame->shares;
 	frame->page = first->page;
-	frame->backing = first->backing;
 	atomic_store(&frame->pte, first->pte);
+}
+
+/* Who asks without the lock whether there is a list finds a whole one, or the backing. */
+static void set_references(struct frame *frame, uint16_t references)
+{
+	__atomic_store_n(&frame->references, references, __ATOMIC_RELEASE);
 }
 
 /* ---- Pages come and go ---------------------------------------------------------------------- */
@@ -77,22 +82,30 @@ void share_join(struct shares *shares, struct frame *frame, pte_t *pte, uintptr_
                 struct backing *backing)
 {
 	lock_acquire(&shares->lock);
-	if (frame->shares == NULL)
-		add(shares, &frame->shares, atomic_load(&frame->pte), frame->page, frame->backing);
-	add(shares, &frame->shares->next, pte, page, backing);
-	frame->references++;
+	struct share *list = share_list(frame);
+	if (list == NULL)
+		add(shares, &list, atomic_load(&frame->pte), frame->page, frame->backing);
+	add(shares, &list->next, pte, page, backing);
+	frame->shares = list;
+	set_references(frame, (uint16_t)(frame->references + 1));
 	lock_release(&shares->lock);
 }
 
 bool share_leave(struct shares *shares, struct frame *frame, const pte_t *pte)
 {
 	lock_acquire(&shares->lock);
-	bool others = frame->shares != NULL;
+	bool others = share_list(frame) != NULL;
 	if (others) {
 		drop(shares, find(frame, pte));
 		name_first(frame);
-		if (--frame->references == 1)
-			drop(shares, &frame->shares);
+		struct share *first = frame->shares;
+		struct backing *backing = first->backing;
+		bool alone = frame->references == 2;
+		if (alone) {
+			drop(shares, &first);
+			frame->backing = backing;
+		}
+		set_references(frame, (uint16_t)(frame->references - 1));
 	}
 	lock_release(&shares->lock);
 	return others;
@@ -101,7 +114,7 @@ bool share_leave(struct shares *shares, struct frame *frame, const pte_t *pte)
 bool share_is_alone(struct shares *shares, const struct frame *frame)
 {
 	lock_acquire(&shares->lock);
-	bool alone = frame->shares == NULL;
+	bool alone = share_list(frame) == NULL;
 	lock_release(&shares->lock);
 	return alone;
 }
@@ -110,7 +123,7 @@ void share_move(struct shares *shares, struct frame *frame, const pte_t *from, p
                 uintptr_t page, struct backing *backing)
 {
 	lock_acquire(&shares->lock);
-	if (frame->shares != NULL) {
+	if (share_list(frame) != NULL) {
 		struct share *share = *find(frame, from);
 		share->pte = to;
 		share->page = page;
@@ -129,7 +142,7 @@ void share_move(struct shares *shares, struct frame *frame, const pte_t *from, p
 /* The entries before @end, but @own. The lock is held: who leaves next changes the list. */
 static void unlock_before(const struct frame *frame, const struct share *end, const pte_t *own)
 {
-	for (const struct share *share = frame->shares; share != end; share = share->next)
+	for (const struct share *share = share_list(frame); share != end; share = share->next)
 		if (share->pte != own)
 			pte_unlock(share->pte, pte_value(share->pte));
 }
@@ -137,7 +150,7 @@ static void unlock_before(const struct frame *frame, const struct share *end, co
 bool share_trylock(struct shares *shares, const struct frame *frame, const pte_t *own, pte_t **busy)
 {
 	lock_acquire(&shares->lock);
-	const struct share *share = frame->shares;
+	const struct share *share = share_list(frame);
 	uint64_t value;
 	while (share != NULL && (share->pte == own || pte_trylock(share->pte, &value)))
 		share = share->next;
@@ -159,9 +172,12 @@ void share_unlock(struct shares *shares, const struct frame *frame, const pte_t 
 void share_end(struct shares *shares, struct frame *frame, const pte_t *own, uint64_t value)
 {
 	lock_acquire(&shares->lock);
-	while (frame->shares != NULL) {
-		pte_t *pte = frame->shares->pte;
-		drop(shares, &frame->shares);
+	struct share *list = share_list(frame);
+	set_references(frame, 0);
+	frame->backing = NULL;
+	while (list != NULL) {
+		pte_t *pte = list->pte;
+		drop(shares, &list);
 		if (pte != own)
 			pte_unlock(pte, value);
 	}
@@ -170,7 +186,7 @@ void share_end(struct shares *shares, struct frame *frame, const pte_t *own, uin
 
 static bool is_listed_before(const struct frame *frame, const struct share *share)
 {
-	for (const struct share *other = frame->shares; other != share; other = other->next)
+	for (const struct share *other = share_list(frame); other != share; other = other->next)
 		if (other->pte == share->pte)
 			return true;
 	return false;
@@ -182,14 +198,15 @@ bool share_is_valid(const struct frame *frame, uint64_t pfn)
 	unsigned length = 0;
 	if (!(first & PTE_PRESENT) || pte_number(first) != pfn)
 		return false;
-	if (frame->shares == NULL)
+	const struct share *list = share_list(frame);
+	if (list == NULL)
 		return frame->references == 1;
-	for (const struct share *share = frame->shares; share != NULL; share = share->next, length++) {
+	for (const struct share *share = list; share != NULL; share = share->next, length++) {
 		uint64_t value = pte_value(share->pte);
 		if (!(value & PTE_PRESENT) || pte_number(value) != pfn || !(value & PTE_SHARED) ||
 		    ((value ^ first) & PTE_DIRTY) || is_listed_before(frame, share))
 			return false;
 	}
-	return length > 1 && length == frame->references && frame->shares->pte == frame->pte &&
+	return length > 1 && length == frame->references && list->pte == frame->pte &&
 	       frame->pins == 0 && frame->slot == 0;
 }

@@ -3,7 +3,8 @@
  * share.h - frames that several pages share: the reverse map from a frame to its entries
  *
  * A frame that one page has names it itself (frame.pte, page, backing). Clones share frames: then
- * all the pages stand in a list of the frame's, and what it names itself is the first of them.
+ * all the pages stand in a list of the frame's, in place of the backing, and the page that it names
+ * itself is the first of them.
  * Entries of such pages have PTE_SHARED. It stays with the last that is left, which finds itself
  * alone when it is written to.
  *
@@ -36,6 +37,19 @@ struct shares {
 	size_t spare;       /* how many */
 };
 
+/* All the pages of a frame, if there are several; else NULL. Who reads the list holds them, or the lock. */
+static inline struct share *share_list(const struct frame *frame)
+{
+	return __atomic_load_n(&frame->references, __ATOMIC_ACQUIRE) > 1 ? frame->shares : NULL;
+}
+
+/* What the page that a frame names itself is of: for who reads the list. */
+static inline struct backing *share_first_backing(const struct frame *frame)
+{
+	const struct share *list = share_list(frame);
+	return list != NULL ? list->backing : frame->backing;
+}
+
 /* At least @count records are free then, for who alone takes some. Return: whether they are. */
 bool share_reserve(struct shares *shares, struct table_memory *memory, size_t count);
 
@@ -65,7 +79,8 @@ bool share_trylock(struct shares *shares, const struct frame *frame, const pte_t
 /* Unlocks them again, as their entries are. */
 void share_unlock(struct shares *shares, const struct frame *frame, const pte_t *own);
 
-/* The frame has no page any more: all are locked, and the entries but @own become @value. */
+/* The frame has no page any more: all are locked, and the entries but @own, whose the frame is now,
+ * become @value. */
 void share_end(struct shares *shares, struct frame *frame, const pte_t *own, uint64_t value);
 
 /* Whether frame @pfn and the entries of its pages agree, while nothing runs. */

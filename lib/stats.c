@@ -40,10 +40,11 @@ static void raise_to(_Atomic uint64_t *most, uint64_t value)
 
 bool stats_time(struct stats *stats, uint64_t ticks)
 {
-	uint64_t before = atomic_fetch_add_explicit(&stats->times[time_class(ticks)], 1,
+	struct stats_part *part = &stats->part[shard_here()];
+	uint64_t before = atomic_fetch_add_explicit(&part->times[time_class(ticks)], 1,
 	                                            memory_order_relaxed);
-	raise_to(&stats->ticks_max, ticks);
-	atomic_store_explicit(&stats->ticks_last, host_ticks(), memory_order_relaxed);
+	raise_to(&part->ticks_max, ticks);
+	atomic_store_explicit(&part->ticks_last, host_ticks(), memory_order_relaxed);
 	return before % 1024 == 1023;
 }
 
@@ -52,13 +53,34 @@ void stats_pause(struct stats *stats, uint64_t nanoseconds)
 	raise_to(&stats->pause_ns_max, nanoseconds);
 }
 
-static uint64_t time_quantile(struct stats *stats, unsigned percent)
+/* Most are 0, and need no write. */
+static void add_to(_Atomic uint64_t *sum, uint64_t part)
+{
+	if (part != 0)
+		atomic_fetch_add(sum, part);
+}
+
+/* The parts added up, all at about the same time. */
+static void add_up(struct stats *stats, struct stats_part *sum)
+{
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct stats_part *part = &stats->part[i];
+		for (unsigned counter = 0; counter < COUNTERS; counter++)
+			add_to(&sum->counters[counter], atomic_load(&part->counters[counter]));
+		for (unsigned class = 0; class < TIME_CLASSES; class++)
+			add_to(&sum->times[class], atomic_load(&part->times[class]));
+		raise_to(&sum->ticks_max, atomic_load(&part->ticks_max));
+		raise_to(&sum->ticks_last, atomic_load(&part->ticks_last));
+	}
+}
+
+static uint64_t time_quantile(const struct stats_part *sum, unsigned percent)
 {
 	uint64_t total = 0, seen = 0;
 	for (unsigned class = 0; class < TIME_CLASSES; class++)
-		total += atomic_load(&stats->times[class]);
+		total += atomic_load(&sum->times[class]);
 	for (unsigned class = 0; class < TIME_CLASSES && total > 0; class++) {
-		seen += atomic_load(&stats->times[class]);
+		seen += atomic_load(&sum->times[class]);
 		if (seen * 100 >= percent * total)
 			return time_class_limit(class);
 	}
@@ -84,7 +106,9 @@ static uint64_t nanoseconds(struct rate rate, uint64_t ticks)
 
 uint64_t stats_active_ns(struct stats *stats)
 {
-	uint64_t last = atomic_load(&stats->ticks_last);
+	uint64_t last = 0;
+	for (unsigned i = 0; i < SHARDS; i++)
+		last = larger(last, atomic_load(&stats->part[i].ticks_last));
 	return last > stats->ticks_start ? nanoseconds(rate_now(stats), last - stats->ticks_start)
 	                                 : 0;
 }
@@ -93,9 +117,9 @@ uint64_t stats_active_ns(struct stats *stats)
 
 void stats_read(struct stats *stats, struct upage_stats *out)
 {
-	uint64_t c[COUNTERS];
-	for (unsigned i = 0; i < COUNTERS; i++)
-		c[i] = atomic_load(&stats->counters[i]);
+	struct stats_part sum = { .ticks_max = 0 };
+	const _Atomic uint64_t *c = sum.counters;
+	add_up(stats, &sum);
 	out->zero_fill = c[COUNT_ZERO_FILL];
 	out->major = c[COUNT_MAJOR];
 	out->soft = c[COUNT_SOFT];
@@ -117,11 +141,14 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->moves = c[COUNT_MOVES];
 	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
 	out->switches = c[COUNT_SWITCHES];
+	out->reclaimed = c[COUNT_RECLAIMED];
+	out->zeroed_ahead = c[COUNT_ZEROED_AHEAD];
+	out->patched_sites = c[COUNT_PATCHED];
 
 	struct rate rate = rate_now(stats);
-	out->fault_ns_p50 = nanoseconds(rate, time_quantile(stats, 50));
-	out->fault_ns_p99 = nanoseconds(rate, time_quantile(stats, 99));
-	out->fault_ns_max = nanoseconds(rate, atomic_load(&stats->ticks_max));
+	out->fault_ns_p50 = nanoseconds(rate, time_quantile(&sum, 50));
+	out->fault_ns_p99 = nanoseconds(rate, time_quantile(&sum, 99));
+	out->fault_ns_max = nanoseconds(rate, atomic_load(&sum.ticks_max));
 	/* A class is known by its upper end, which nothing in it need have reached. */
 	if (out->fault_ns_p99 > out->fault_ns_max)
 		out->fault_ns_p99 = out->fault_ns_max;
@@ -131,13 +158,8 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 
 void stats_add(struct stats *sum, struct stats *part)
 {
-	for (unsigned i = 0; i < COUNTERS; i++)
-		atomic_fetch_add(&sum->counters[i], atomic_load(&part->counters[i]));
-	for (unsigned class = 0; class < TIME_CLASSES; class++)
-		atomic_fetch_add(&sum->times[class], atomic_load(&part->times[class]));
+	add_up(part, &sum->part[0]);
 	raise_to(&sum->pause_ns_max, atomic_load(&part->pause_ns_max));
-	raise_to(&sum->ticks_max, atomic_load(&part->ticks_max));
-	raise_to(&sum->ticks_last, atomic_load(&part->ticks_last));
 }
 
 /* ---- JSON ---------------------------------------------------------------------------- */
@@ -193,8 +215,11 @@ static const struct number counts[] = {
 	N(", \"writebacks\": ", writebacks),
 	N(", \"writeback_failures\": ", writeback_failures),
 	N(", \"swap_slots\": ", swap_slots),
+	N(", \"store_bytes\": ", store_bytes),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
+	N(", \"reclaimed\": ", reclaimed),
+	N(", \"zeroed_ahead\": ", zeroed_ahead),
 	N(",\n \"switches\": ", switches),
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
@@ -205,6 +230,7 @@ static const struct number counts[] = {
 	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 	N(", \"unenforced\": ", unenforced),
+	N(", \"patched_sites\": ", patched_sites),
 };
 static const struct number times[] = {
 	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
@@ -295,6 +321,15 @@ static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
 	}
 }
 
+static void add_ahead_of_need(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->reclaimed + stats->zeroed_ahead == 0)
+		return;
+	N("\n  ahead of need ", reclaimed);
+	N(" of the evictions, ", zeroed_ahead);
+	stream_text(out, " frames zeroed");
+}
+
 static void add_system_calls(struct stream *out, const struct upage_stats *stats)
 {
 	if (stats->intercepted == 0)
@@ -304,6 +339,10 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	if (stats->pinned_pages > 0) {
 		N(", ", pinned_pages);
 		stream_text(out, " pages pinned");
+	}
+	if (stats->patched_sites > 0) {
+		N(", ", patched_sites);
+		stream_text(out, " places patched");
 	}
 }
 
@@ -345,7 +384,8 @@ static void add_evictions(struct stream *out, const struct upage_stats *stats)
 		stream_text(out, " failed)");
 	}
 	N(", ", swap_slots);
-	stream_text(out, " slots in use");
+	stream_text(out, " slots in use, ");
+	add_size(out, stats->store_bytes);
 }
 
 /* A long one was spent waiting: for a store, or for a processor. */
@@ -395,6 +435,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_copies(out, stats);
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
+	add_ahead_of_need(out, stats);
 	add_read_ahead(out, stats);
 	add_unenforced(out, stats);
 	add_switches(out, stats);

@@ -3,8 +3,9 @@
  * stats.h - counters, the distribution of fault times, and how both are written
  *
  * Counters are atomic and only grow. Times are counted in ticks of host_ticks(), four classes
- * an octave, and become nanoseconds when they are read. All of it may lie in memory that
- * processes share: nothing in it is an address.
+ * an octave, and become nanoseconds when they are read. Threads count in parts of their own
+ * (shard.h), which are added up when they are read. All of it may lie in memory that processes
+ * share: nothing in it is an address.
  *
  * Invariant: a fault counts once, in one of zero_fill, major, soft, write_upgrade, protection,
  * bounds, failed.
@@ -19,6 +20,7 @@
 #include <stdint.h>
 
 #include "print.h"
+#include "shard.h"
 #include "upage.h"
 
 enum counter {
@@ -41,18 +43,25 @@ enum counter {
 	COUNT_COMPACTIONS,
 	COUNT_MOVES,
 	COUNT_SWITCHES,
+	COUNT_RECLAIMED,    /* of the evictions */
+	COUNT_ZEROED_AHEAD,
+	COUNT_PATCHED,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };
 
 #define TIME_CLASSES 256
 
-struct stats {
-	_Atomic uint64_t counters[COUNTERS];
-	_Atomic uint64_t times[TIME_CLASSES];
-	_Atomic uint64_t pause_ns_max;           /* of compaction                     */
+struct stats_part {
+	_Alignas(CACHE_LINE) _Atomic uint64_t counters[COUNTERS];
 	_Atomic uint64_t ticks_max;
 	_Atomic uint64_t ticks_last;             /* when the last fault ended         */
+	_Atomic uint64_t times[TIME_CLASSES];
+};
+
+struct stats {
+	struct stats_part part[SHARDS];
+	_Atomic uint64_t pause_ns_max;           /* of compaction                     */
 	uint64_t ticks_start, nanoseconds_start; /* to learn the rate of ticks        */
 };
 
@@ -61,7 +70,8 @@ void stats_init(struct stats *stats);
 static inline void stats_count_many(struct stats *stats, enum counter counter, uint64_t many)
 {
 	if (counter < COUNTERS)
-		atomic_fetch_add_explicit(&stats->counters[counter], many, memory_order_relaxed);
+		atomic_fetch_add_explicit(&stats->part[shard_here()].counters[counter], many,
+		                          memory_order_relaxed);
 }
 
 static inline void stats_count(struct stats *stats, enum counter counter)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "view.h"
 
 static void touch(const char *place)
 {
@@ -226,6 +227,53 @@ START_TEST(pages_only_read_cost_no_write)
 	for (size_t i = 0; i < 256; i++)
 		touch(memory + i * PAGE);
 	ck_assert_uint_eq(machine_stats(m).writebacks, 0);
+	machine_end(m);
+}
+END_TEST
+
+/* What was idle beside a page that leaves goes with it: by one write, and only while memory is large. */
+START_TEST(pages_leave_in_runs)
+{
+	struct machine m = machine_make(_i == 0 ? "memory=8M" : "memory=256K");
+	size_t pages = 2 * machine_stats(m).frames;
+	volatile char *memory = machine_map(m, pages, RW);
+	uint64_t before = calls_made("syscw"), most = 0;
+	for (size_t i = 0; i < pages; i++)
+		memory[i * PAGE + i % 1000] = (char)(i % 100 + 1);
+	uint64_t calls = calls_made("syscw") - before;
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.writebacks, stats.evictions);
+	ck_assert_uint_ge(stats.evictions, pages / 2);
+	ck_assert_uint_le(stats.evictions, pages / 2 + (_i == 0 ? 16 : 1));
+	if (_i == 0) /* and one for each frame that is zeroed */
+		ck_assert_uint_le(calls, stats.zero_fill - pages / 2 + stats.writebacks / 8);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	for (size_t i = 0; i < pages; i++) {
+		ck_assert_int_eq(memory[i * PAGE + i % 1000], (char)(i % 100 + 1));
+		most = machine_stats(m).frames_free > most ? machine_stats(m).frames_free : most;
+	}
+	ck_assert_uint_le(most, _i == 0 ? 16 : 0);
+	machine_end(m);
+}
+END_TEST
+
+/* Whatever runs the slots come in, each page has one of the two. */
+START_TEST(runs_that_find_too_few_slots_stay_in_part)
+{
+	struct machine m = machine_make("memory=4M,swap-size=900K");
+	const size_t pages = 1024 + 224; /* one slot is for the page that makes room */
+	uint64_t random = 1;
+	unsigned version[1024 + 224];
+	volatile uint64_t *memory = (volatile uint64_t *)(void *)machine_map(m, pages, RW);
+	for (size_t i = 0; i < 8 * pages; i++) {
+		size_t page = i < pages ? i : i < 4 * pages ? random_number(&random) % pages : (i * 3) % pages;
+		must(i < pages || memory[page * 512 + 77] == version[page]);
+		version[page] = (unsigned)i + 1;
+		memory[page * 512 + 77] = version[page];
+	}
+	for (size_t i = 0; i < pages; i++)
+		ck_assert_uint_eq(memory[i * 512 + 77], version[i]);
+	ck_assert_ok(upage_pool_verify(m.pool));
 	machine_end(m);
 }
 END_TEST
@@ -545,6 +593,51 @@ START_TEST(the_count_of_mappings_is_an_upper_bound_of_the_truth)
 }
 END_TEST
 
+/* ---- Neighbours that change at once ---------------------------------------------------------- */
+
+static _Alignas(4096) pte_t leaf[2 * PAGE_TABLE_NODE_ENTRIES];
+static upage_pool *counting;
+#define CHANGES 400000
+
+static uint64_t seams_of_leaf(void)
+{
+	uint64_t seams = 0;
+	for (size_t i = 0; i < LENGTH(leaf); i++)
+		seams += view_seams_owned(counting, &leaf[i], pte_value(&leaf[i]));
+	return seams;
+}
+
+/* Entries that go on beside each other, each of another thread, become frames that join and do not. */
+static void *renumber(void *argument)
+{
+	size_t first = (size_t)(uintptr_t)argument;
+	uint64_t random = first, values[2];
+	for (unsigned i = 0; i < CHANGES; i++) {
+		size_t at = i % 2 == 0 ? first : PAGE_TABLE_NODE_ENTRIES + first;
+		values[0] = pte_value(&leaf[at]);
+		view_renumber(counting, &leaf[at], values, 1, (uint32_t)(at + random_number(&random) % 2 * 4096));
+	}
+	return NULL;
+}
+
+START_TEST(neighbours_that_change_at_once_are_counted_right)
+{
+	struct machine m = machine_make("memory=64M");
+	pthread_t threads[THREADS];
+	counting = m.pool;
+	for (size_t i = 0; i < LENGTH(leaf); i++)
+		leaf[i] = pte_make(i, PTE_PRESENT | PTE_READ | PTE_LOCKED);
+	m.pool->mappings = 1 + seams_of_leaf();
+	for (uintptr_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, renumber, (void *)(100 + i)), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(m.pool->mappings, 1 + seams_of_leaf());
+	m.pool->mappings = 1;
+	machine_end(m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pager");
@@ -559,6 +652,8 @@ int main(void)
 	tcase_add_test(tests, an_expected_write_gives_no_right_to_write);
 	tcase_add_test(tests, pages_of_zeros_need_no_slot);
 	tcase_add_test(tests, pages_only_read_cost_no_write);
+	tcase_add_loop_test(tests, pages_leave_in_runs, 0, 2);
+	tcase_add_test(tests, runs_that_find_too_few_slots_stay_in_part);
 	tcase_add_test(tests, full_swap_lends_the_slots_of_resident_pages);
 	tcase_add_test(tests, a_page_in_use_can_go_where_no_other_can);
 	tcase_add_test(tests, threads_that_fault_on_one_page_read_it_once);
@@ -569,6 +664,7 @@ int main(void)
 	tcase_add_test(tests, neighbouring_pages_get_neighbouring_frames);
 	tcase_add_test(tests, the_budget_of_mappings_is_kept_by_revoking_not_evicting);
 	tcase_add_test(tests, the_count_of_mappings_is_an_upper_bound_of_the_truth);
+	tcase_add_test(tests, neighbours_that_change_at_once_are_counted_right);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);

@@ -2,6 +2,8 @@
 /*
  * check_replace.c - who has to leave, and is it always somebody who is there?
  */
+#include <pthread.h>
+
 #include "replace.h"
 #include "support.h"
 
@@ -440,6 +442,82 @@ START_TEST(no_frame_is_forgotten)
 }
 END_TEST
 
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+#define STORM_THREADS 4
+#define STORM_FRAMES 64 /* neighbours are of different threads */
+#define STORM_TURNS 300000
+
+static bool storm_held[STORM_FRAMES]; /* each written by one thread */
+
+static _Atomic bool storm_is_over;
+
+static void *choose(void *unused)
+{
+	struct aged aged;
+	enum look look;
+	(void)unused;
+	while (!atomic_load(&storm_is_over))
+		replace_candidate(&policy, &aged, &look);
+	return NULL;
+}
+
+static void *storm(void *argument)
+{
+	uint64_t first = (uintptr_t)argument, random = first + 1;
+	bool has_steps = policy.ops->touch != NULL;
+	for (unsigned i = 0; i < STORM_TURNS; i++) {
+		uint64_t number = random_number(&random);
+		upage_pfn pfn = first + number / 32 % (STORM_FRAMES / STORM_THREADS) * STORM_THREADS, ahead[REPLACE_AHEAD_MAX];
+		if (number % 32 == 0 && storm_held[pfn]) {
+			replace_remove(&policy, pfn);
+			storm_held[pfn] = false;
+		} else if (!storm_held[pfn]) {
+			/* Nor has the hand, which was passing by, brought it back. */
+			must(!has_steps || !replace_idle(&policy, pfn));
+			replace_insert(&policy, pfn);
+			storm_held[pfn] = true;
+		} else if (has_steps && number % 8 == 1) {
+			must(replace_ahead(&policy, ahead) <= REPLACE_AHEAD_MAX);
+			replace_note(&policy, pfn, LOOK_IN_USE);
+		} else {
+			replace_touch(&policy, pfn);
+		}
+	}
+	return NULL;
+}
+
+/* However many say what becomes of their frames while others choose, in the end just those that are
+ * held are offered. */
+START_TEST(threads_lose_no_frame_and_bring_none_back)
+{
+	pthread_t threads[STORM_THREADS], chooser;
+	unsigned held = 0, seen = 0;
+	bool offered[STORM_FRAMES] = { false };
+	begin(policies[_i], STORM_FRAMES, 1);
+	ck_assert_int_eq(pthread_create(&chooser, NULL, choose, NULL), 0);
+	for (uintptr_t i = 0; i < STORM_THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, storm, (void *)i), 0);
+	for (unsigned i = 0; i < STORM_THREADS; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	atomic_store(&storm_is_over, true);
+	ck_assert_int_eq(pthread_join(chooser, NULL), 0);
+	for (unsigned i = 0; i < STORM_FRAMES; i++)
+		held += storm_held[i];
+	ck_assert_uint_gt(held, 0);
+	ck_assert_uint_eq(atomic_load(&policy.held), held);
+	for (unsigned i = 0; i < REPLACE_OFFERS * held; i++) {
+		upage_pfn pfn = ask();
+		must(pfn < STORM_FRAMES && storm_held[pfn]);
+		seen += !offered[pfn];
+		offered[pfn] = true;
+		replace_touch(&policy, pfn);
+	}
+	ck_assert_uint_eq(seen, held);
+	end();
+}
+END_TEST
+
 START_TEST(a_frame_that_was_removed_after_a_full_round_stays_away)
 {
 	for (unsigned order = 0; order < 6; order++) {
@@ -773,6 +851,7 @@ int main(void)
 	tcase_add_loop_test(every, a_policy_without_frames_has_no_candidate, 0, POLICIES);
 	tcase_add_loop_test(every, a_candidate_is_never_a_frame_that_was_removed, 0, POLICIES);
 	tcase_add_loop_test(every, no_frame_is_forgotten, 0, POLICIES);
+	tcase_add_loop_test(every, threads_lose_no_frame_and_bring_none_back, 0, POLICIES);
 	tcase_add_loop_test(every, a_frame_that_was_removed_after_a_full_round_stays_away, 0,
 	                    POLICIES);
 	tcase_add_loop_test(every, a_touch_of_a_frame_without_a_page_places_none, 0, POLICIES);

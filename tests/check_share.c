@@ -37,7 +37,7 @@ static void make(unsigned count)
 static size_t listed(void)
 {
 	size_t count = 0;
-	for (const struct share *share = frame.shares; share != NULL; share = share->next)
+	for (const struct share *share = share_list(&frame); share != NULL; share = share->next)
 		count++;
 	return count;
 }

@@ -4,7 +4,10 @@
  */
 #include <pthread.h>
 
+#include "compiler.h"
 #include "host.h"
+#include "page_table.h"
+#include "replace.h"
 #include "stats.h"
 #include "support.h"
 
@@ -37,6 +40,9 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(COMPACTIONS, compactions, false),
 		C(MOVES, moves, false),
 		C(SWITCHES, switches, false),
+		C(RECLAIMED, reclaimed, false),
+		C(ZEROED_AHEAD, zeroed_ahead, false),
+		C(PATCHED, patched_sites, false),
 #undef C
 	};
 	ck_assert_uint_eq(LENGTH(counters), COUNTERS);
@@ -112,12 +118,23 @@ START_TEST(threads_that_count_lose_nothing)
 		ck_assert_int_eq(pthread_create(&threads[t], NULL, count, (void *)(t * TURNS)), 0);
 	for (unsigned t = 0; t < THREADS; t++)
 		ck_assert_int_eq(pthread_join(threads[t], NULL), 0);
-	uint64_t times = 0;
-	for (unsigned class = 0; class < TIME_CLASSES; class++)
-		times += atomic_load(&shared.times[class]);
-	ck_assert_uint_eq(atomic_load(&shared.counters[COUNT_MAJOR]), THREADS * TURNS);
+	uint64_t times = 0, counted = 0, most = 0;
+	unsigned parts = 0;
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct stats_part *part = &shared.part[i];
+		for (unsigned class = 0; class < TIME_CLASSES; class++)
+			times += atomic_load(&part->times[class]);
+		counted += atomic_load(&part->counters[COUNT_MAJOR]);
+		parts += atomic_load(&part->counters[COUNT_MAJOR]) > 0;
+		most = larger(most, atomic_load(&part->ticks_max));
+	}
+	ck_assert_uint_eq(counted, THREADS * TURNS);
 	ck_assert_uint_eq(times, THREADS * TURNS);
-	ck_assert_uint_eq(atomic_load(&shared.ticks_max), THREADS * TURNS - 1);
+	ck_assert_uint_eq(most, THREADS * TURNS - 1);
+	ck_assert_uint_ge(parts, THREADS / 2); /* or all would write the same lines */
+	struct upage_stats found = { .size = sizeof(found) };
+	stats_read(&shared, &found);
+	ck_assert_uint_eq(found.major, THREADS * TURNS);
 }
 END_TEST
 
@@ -252,6 +269,64 @@ START_TEST(the_longest_time_of_all_has_a_class_too)
 }
 END_TEST
 
+/* ---- What it all takes ------------------------------------------------------------------ */
+
+/* What does not grow with memory (buffers) is left out. Loop: policies. */
+START_TEST(a_frame_takes_at_most_48_bytes)
+{
+	static const char *const policies[] = { "clock", "fifo", "random" };
+	uint64_t metadata[2], frames[2];
+	for (int i = 0; i < 2; i++) {
+		char words[64];
+		snprintf(words, sizeof(words), "memory=%dM,policy=%s", 64 << i, policies[_i]);
+		struct machine m = machine_make(words);
+		struct upage_stats stats = machine_stats(m);
+		metadata[i] = stats.metadata_bytes;
+		frames[i] = stats.frames;
+		machine_end(m);
+	}
+	ck_assert_uint_gt(metadata[0], 40 * frames[0]);
+	ck_assert_uint_le(metadata[1] - metadata[0], 48 * (frames[1] - frames[0]));
+}
+END_TEST
+
+START_TEST(a_mapped_page_takes_little_more_than_8_bytes)
+{
+	static struct table_memory memory;
+	struct page_table table;
+	const uint64_t pages = UINT64_C(1) << 18, reserved = UINT64_C(1) << 28;
+	table_memory_init(&memory, host_metadata, host_metadata_release);
+	ck_assert_ok(page_table_init(&table, &memory, reserved, 12, 0));
+	for (uint64_t vpn = 0; vpn < pages; vpn++)
+		must(page_table_make(&table, reserved / 2 + vpn) != NULL);
+	ck_assert_uint_ge(memory.bytes * 10, 80 * pages);
+	ck_assert_uint_le(memory.bytes * 10, 81 * pages);
+	page_table_destroy(&table);
+	table_memory_destroy(&memory);
+}
+END_TEST
+
+/* Address space is set aside for more; memory is not. */
+START_TEST(a_reserved_tebibyte_takes_less_than_a_mebibyte)
+{
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	struct upage_stats stats = { .size = sizeof(stats) };
+	upage_pool *pool;
+	upage_space *space;
+	void *address = NULL;
+	config.length = (size_t)1 << 40;
+	ck_assert_ok(upage_pool_create(&pool, NULL));
+	unsigned long resident = process_size().resident;
+	ck_assert_ok(upage_space_create(&space, pool, &config));
+	ck_assert_ok(upage_map(space, &address, config.length, RW, 0, NULL, 0));
+	ck_assert_uint_le(process_size().resident - resident, MIB / PAGE);
+	ck_assert_ok(upage_stats_get(pool, &stats));
+	ck_assert_uint_le(stats.table_bytes, MIB);
+	ck_assert_ok(upage_space_destroy(space));
+	ck_assert_ok(upage_pool_destroy(pool));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stats");
@@ -271,5 +346,11 @@ int main(void)
 	        times, one_slow_fault_in_a_hundred_is_the_longest_and_two_are_the_99th_percentile);
 	tcase_add_test(times, the_longest_time_of_all_has_a_class_too);
 	suite_add_tcase(suite, times);
+
+	TCase *bytes = tcase_create("bytes");
+	tcase_add_loop_test(bytes, a_frame_takes_at_most_48_bytes, 0, 3);
+	tcase_add_test(bytes, a_mapped_page_takes_little_more_than_8_bytes);
+	tcase_add_test(bytes, a_reserved_tebibyte_takes_less_than_a_mebibyte);
+	suite_add_tcase(suite, bytes);
 	return run_suite(suite);
 }
