@@ -19,7 +19,7 @@
 #define GUARD "mapping=guard,memory=64K" /* 16 frames */
 #define SECRET 0x5a
 
-static bool no_guards, no_laying, no_punching;
+static bool no_guards, no_laying, no_punching, no_joining;
 
 bool __real_host_has_guards(void);
 bool __wrap_host_has_guards(void);
@@ -27,6 +27,8 @@ int __real_host_lay_guards(int file, uintptr_t start, size_t length);
 int __wrap_host_lay_guards(int file, uintptr_t start, size_t length);
 int __real_host_punch(int descriptor, off_t offset, size_t length);
 int __wrap_host_punch(int descriptor, off_t offset, size_t length);
+int __real_host_protect(uintptr_t page, size_t length, int prot);
+int __wrap_host_protect(uintptr_t page, size_t length, int prot);
 
 bool __wrap_host_has_guards(void)
 {
@@ -41,6 +43,11 @@ int __wrap_host_lay_guards(int file, uintptr_t start, size_t length)
 int __wrap_host_punch(int descriptor, off_t offset, size_t length)
 {
 	return no_punching ? -EIO : __real_host_punch(descriptor, offset, length);
+}
+
+int __wrap_host_protect(uintptr_t page, size_t length, int prot)
+{
+	return no_joining && prot == RW ? -ENOMEM : __real_host_protect(page, length, prot);
 }
 
 /* ---- What the host has ---------------------------------------------------------------------- */
@@ -394,6 +401,29 @@ START_TEST(protection_takes_mappings_only_while_it_differs)
 }
 END_TEST
 
+/* Loop: what leaves has the protection of the others again; or the host refuses that. */
+START_TEST(what_leaves_takes_no_mapping)
+{
+	struct machine m = machine_make(GUARD);
+	char *memory = machine_map(m, 64, RW);
+	memset(memory, 1, 64 * PAGE);
+	size_t before = mappings();
+	for (size_t i = 0; i < 64; i += 2)
+		ck_assert_ok(upage_protect(m.space, memory + i * PAGE, PAGE, PROT_READ));
+	must(all_are(memory, 64 * PAGE, 1));
+	ck_assert_uint_gt(mappings(), before + 8);
+	no_joining = _i == 1;
+	ck_assert_ok(upage_advise(m.space, memory, 64 * PAGE, UPAGE_PAGEOUT));
+	if (_i == 0)
+		ck_assert_uint_le(mappings(), before + 2);
+	no_joining = false;
+	ck_assert_ok(upage_protect(m.space, memory, 64 * PAGE, RW));
+	memset(memory, 2, 64 * PAGE);
+	must(all_are(memory, 64 * PAGE, 2));
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(pages_that_may_only_be_read_or_executed)
 {
 	struct machine m = machine_make(GUARD);
@@ -447,6 +477,8 @@ START_TEST(locked_memory_can_leave)
 	char *memory = machine_map(m, 64, RW), *more = machine_map(m, 1024, RW);
 	memset(memory, 1, 4 * PAGE);
 	if (mlock(memory, 4 * PAGE) == 0) {
+		ck_assert_ok(upage_advise(m.space, memory, 4 * PAGE, UPAGE_PAGEOUT));
+		ck_assert_uint_eq(machine_resident(m), 0);
 		memset(memory, 2, 64 * PAGE);
 		must(all_are(memory, 64 * PAGE, 2));
 	}
@@ -456,6 +488,9 @@ START_TEST(locked_memory_can_leave)
 		ck_assert_uint_le(memory_bytes(), bytes + PAGE);
 		memset(more, 3, 1024 * PAGE);
 		must(all_are(more, 1024 * PAGE, 3));
+		for (size_t i = 0; i < 16; i++)
+			more[2 * i * PAGE] = 4;
+		ck_assert_uint_le(machine_stats(m).host_mappings, 8);
 		munlockall();
 	}
 	ck_assert_uint_le(memory_bytes(), 16 * PAGE);
@@ -600,6 +635,42 @@ START_TEST(pages_of_stores_are_beside_others)
 }
 END_TEST
 
+static int read_nothing(void *context, void *page, size_t length, off_t offset)
+{
+	(void)context, (void)page, (void)length, (void)offset;
+	return -EIO;
+}
+
+/* A frame that was to be at home, and is free again, is that of a page which is not. */
+START_TEST(what_cannot_be_read_leaves_nothing_behind)
+{
+	static const struct upage_store_ops ops = { .size = sizeof(ops), .read = read_nothing };
+	struct machine m = machine_make(GUARD);
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	upage_space *window;
+	upage_store *store;
+	char *memory = machine_map(m, 1, RW);
+	void *bad = memory + PAGE, *other = NULL;
+	memory[0] = 1;
+	ck_assert_ok(upage_store_create(&store, &ops, NULL));
+	ck_assert_ok(upage_map(m.space, &bad, 8 * PAGE, PROT_READ, UPAGE_MAP_FIXED, store, 0));
+	for (size_t i = 0; i < 8; i++)
+		ck_assert(is_bus_error((char *)bad + i * PAGE, false));
+	config.length = 2 * MIB;
+	config.flags = UPAGE_SPACE_WINDOW;
+	ck_assert_ok(upage_space_create(&window, m.pool, &config));
+	ck_assert_ok(upage_switch(window));
+	ck_assert_ok(upage_map(window, &other, 15 * PAGE, RW, 0, NULL, 0));
+	memset(other, 1, 15 * PAGE);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	must(all_are(other, 15 * PAGE, 1) && memory[0] == 1);
+	ck_assert_ok(upage_space_destroy(window));
+	ck_assert_ok(upage_unmap(m.space, bad, 8 * PAGE));
+	ck_assert_ok(upage_store_close(store));
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Who is not at home --------------------------------------------------------------------- */
 
 START_TEST(spaces_in_runs_have_frames)
@@ -699,6 +770,7 @@ int main(void)
 	suite_add_tcase(suite, tests);
 	tests = tcase_create("protection, pins, locks");
 	tcase_add_test(tests, protection_takes_mappings_only_while_it_differs);
+	tcase_add_loop_test(tests, what_leaves_takes_no_mapping, 0, 2);
 	tcase_add_test(tests, pages_that_may_only_be_read_or_executed);
 	tcase_add_loop_test(tests, pinned_pages_stay_where_they_are, 0, 2);
 	tcase_add_test(tests, locked_memory_can_leave);
@@ -712,6 +784,7 @@ int main(void)
 	suite_add_tcase(suite, tests);
 	tests = tcase_create("in frames");
 	tcase_add_loop_test(tests, pages_of_stores_are_beside_others, 0, 2);
+	tcase_add_test(tests, what_cannot_be_read_leaves_nothing_behind);
 	tcase_add_test(tests, spaces_in_runs_have_frames);
 	tcase_add_test(tests, where_guards_cannot_be_laid_frames_are_mapped);
 	tcase_add_test(tests, a_kernel_without_guards_is_told_of);
