@@ -13,7 +13,11 @@
  * no memory meanwhile; it counts for the page's. In that file there is nothing but the pages of
  * frames at home: what was there is a hole when the page goes, and the next one finds zeros.
  *
- * Runs are kept by the buddy system: a free run of 2^k frames starts at a multiple of 2^k.
+ * Runs are kept by the buddy system: a free run of 2^k frames starts at a multiple of 2^k. Memory is
+ * cut into zones, a power of two of frames each, with lists and a lock of their own; no run of the lists
+ * is longer. A thread takes frames from a zone that few others take from, and goes on to the next where
+ * that has nothing as good. Frames beside each other may be of several zones: who looks for many, or
+ * wants just some, goes from zone to zone, or holds all the locks.
  *
  *      FREE_BODY   free, inside a run that starts before it; all of a fresh table but heads
  *      FREE_HEAD   free, first of a run of 2^order frames
@@ -24,7 +28,8 @@
  * all frames;  free == the sum of the runs;  no run's buddy is a free run of the same order.
  *
  * Fields of a used frame are guarded by the lock bit of its PTE (where there are several: share.h),
- * the lists by the table's lock (rank 3). Signal context: yes, but frame_table_init and _destroy.
+ * the lists by the lock of their zone (rank 3; all of them in order, by one who holds no other leaf).
+ * Signal context: yes, but frame_table_init and _destroy.
  * Source: OSTEP ch. 17 (buddy allocation); Knuth, TAOCP vol. 1, 2.5; memfd_create(2).
  */
 #ifndef UPAGE_FRAME_H
@@ -33,6 +38,7 @@
 #include "compiler.h"
 #include "lock.h"
 #include "page_table.h"
+#include "shard.h"
 #include "upage.h"
 
 #define FRAMES_MIN 16
@@ -70,6 +76,18 @@ struct frame {
 /* With the policy's share, and that is at most 8 bytes, 48 for each frame. */
 _Static_assert(sizeof(struct frame) == 40, "a frame's record has grown");
 
+/* Small memories have one zone. */
+#define FRAME_ZONES SHARDS
+#define FRAME_ZONE_LEAST 4096
+
+struct frame_zone {
+	_Alignas(CACHE_LINE) struct lock lock; /* guards the rest; orders and fresh are also read without it */
+	_Atomic uint32_t orders; /* bit k: list[k] is not empty */
+	_Atomic uint64_t fresh;  /* frames from here on are free, and in no list yet */
+	uint64_t start, end;
+	uint32_t list[FRAME_ORDERS];
+};
+
 struct frame_table {
 	_Atomic int memory;      /* the memfd           */
 	_Atomic int copy;        /* around a fork: the child's memfd; else -1 */
@@ -79,11 +97,14 @@ struct frame_table {
 	unsigned page_shift;
 	uint64_t frames;
 	struct frame *frame;     /* [frames]            */
-	struct lock lock;        /* guards what follows */
-	uint32_t list[FRAME_ORDERS];
-	uint64_t fresh;          /* frames from here on are free, and in no list yet */
-	_Atomic uint64_t free;   /* also read without the lock, as a hint */
-	uint64_t free_least;
+	unsigned zone_shift;     /* a zone has 2^zone_shift frames, the last one perhaps less */
+	unsigned zones;
+	/* The first zone is that of the thread that comes first, so that what one thread takes lies together. */
+	_Atomic uint8_t own_zone[SHARDS]; /* the number of the zone plus 1; 0: none yet */
+	_Atomic unsigned owners;
+	struct frame_zone zone[FRAME_ZONES];
+	_Alignas(CACHE_LINE) _Atomic uint64_t free;
+	_Atomic uint64_t free_least;
 	_Atomic uint64_t in_runs; /* frames that are FRAME_RUN */
 };
 
@@ -92,12 +113,16 @@ int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_s
 void frame_table_destroy(struct frame_table *table);
 bool frame_table_is_valid(struct frame_table *table);
 
-/* @count frames beside each other, out of a shortest free run that has them, else the longest
+/* All zones stand still: around a fork. */
+void frame_table_lock(struct frame_table *table);
+void frame_table_unlock(struct frame_table *table);
+
+/* @count frames beside each other, out of a shortest free run of a zone that has them, else the longest
  * stretch of runs; content undefined. Return: the first, or FRAME_NONE. O(log frames). */
 uint32_t frame_allocate(struct frame_table *table, uint32_t count);
 
 /* A frame for a page that has no neighbour in memory, in the longest run there is up to
- * 2^@place frames, and there as far from the start as page number @page is from a
+ * 2^@place frames, the thread's zone first, and there as far from the start as page number @page is from a
  * multiple of that: so that the frames on both sides are free for the pages on both sides.
  * Return: the frame, or FRAME_NONE. O(log frames). */
 #define FRAME_PLACE_ORDER 9
@@ -121,6 +146,11 @@ uint32_t frame_allocate_run(struct frame_table *table, uint32_t count, bool midd
 /* Exactly [pfn, pfn + count), zeros too. Return: whether all were free. O(count log frames). */
 bool frame_allocate_run_at(struct frame_table *table, uint64_t pfn, uint32_t count);
 void frame_free_run(struct frame_table *table, uint32_t pfn, uint32_t count);
+
+/* For who goes through all frames without a lock: past the last that was ever taken; and the next one to
+ * look at behind @pfn, where free ones are passed by as it seems. */
+uint64_t frame_table_end(const struct frame_table *table);
+uint64_t frame_next(const struct frame_table *table, uint64_t pfn);
 
 /* Free frames just below @pfn. O(their number). */
 uint32_t frame_free_below(struct frame_table *table, uint32_t pfn);
