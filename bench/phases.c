@@ -16,7 +16,7 @@
  *   fill       pwrite(2) of a page of zeros to a frame
  *   map        mmap(MAP_FIXED | MAP_POPULATE) of that frame
  *   frame      what is left of the whole: a frame is found, entries, lists and counts are written
- * Phases are of mapping=remap. The p99 of a sum is not the sum of p99s: that of frame is at least nought.
+ * Phases are of mapping=remap; calls-guard are those of a fresh page with mapping=guard. The p99 of a sum is not the sum of p99s: that of frame is at least nought.
  *
  * Calls are counted by ptrace(2), in a process of its own, between two calls that do not exist, which mark the beginning and the
  * end; the return from the handler (rt_sigreturn) is one of them.
@@ -125,9 +125,9 @@ static struct spread look_up(void)
 	return spread();
 }
 
-static void make(size_t frames, size_t pages)
+static void make(size_t frames, size_t pages, const char *mapping)
 {
-	paged_make(&paged, pages, "memory=%zu,prefetch=off,mapping=remap", frames * PAGE);
+	paged_make(&paged, pages, "memory=%zu,prefetch=off,mapping=%s", frames * PAGE, mapping);
 }
 
 /* All pages are new, all frames used. */
@@ -159,7 +159,7 @@ static void time_phases(const struct bench *bench)
 {
 	samples = calloc(region, sizeof(*samples));
 	need_host(samples != NULL, "memory");
-	make(region, region);
+	make(region, region, "remap");
 	recycle(region);
 	struct spread of_look_up = look_up(), all = whole();
 	paged_end(&paged);
@@ -182,7 +182,7 @@ static void time_phases(const struct bench *bench)
 /* ---- System calls ---------------------------------------------------------------------------------------- */
 
 /* What is counted: made ready, and then touched page by page. */
-enum kind { BARE, FRESH, RECYCLED, MAJOR };
+enum kind { BARE, FRESH, RECYCLED, MAJOR, GUARD };
 
 static void get_ready(enum kind kind)
 {
@@ -191,7 +191,7 @@ static void get_ready(enum kind kind)
 		bare_install(bare_on_fresh);
 		return;
 	}
-	make(kind == MAJOR ? COUNTED / 2 : COUNTED, COUNTED);
+	make(kind == MAJOR ? COUNTED / 2 : COUNTED, COUNTED, kind == GUARD ? "guard" : "remap");
 	if (kind == RECYCLED)
 		recycle(COUNTED);
 	if (kind == MAJOR)
@@ -248,10 +248,15 @@ static void count_all(struct bench bench)
 	static const struct {
 		const char *name;
 		enum kind kind;
-	} kinds[] = { { "calls-fresh", FRESH }, { "calls-recycled", RECYCLED }, { "calls-major", MAJOR } };
+	} kinds[] = { { "calls-fresh", FRESH }, { "calls-recycled", RECYCLED }, { "calls-major", MAJOR },
+		      { "calls-guard", GUARD } };
 	double of_bare = count_calls(BARE);
 	bench.unit = "calls";
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (kinds[i].kind == GUARD && !paged_accepts("mapping=guard")) {
+			bench_skip(kinds[i].name, "this library or kernel has no mapping=guard");
+			continue;
+		}
 		double ours = of_bare < 0 ? -1 : count_calls(kinds[i].kind);
 		if (ours < 0)
 			bench_skip(kinds[i].name, "no process can be traced here");

@@ -44,6 +44,15 @@ skipped()
 	sed -n "s/^${1#*/}  *skipped: //p" "${1%/*}.log" 2>/dev/null | head -n 1
 }
 
+# command_of BENCH: what measures it again, in a build directory
+command_of()
+{
+	case $1 in
+	resident) echo "bench/resident mean" ;;
+	*) echo "bench/$1" ;;
+	esac
+}
+
 machine()
 {
 	echo "* processor: $(sed -n '/^model name/{s/.*: //p;q;}' /proc/cpuinfo), $(nproc) of them"
@@ -56,28 +65,32 @@ target_rows()
 {
 	echo "$targets" | while read -r name what order bound; do
 		awk -F '\t' -v name="$name" -v what="$what" -v order="$order" -v bound="$bound" \
-			-v skipped="$(skipped "$name")" "$number"'
+			-v skipped="$(skipped "$name")" -v command="$(command_of "${name%/*}")" "$number"'
 			{ value[$1] = $2; ratio[$1] = $4 }
 			END {
 				half = name; sub(/[0-9]+$/, "", half); threads = substr(name, length(half) + 1)
 				if (!(name in value)) {
-					printf "| %s | | %s %s | skipped: %s |\n", name, order, bound, skipped
+					printf "| %s | | %s %s | skipped: %s | `%s` |\n", name, order, bound, skipped, command
 					exit
 				}
 				n = ratio[name]
 				if (what == "value") { n = value[name]; of = ", value" }
 				if (what == "next") { n = value[name] / value[half threads / 2]; of = " ÷ " half threads / 2 }
 				met = order == "<=" ? n <= bound + 0 : n >= bound + 0
-				printf "| %s%s | %s | %s %s | %s |\n", name, of, number(n), order, bound, met ? "yes" : "no"
+				printf "| %s%s | %s | %s %s | %s | `%s` |\n", name, of, number(n), order, bound,
+				       met ? "yes" : "no", command
 			}' "$scratch/figures"
 	done
 }
 
 figure_rows()
 {
-	awk -F '\t' "$number"'{ split($1, name, "/")
-	               printf "| %s | %s %s | %s, %s | %s | `bench/%s%s` |\n", $1, number($2), $5, number($3), $6,
-	                      number($4), name[1], name[1] == "resident" ? " mean" : "" }' "$scratch/figures"
+	while IFS='	' read -r name value baseline ratio unit against; do
+		printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "$value" "$baseline" "$ratio" "$unit" "$against" \
+			"$(command_of "${name%/*}")"
+	done <"$scratch/figures" |
+		awk -F '\t' "$number"'{ printf "| %s | %s %s | %s, %s | %s | `%s` |\n", $1, number($2), $5, number($3), $6,
+		                         number($4), $7 }'
 }
 
 # plot NAME: by the commands on stdin
@@ -145,9 +158,11 @@ $(machine)
 
 ## Targets
 
-| figure | here | target | met |
-|---|---|---|---|
+| figure | here | target | met | command |
+|---|---|---|---|---|
 $(target_rows)
+
+$([ "${GNUPLOT:-no}" = no ] || echo "![overcommit](overcommit.svg) ![threads](threads.svg)")
 
 ## All figures
 

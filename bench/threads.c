@@ -11,7 +11,7 @@
  *            two processors).
  * Repeat     make bench, or bench/threads [--quick] [--json FILE]. All processors, quiet machine.
  *
- * First touches, one page a fault, mapped as the library chooses; memory is ample. Threads begin together; a round ends with the last.
+ * First touches, one page a fault, mapped as the library chooses (guard-…: by mapping=guard); memory is ample. Threads begin together; a round ends with the last.
  */
 #include "bench.h"
 
@@ -24,7 +24,8 @@
 static size_t region = 32768; /* pages that a round touches, a multiple of THREADS_MAX */
 
 static struct {
-	bool ours, shared;
+	const char *mapping; /* NULL: the kernel's own memory */
+	bool shared;
 	unsigned threads;
 } how;
 
@@ -74,7 +75,7 @@ static double touch_all(void)
 static double ours(void)
 {
 	struct paged paged;
-	paged_make(&paged, region, "memory=%zu,prefetch=off", region * PAGE);
+	paged_make(&paged, region, "memory=%zu,prefetch=off,mapping=%s", region * PAGE, how.mapping);
 	memory = paged.memory;
 	double rate = touch_all();
 	paged_expect("zero-fill", paged_stats(&paged).zero_fill, region);
@@ -90,35 +91,39 @@ static double kernels(void)
 	return rate;
 }
 
-static double round_of(unsigned threads, bool our)
+static double round_of(unsigned threads)
 {
 	unsigned before = how.threads;
 	how.threads = threads;
-	double rate = our ? ours() : kernels();
+	double rate = how.mapping != NULL ? ours() : kernels();
 	how.threads = before;
 	return rate;
 }
 
 static double many(void)
 {
-	return round_of(how.threads, how.ours);
+	return round_of(how.threads);
 }
 
 static double one(void)
 {
-	return round_of(1, how.ours);
+	return round_of(1);
 }
 
 static double one_of_kernel(void)
 {
-	return round_of(1, false);
+	const char *before = how.mapping;
+	how.mapping = NULL;
+	double rate = round_of(1);
+	how.mapping = before;
+	return rate;
 }
 
-static void cases(const struct bench *bench, const char *prefix, const char *name)
+static void cases(const struct bench *bench, const char *prefix)
 {
-	for (how.threads = how.ours ? 1 : 2; how.threads <= THREADS_MAX; how.threads *= 2) {
+	for (how.threads = how.mapping != NULL ? 1 : 2; how.threads <= THREADS_MAX; how.threads *= 2) {
 		char whole[40];
-		snprintf(whole, sizeof(whole), "%s%s-%u", prefix, name, how.threads);
+		snprintf(whole, sizeof(whole), "%s%s-%u", prefix, how.shared ? "shared" : "separate", how.threads);
 		if (how.threads == 1)
 			bench_case(bench, whole, many, "kernel, one thread", one_of_kernel);
 		else
@@ -130,11 +135,19 @@ int main(int argc, char **argv)
 {
 	struct bench bench = bench_open("threads", "faults/s", NULL, argc, argv);
 	region /= bench.divisor;
-	for (unsigned kind = 0; kind < 4; kind++) {
-		how.ours = kind % 2 == 0;
-		how.shared = kind >= 2;
-		cases(&bench, how.ours ? "" : "kernel-", how.shared ? "shared" : "separate");
+	for (unsigned shared = 0; shared < 2; shared++) {
+		how.shared = shared != 0;
+		how.mapping = "auto";
+		cases(&bench, "");
+		how.mapping = NULL;
+		cases(&bench, "kernel-");
 	}
+	how.shared = false;
+	how.mapping = "guard";
+	if (paged_accepts("mapping=guard"))
+		cases(&bench, "guard-");
+	else
+		bench_skip("guard-separate-1", "this library or kernel has no mapping=guard");
 	bench_end(&bench);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "home.h"
 #include "host.h"
 #include "reclaim.h"
 #include "view.h"
@@ -249,13 +250,15 @@ static bool fill_borrowed(struct upage_pool *pool, struct cluster *c, const stru
 /* Their content. Return: whether all is well. */
 static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
 {
+	bool at_home = pool->frames.frame[c->pfn].at_home;
 	if (backing->store == NULL) {
-		bool borrow = c->count >= BORROW_LEAST && !frame_is_fresh_run(&pool->frames, c->pfn, c->count);
+		bool borrow = !at_home && c->count >= BORROW_LEAST &&
+		              !frame_is_zero_run(&pool->frames, c->pfn, c->count);
 		return borrow ? fill_borrowed(pool, c, backing)
 		              : reclaim_zero(pool, c->pfn, c->count) == 0;
 	}
 	if (c->count > BUFFER_RUN_MAX)
-		return fill_borrowed(pool, c, backing);
+		return !at_home && fill_borrowed(pool, c, backing);
 	char *buffer = buffer_take_run(&pool->buffers, c->count);
 	if (buffer == NULL)
 		return false;
@@ -272,8 +275,11 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		             .address = page->address - page->before * page_size(pool),
 		             .count = page->before + 1u + page->after,
 		             .own = page->before };
-	bool shows_file = page_shows_file(page, access);
+	bool at_home = home_takes(page);
+	bool shows_file = !at_home && page_shows_file(page, access);
 	bool taken = take_frames(pool, &c, shows_file);
+	if (taken && at_home)
+		frame_go_home(&pool->frames, c.pfn, c.count, c.address);
 	if (!taken || !(shows_file ? find_end(pool, &c, page->backing) : fill(pool, &c, page->backing))) {
 		if (taken)
 			frame_free(&pool->frames, c.pfn, c.count);
@@ -281,7 +287,8 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 		return false;
 	}
 	uint64_t values[CLUSTER_PAGES_MAX];
-	uint64_t dirty = access & PROT_WRITE ? PTE_DIRTY : 0;
+	bool writes = access & PROT_WRITE || (at_home && page->backing->store == NULL && page->prot & PROT_WRITE);
+	uint64_t dirty = writes ? PTE_DIRTY : 0; /* pte_referenced() says the same of one page */
 	for (uint32_t i = 0; i < c.count; i++) {
 		const struct page one = { .pte = c.ptes + i,
 			                  .address = c.address + i * page_size(pool),

@@ -147,7 +147,10 @@ static int move_content(struct movement *m, uint32_t to, bool overlaps)
 	struct upage_pool *pool = m->pool;
 	uint64_t access = m->values[0] & PTE_ACCESS;
 	int result = 0;
-	if (m->values[0] & PTE_FILE) { /* it has none */
+	for (uint32_t i = 0; i < m->count; i++) /* the frame is all that it gives up */
+		if (frame_at(m, to + i)->at_home)
+			frame_go_home(&pool->frames, to + i, 1, frame_at(m, to + i)->page);
+	if (m->values[0] & PTE_FILE || frame_at(m, to)->at_home) { /* it has no content */
 		view_renumber(pool, m->ptes, m->values, m->count, to);
 		return 0;
 	}
@@ -174,6 +177,7 @@ static void describe(struct frame *frame, const struct frame *page, pte_t *pte)
 	frame->backing = page->backing;
 	frame->slot = page->slot;
 	frame->references = page->references;
+	frame->at_home = page->at_home;
 	atomic_store(&frame->pte, pte);
 }
 
@@ -404,12 +408,10 @@ static void place_leaf(struct movement *m, pte_t *leaf)
 static uint64_t find_movable(const struct movement *m, uint64_t pfn)
 {
 	const struct frame_table *frames = &m->pool->frames;
-	while (pfn < frames->fresh) {
-		const struct frame *frame = frame_at(m, pfn);
-		if (may_move(frame))
+	uint64_t end = frame_table_end(frames);
+	for (; pfn < end; pfn = frame_next(frames, pfn))
+		if (may_move(frame_at(m, pfn)))
 			return pfn;
-		pfn += frame->state == FRAME_FREE_HEAD ? UINT64_C(1) << frame->order : 1;
-	}
 	return FRAME_NONE;
 }
 
@@ -524,7 +526,7 @@ uint64_t compact_stir(struct upage_pool *pool, uint64_t most)
 static bool is_scattered(const struct movement *m, uint64_t pfn)
 {
 	unsigned shown = 0, apart = 0;
-	for (uint64_t last = smaller(pfn + LOOK, m->pool->frames.fresh); pfn < last; pfn++) {
+	for (uint64_t last = smaller(pfn + LOOK, frame_table_end(&m->pool->frames)); pfn < last; pfn++) {
 		pte_t *pte = atomic_load(&frame_at(m, pfn)->pte);
 		uint64_t value = pte != NULL ? atomic_load(pte) : 0;
 		if (!(value & PTE_ACCESS) || (value & PTE_FILE) || pte_number(value) != pfn)
@@ -546,14 +548,15 @@ void compact_relieve(struct upage_pool *pool)
 	struct movement *m = begin(pool, 0);
 	if (m != NULL && now >= compaction->rest) {
 		uint64_t hand = compaction->hand;
+		uint64_t end_of_frames = frame_table_end(&pool->frames);
 		unsigned looks = 0;
 		for (; looks < LOOKS && !is_scattered(m, hand); looks++)
-			hand = hand + LOOK < pool->frames.fresh ? hand + LOOK : 0;
+			hand = hand + LOOK < end_of_frames ? hand + LOOK : 0;
 		m->floor = (uint32_t)hand;
 		m->deadline = now + COMPACT_STEP_NS;
 		if (looks < LOOKS)
 			slide(m, 0);
-		compaction->hand = m->floor < pool->frames.fresh ? m->floor : 0;
+		compaction->hand = m->floor < end_of_frames ? m->floor : 0;
 		if (m->done.moves > 0)
 			end(m);
 		uint64_t after = host_nanoseconds();

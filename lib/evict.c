@@ -66,6 +66,16 @@ static void unlock_leaving(struct upage_pool *pool, const struct leaving *pages,
 	pte_unlock(pte, evicted);
 }
 
+/* Pages from @i on that are saved and lie in frames beside each other. Return: how many. */
+static unsigned saved_run(const struct leaving *pages, unsigned i)
+{
+	unsigned n = 0;
+	while (i + n < pages->count && pages->results[i + n] == 0 &&
+	       pte_number(pages->values[i + n]) == pte_number(pages->values[i]) + n)
+		n++;
+	return n;
+}
+
 /* Takes the frames of pages that are locked, hidden and not pinned, and unlocks them. All frames but the
  * first's are free then. Return: whether it was had; else that page is resident as before, and *search says
  * what stood in the way. */
@@ -73,6 +83,9 @@ static bool evict_run(struct upage_pool *pool, struct leaving *pages, struct sea
 {
 	atomic_fetch_add(&pool->evicting, 1);
 	writeback(pool, pages, search);
+	for (unsigned i = 0, n; i < pages->count; i += n > 0 ? n : 1)
+		if ((n = saved_run(pages, i)) > 0) /* while nobody else can bring one in again */
+			frame_leave_home(&pool->frames, (uint32_t)pte_number(pages->values[i]), n);
 	for (unsigned i = 0; i < pages->count; i++)
 		if (pages->results[i] == 0)
 			leave_frame(pool, pages, i);
@@ -81,16 +94,9 @@ static bool evict_run(struct upage_pool *pool, struct leaving *pages, struct sea
 		search->failure = pages->results[0];
 	for (unsigned i = 0; i < pages->count; i++)
 		unlock_leaving(pool, pages, i);
-	for (unsigned i = 1, n; i < pages->count; i += n) {
-		uint64_t pfn = pte_number(pages->values[i]);
-		for (n = 0; i + n < pages->count && pages->results[i + n] == 0 &&
-		            pte_number(pages->values[i + n]) == pfn + n;)
-			n++;
-		if (n > 0)
-			frame_free(&pool->frames, (uint32_t)pfn, n);
-		else
-			n = 1;
-	}
+	for (unsigned i = 1, n; i < pages->count; i += n > 0 ? n : 1)
+		if ((n = saved_run(pages, i)) > 0)
+			frame_free(&pool->frames, (uint32_t)pte_number(pages->values[i]), n);
 	return pages->results[0] == 0;
 }
 
@@ -104,7 +110,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 		pte_unlock(pte, value);
 		return false;
 	}
-	int result = hide(pool, pte, frame, &value);
+	int result = writeback_has_slot(pool, &value, search) ? hide(pool, pte, frame, &value) : UPAGE_ENOSPC;
 	if (result < 0) {
 		search->failure = result;
 		frame_unlock_all(pool, pte, value);
@@ -363,7 +369,8 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 			frame_unlock_all(pool, page.pte, page.value);
 			return false;
 		}
-		if (frame->pins == 0 && !(page.value & PTE_SHARED)) {
+		if (frame->pins == 0 && !(page.value & PTE_SHARED) &&
+		    writeback_has_slot(pool, &page.value, search)) {
 			if (evict_idle(pool, &page, idle, search))
 				return true;
 			replace_touch(&pool->replace, pfn);

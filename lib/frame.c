@@ -4,14 +4,29 @@
 #include "guard.h"
 #include "host.h"
 
+static struct frame_zone *zone_of(struct frame_table *table, uint64_t pfn)
+{
+	return &table->zone[pfn >> table->zone_shift];
+}
+
 int frame_table_init(struct frame_table *table, uint64_t frames, unsigned page_shift)
 {
 	INVARIANT(frames >= 1 && frames <= FRAMES_MAX);
-	*table = (struct frame_table){
-		.memory = -1, .copy = -1, .page_shift = page_shift, .frames = frames
-	};
-	for (unsigned order = 0; order < FRAME_ORDERS; order++)
-		table->list[order] = FRAME_NONE;
+	uint64_t zone_frames = larger(FRAME_ZONE_LEAST, (frames + FRAME_ZONES - 1) / FRAME_ZONES);
+	*table = (struct frame_table){ .memory = -1,
+		                       .copy = -1,
+		                       .home = -1,
+		                       .home_copy = -1,
+		                       .page_shift = page_shift,
+		                       .frames = frames,
+		                       .zone_shift = log2_ceiling(zone_frames) };
+	for (uint64_t start = 0; start < frames; table->zones++) {
+		struct frame_zone *zone = zone_of(table, start);
+		zone->start = zone->fresh = start;
+		zone->end = start = smaller(frames, start + (UINT64_C(1) << table->zone_shift));
+		for (unsigned order = 0; order < FRAME_ORDERS; order++)
+			zone->list[order] = FRAME_NONE;
+	}
 	int memory = host_memory_create(frames << page_shift);
 	int result = memory < 0 ? memory : host_keep(&table->memory, memory);
 	if (result < 0)
@@ -29,32 +44,57 @@ void frame_table_destroy(struct frame_table *table)
 {
 	guard_metadata_release(table->frame, table->frames * sizeof(struct frame));
 	host_drop(&table->memory);
+	host_drop(&table->home);
 }
 
-/* ---- Runs: the lock is held ---------------------------------------------------------- */
+void frame_table_lock(struct frame_table *table)
+{
+	for (unsigned i = 0; i < table->zones; i++)
+		lock_acquire(&table->zone[i].lock);
+}
+
+void frame_table_unlock(struct frame_table *table)
+{
+	for (unsigned i = table->zones; i-- > 0;)
+		lock_release(&table->zone[i].lock);
+}
+
+/* ---- Runs: the lock of the zone is held ------------------------------------------------- */
+
+static void note_order(struct frame_zone *zone, unsigned order)
+{
+	uint32_t orders = atomic_load_explicit(&zone->orders, memory_order_relaxed);
+	uint32_t bit = UINT32_C(1) << order;
+	bool any = zone->list[order] != FRAME_NONE;
+	atomic_store_explicit(&zone->orders, any ? orders | bit : orders & ~bit, memory_order_relaxed);
+}
 
 static void list_insert(struct frame_table *table, uint32_t head, unsigned order)
 {
+	struct frame_zone *zone = zone_of(table, head);
 	struct frame *frame = &table->frame[head];
 	frame->state = FRAME_FREE_HEAD;
 	frame->order = (uint8_t)order;
 	frame->previous = FRAME_NONE;
-	frame->next = table->list[order];
+	frame->next = zone->list[order];
 	if (frame->next != FRAME_NONE)
 		table->frame[frame->next].previous = head;
-	table->list[order] = head;
+	zone->list[order] = head;
+	note_order(zone, order);
 }
 
 static void list_remove(struct frame_table *table, uint32_t head)
 {
+	struct frame_zone *zone = zone_of(table, head);
 	struct frame *frame = &table->frame[head];
 	if (frame->previous != FRAME_NONE)
 		table->frame[frame->previous].next = frame->next;
 	else
-		table->list[frame->order] = frame->next;
+		zone->list[frame->order] = frame->next;
 	if (frame->next != FRAME_NONE)
 		table->frame[frame->next].previous = frame->previous;
 	frame->state = FRAME_FREE_BODY;
+	note_order(zone, frame->order);
 }
 
 static bool is_free_run(const struct frame_table *table, uint64_t head, unsigned order)
@@ -66,7 +106,7 @@ static bool is_free_run(const struct frame_table *table, uint64_t head, unsigned
 /* A run of 2^order frames becomes free, joined with its buddies as far as they are free. */
 static void run_free(struct frame_table *table, uint32_t head, unsigned order)
 {
-	while (order + 1 < FRAME_ORDERS) {
+	while (order < table->zone_shift) {
 		uint64_t buddy = head ^ (UINT64_C(1) << order);
 		if (!is_free_run(table, buddy, order))
 			break;
@@ -77,13 +117,15 @@ static void run_free(struct frame_table *table, uint32_t head, unsigned order)
 	list_insert(table, head, order);
 }
 
-/* [pfn, pfn + count) as the largest aligned runs that it is made of. */
+/* [pfn, pfn + count), of a zone or several, as the largest aligned runs that it is made of. */
 static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count)
 {
 	while (count > 0) {
 		unsigned order = log2_floor(count);
 		if (pfn != 0 && (unsigned)__builtin_ctz(pfn) < order)
 			order = (unsigned)__builtin_ctz(pfn);
+		if (order > table->zone_shift)
+			order = table->zone_shift;
 		run_free(table, pfn, order);
 		pfn += UINT32_C(1) << order;
 		count -= UINT64_C(1) << order;
@@ -92,28 +134,34 @@ static void range_free(struct frame_table *table, uint32_t pfn, uint64_t count)
 
 #define FRESH_FIRST 4096
 
-/* Memory doubles, so that what a short program takes lies in a small part of the table. (A fresh one
- * says FREE_BODY everywhere.) Return: whether there was any left. */
-static bool take_fresh(struct frame_table *table)
+/* What is in use of a zone doubles, so that what a short program takes lies in a small part of the
+ * table. (A fresh one says FREE_BODY everywhere.) Return: whether there was any left. */
+static bool take_fresh(struct frame_table *table, struct frame_zone *zone)
 {
-	uint64_t left = table->frames - table->fresh;
-	uint64_t more = table->fresh > 0 ? table->fresh : FRESH_FIRST;
+	uint64_t first = zone->fresh, left = zone->end - first;
 	if (left == 0)
 		return false;
-	more = more < left ? more : left;
-	range_free(table, (uint32_t)table->fresh, more);
-	table->fresh += more;
+	uint64_t more = smaller(left, larger(FRESH_FIRST, first - zone->start));
+	zone->fresh = first + more;
+	range_free(table, (uint32_t)first, more);
 	return true;
 }
 
+/* Whether a zone has a run of at least 2^order frames, as it seems without the lock. */
+static bool zone_has(const struct frame_zone *zone, unsigned order)
+{
+	return atomic_load_explicit(&zone->orders, memory_order_relaxed) >> order != 0 ||
+	       atomic_load_explicit(&zone->fresh, memory_order_relaxed) < zone->end;
+}
+
 /* The shortest free runs of at least 2^order frames; FRAME_ORDERS: there are none. */
-static unsigned find_order(struct frame_table *table, unsigned order)
+static unsigned find_order(struct frame_table *table, struct frame_zone *zone, unsigned order)
 {
 	do {
-		for (unsigned at = order; at < FRAME_ORDERS; at++)
-			if (table->list[at] != FRAME_NONE)
-				return at;
-	} while (take_fresh(table));
+		uint32_t longer = zone->orders >> order;
+		if (longer != 0)
+			return order + (unsigned)__builtin_ctz(longer);
+	} while (take_fresh(table, zone));
 	return FRAME_ORDERS;
 }
 
@@ -126,64 +174,13 @@ static void take(struct frame_table *table, uint32_t pfn, uint32_t count)
 		frame->slot = 0;
 		frame->state = FRAME_USED;
 	}
-	table->free -= count;
-	if (table->free < table->free_least)
-		table->free_least = table->free;
+	uint64_t left = atomic_fetch_sub(&table->free, count) - count;
+	uint64_t least = atomic_load_explicit(&table->free_least, memory_order_relaxed);
+	while (left < least && !atomic_compare_exchange_weak(&table->free_least, &least, left))
+		;
 }
 
-/* ---- Longest runs: the lock is held ---------------------------------------------------- */
-
-/* Free runs are aligned; what lies between two used frames may be several beside each other. */
-static uint64_t stretch_start(const struct frame_table *table, uint64_t start)
-{
-	for (unsigned order = 0; order < FRAME_ORDERS && start >> order > 0;) {
-		uint64_t before = start - (UINT64_C(1) << order);
-		bool free = is_free_run(table, before, order);
-		start = free ? before : start;
-		order = free ? 0 : order + 1;
-	}
-	return start;
-}
-
-static uint64_t stretch_end(const struct frame_table *table, uint64_t end)
-{
-	while (end < table->fresh && table->frame[end].state == FRAME_FREE_HEAD)
-		end += UINT64_C(1) << table->frame[end].order;
-	return end < table->fresh ? end : table->frames;
-}
-
-/* A stretch that is longer than the longest run of the lists has one of that order or of the next one
- * below in it: only around those it is looked for, and around so many of each. */
-#define STRETCHES 64
-
-/* The longest stretch of free frames, or one that is nearly so. Return: its length. */
-static uint64_t longest_stretch(const struct frame_table *table, uint64_t *start)
-{
-	unsigned orders = 0;
-	uint64_t longest = 0;
-	if (table->fresh < table->frames) {
-		*start = stretch_start(table, table->fresh);
-		longest = table->frames - *start;
-	}
-	for (unsigned order = FRAME_ORDERS; order-- > 0 && orders < 2;) {
-		uint32_t head = table->list[order];
-		orders += orders > 0 || head != FRAME_NONE;
-		for (unsigned i = 0; i < STRETCHES && head != FRAME_NONE; i++) {
-			uint64_t first = stretch_start(table, head);
-			uint64_t length = stretch_end(table, head) - first;
-			if (length > longest) {
-				longest = length;
-				*start = first;
-			}
-			head = table->frame[head].next;
-		}
-	}
-	return longest;
-}
-
-/* ---- Allocation ---------------------------------------------------------------------- */
-
-/* Frames out of the free run of 2^order frames at @head. The lock is held. */
+/* Frames out of the free run of 2^order frames at @head. */
 static void take_from_run(struct frame_table *table, uint32_t head, unsigned order, uint32_t pfn,
                           uint32_t count)
 {
@@ -197,17 +194,18 @@ static void take_from_run(struct frame_table *table, uint32_t head, unsigned ord
 /* The order of the free run that frame @pfn is in; FRAME_ORDERS: it is in none. */
 static unsigned free_run_of(const struct frame_table *table, uint64_t pfn)
 {
-	unsigned order = 0;
-	while (order < FRAME_ORDERS && !is_free_run(table, pfn >> order << order, order))
-		order++;
-	return order;
+	for (unsigned order = 0; order <= table->zone_shift; order++)
+		if (is_free_run(table, pfn >> order << order, order))
+			return order;
+	return FRAME_ORDERS;
 }
 
 /* As many of @count frames from @pfn on as the free run has that @pfn is in. */
 static uint32_t take_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
-	while (pfn >= table->fresh && pfn < table->frames)
-		take_fresh(table);
+	struct frame_zone *zone = zone_of(table, pfn);
+	while (pfn >= zone->fresh)
+		take_fresh(table, zone);
 	unsigned order = free_run_of(table, pfn);
 	if (order == FRAME_ORDERS)
 		return 0;
@@ -218,37 +216,149 @@ static uint32_t take_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 	return taken;
 }
 
-/* @count frames from @pfn on, as far as they are free. */
-static uint32_t take_stretch(struct frame_table *table, uint64_t pfn, uint32_t count)
+/* @count frames from @pfn on, as far as they are free and the zones go whose locks are held. */
+static uint32_t take_stretch(struct frame_table *table, uint64_t pfn, uint32_t count, uint64_t end)
 {
 	uint32_t taken = 0, more;
+	count = pfn < end ? (uint32_t)smaller(count, end - pfn) : 0;
 	while (taken < count && (more = take_at(table, pfn + taken, count - taken)) > 0)
 		taken += more;
 	return taken;
 }
 
+/* ---- Stretches of free runs beside each other: all the locks are held ---------------------- */
+
+struct stretch {
+	uint64_t first, count;
+};
+
+/* The free frames that begin with @pfn, in a list or fresh; 0: none do. */
+static uint64_t piece_at(struct frame_table *table, uint64_t pfn)
+{
+	if (pfn >= table->frames)
+		return 0;
+	const struct frame_zone *zone = zone_of(table, pfn);
+	if (pfn >= zone->fresh)
+		return zone->end - pfn;
+	return table->frame[pfn].state == FRAME_FREE_HEAD ? UINT64_C(1) << table->frame[pfn].order : 0;
+}
+
+/* Those of a list that end just before @start. */
+static uint64_t piece_before(const struct frame_table *table, uint64_t start)
+{
+	for (unsigned order = 0; order <= table->zone_shift && start >> order > 0; order++)
+		if (is_free_run(table, start - (UINT64_C(1) << order), order))
+			return UINT64_C(1) << order;
+	return 0;
+}
+
+/* Not beyond fresh frames on the left: around those it is asked for, too. */
+static struct stretch stretch_around(struct frame_table *table, uint64_t first)
+{
+	uint64_t end = first, piece;
+	while ((piece = piece_before(table, first)) > 0)
+		first -= piece;
+	while ((piece = piece_at(table, end)) > 0)
+		end += piece;
+	return (struct stretch){ first, end - first };
+}
+
+static struct stretch longer_of(struct stretch a, struct stretch b)
+{
+	return b.count > a.count ? b : a;
+}
+
+/* A stretch that is longer than the longest run of the lists has one of that order or of the next one
+ * below in it: only around those it is looked for, and around so many of each in a zone. */
+#define STRETCHES 64
+
+static struct stretch longest_of_order(struct frame_table *table, const struct frame_zone *zone, unsigned order)
+{
+	struct stretch longest = { 0, 0 };
+	uint32_t head = zone->list[order];
+	for (unsigned i = 0; i < STRETCHES && head != FRAME_NONE; i++) {
+		longest = longer_of(longest, stretch_around(table, head));
+		head = table->frame[head].next;
+	}
+	return longest;
+}
+
+/* The longest stretch of free frames, or one that is nearly so. */
+static struct stretch longest_stretch(struct frame_table *table)
+{
+	struct stretch longest = { 0, 0 };
+	uint32_t all = 0;
+	for (unsigned i = 0; i < table->zones; i++) {
+		const struct frame_zone *zone = &table->zone[i];
+		all |= zone->orders;
+		if (zone->fresh < zone->end)
+			longest = longer_of(longest, stretch_around(table, zone->fresh));
+	}
+	unsigned most = all != 0 ? log2_floor(all) : 0;
+	for (unsigned order = most > 0 ? most - 1 : 0; order <= most; order++)
+		for (unsigned i = 0; i < table->zones; i++)
+			longest = longer_of(longest, longest_of_order(table, &table->zone[i], order));
+	return longest;
+}
+
+/* ---- Allocation ---------------------------------------------------------------------- */
+
+/* The zone that a thread takes frames from. */
+static unsigned own_zone(struct frame_table *table)
+{
+	_Atomic uint8_t *own = &table->own_zone[shard_here()];
+	uint8_t zone = atomic_load_explicit(own, memory_order_relaxed);
+	if (zone == 0) { /* two threads at once: the second one wins, and both zones are good */
+		zone = (uint8_t)(atomic_fetch_add(&table->owners, 1) % table->zones + 1);
+		atomic_store_explicit(own, zone, memory_order_relaxed);
+	}
+	return zone - 1u;
+}
+
+static struct frame_zone *zone_after(struct frame_table *table, unsigned own, unsigned i)
+{
+	return &table->zone[(own + i) % table->zones];
+}
+
 uint32_t frame_allocate(struct frame_table *table, uint32_t count)
 {
-	lock_acquire(&table->lock);
-	unsigned order = find_order(table, log2_ceiling(count));
+	unsigned least = log2_ceiling(count), own = own_zone(table);
 	uint32_t pfn = FRAME_NONE;
-	uint64_t start;
-	if (order < FRAME_ORDERS) {
-		pfn = table->list[order];
-		take_from_run(table, pfn, order, pfn, count);
-	} else if (count <= table->free && longest_stretch(table, &start) >= count) {
-		pfn = (uint32_t)start;
-		take_stretch(table, start, count);
+	for (unsigned i = 0; i < table->zones && pfn == FRAME_NONE && least <= table->zone_shift; i++) {
+		struct frame_zone *zone = zone_after(table, own, i);
+		if (!zone_has(zone, least))
+			continue;
+		lock_acquire(&zone->lock);
+		unsigned order = find_order(table, zone, least);
+		if (order < FRAME_ORDERS) {
+			pfn = zone->list[order];
+			take_from_run(table, pfn, order, pfn, count);
+		}
+		lock_release(&zone->lock);
 	}
-	lock_release(&table->lock);
+	if (pfn != FRAME_NONE || count == 1 || count > atomic_load(&table->free))
+		return pfn;
+	frame_table_lock(table);
+	struct stretch stretch = longest_stretch(table);
+	if (stretch.count >= count) {
+		pfn = (uint32_t)stretch.first;
+		take_stretch(table, pfn, count, table->frames);
+	}
+	frame_table_unlock(table);
 	return pfn;
 }
 
 uint32_t frame_allocate_from(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
-	lock_acquire(&table->lock);
-	uint32_t taken = take_stretch(table, pfn, count);
-	lock_release(&table->lock);
+	uint32_t taken = 0;
+	while (taken < count && pfn + taken < table->frames) {
+		struct frame_zone *zone = zone_of(table, pfn + taken);
+		lock_acquire(&zone->lock);
+		taken += take_stretch(table, pfn + taken, count - taken, zone->end);
+		lock_release(&zone->lock);
+		if (pfn + taken < zone->end)
+			break;
+	}
 	return taken;
 }
 
@@ -257,58 +367,93 @@ bool frame_allocate_at(struct frame_table *table, uint64_t pfn)
 	return frame_allocate_from(table, pfn, 1) == 1;
 }
 
+/* The order of the longest runs of a zone, as it seems, but no more than @most; -1: it has none. */
+static int longest_order(const struct frame_zone *zone, unsigned most)
+{
+	if (zone_has(zone, most))
+		return (int)most;
+	uint32_t orders = atomic_load_explicit(&zone->orders, memory_order_relaxed);
+	return orders != 0 ? (int)smaller(log2_floor(orders), most) : -1;
+}
+
+/* The zone that has them, the thread's own before others. NULL: there is nothing free. */
+static struct frame_zone *zone_with_longest(struct frame_table *table, unsigned most)
+{
+	struct frame_zone *best = NULL;
+	unsigned own = own_zone(table);
+	int longest = -1;
+	for (unsigned i = 0; i < table->zones && longest < (int)most; i++) {
+		struct frame_zone *zone = zone_after(table, own, i);
+		int order = longest_order(zone, most);
+		if (order > longest) {
+			longest = order;
+			best = zone;
+		}
+	}
+	return best;
+}
+
 uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page, unsigned place)
 {
-	lock_acquire(&table->lock);
-	unsigned order = find_order(table, place);
-	if (order == FRAME_ORDERS) /* no run is that long: the longest that there is */
-		for (order = place; order > 0 && table->list[order] == FRAME_NONE;)
-			order--;
-	uint32_t head = table->list[order], pfn = FRAME_NONE;
-	if (head != FRAME_NONE) {
-		unsigned span = order < place ? order : place;
-		pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
-		take_from_run(table, head, order, pfn, 1);
+	uint32_t pfn = FRAME_NONE;
+	struct frame_zone *zone;
+	/* What was seen there may be gone. */
+	while (pfn == FRAME_NONE && (zone = zone_with_longest(table, place)) != NULL) {
+		lock_acquire(&zone->lock);
+		unsigned order = find_order(table, zone, place);
+		if (order == FRAME_ORDERS && zone->orders != 0) /* no run is that long: the longest that there is */
+			order = log2_floor(zone->orders);
+		if (order < FRAME_ORDERS) {
+			uint32_t head = zone->list[order];
+			unsigned span = order < place ? order : place;
+			pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
+			take_from_run(table, head, order, pfn, 1);
+		}
+		lock_release(&zone->lock);
 	}
-	lock_release(&table->lock);
 	return pfn;
+}
+
+/* Of the zones whose locks are held. */
+static void give_back(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		table->frame[pfn + i].state = FRAME_FREE_BODY;
+	range_free(table, pfn, count);
+	atomic_fetch_add(&table->free, count);
 }
 
 void frame_free(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	lock_acquire(&table->lock);
-	for (uint32_t i = 0; i < count; i++) {
+	frame_leave_home(table, pfn, count);
+	for (uint32_t i = 0; i < count; i++)
 		INVARIANT(table->frame[pfn + i].pins == 0);
-		table->frame[pfn + i].state = FRAME_FREE_BODY;
+	while (count > 0) {
+		struct frame_zone *zone = zone_of(table, pfn);
+		uint32_t part = (uint32_t)smaller(count, zone->end - pfn);
+		lock_acquire(&zone->lock);
+		give_back(table, pfn, part);
+		lock_release(&zone->lock);
+		pfn += part;
+		count -= part;
 	}
-	range_free(table, pfn, count);
-	table->free += count;
-	lock_release(&table->lock);
 }
 
 /* ---- Runs of spaces -------------------------------------------------------------------- */
 
-/* A stretch of free frames, of free runs beside each other. */
-struct stretch {
-	uint64_t first, count;
-};
-
-/* The first of at least @count frames, or the longest. The lock is held. */
+/* The first stretch of at least @count frames, or the longest. All the locks are held. */
 static struct stretch find_stretch(struct frame_table *table, uint64_t count, bool longest)
 {
 	struct stretch best = { 0, 0 }, now = { 0, 0 };
 	for (uint64_t pfn = 0; pfn < table->frames;) {
-		const struct frame *frame = &table->frame[pfn];
-		bool fresh = pfn >= table->fresh, free = fresh || frame->state == FRAME_FREE_HEAD;
-		uint64_t step = fresh ? table->frames - pfn : free ? UINT64_C(1) << frame->order : 1;
-		if (free && now.count == 0)
+		uint64_t piece = piece_at(table, pfn);
+		if (piece > 0 && now.count == 0)
 			now.first = pfn;
-		now.count = free ? now.count + step : 0;
-		if (now.count > best.count)
-			best = now;
+		now.count = piece > 0 ? now.count + piece : 0;
+		best = longer_of(best, now);
 		if (best.count >= count && !longest)
 			break;
-		pfn += step;
+		pfn += piece > 0 ? piece : 1;
 	}
 	return best;
 }
@@ -329,22 +474,12 @@ static int clear_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 	return result;
 }
 
-static void give_back(struct frame_table *table, uint32_t pfn, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		table->frame[pfn + i].state = FRAME_FREE_BODY;
-	range_free(table, pfn, count);
-	table->free += count;
-}
-
-/* All of [pfn, pfn + count), or none. The lock is held. */
+/* All of [pfn, pfn + count), or none. All the locks are held. */
 static bool take_run_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
-	uint32_t taken = 0, more;
 	if (count == 0 || pfn + count > table->frames)
 		return false;
-	while (taken < count && (more = take_at(table, pfn + taken, count - taken)) > 0)
-		taken += more;
+	uint32_t taken = take_stretch(table, pfn, count, table->frames);
 	if (taken < count) {
 		give_back(table, (uint32_t)pfn, taken);
 		return false;
@@ -359,11 +494,11 @@ static bool take_run_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 
 uint32_t frame_allocate_run(struct frame_table *table, uint32_t count, bool middle)
 {
-	lock_acquire(&table->lock);
+	frame_table_lock(table);
 	struct stretch stretch = find_stretch(table, count, middle);
 	uint64_t pfn = stretch.first + (middle && stretch.count > count ? (stretch.count - count) / 2 : 0);
 	bool taken = stretch.count >= count && take_run_at(table, pfn, count);
-	lock_release(&table->lock);
+	frame_table_unlock(table);
 	if (taken && clear_run(table, (uint32_t)pfn, count) < 0) {
 		frame_free_run(table, (uint32_t)pfn, count);
 		taken = false;
@@ -373,9 +508,9 @@ uint32_t frame_allocate_run(struct frame_table *table, uint32_t count, bool midd
 
 bool frame_allocate_run_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
-	lock_acquire(&table->lock);
+	frame_table_lock(table);
 	bool taken = take_run_at(table, pfn, count);
-	lock_release(&table->lock);
+	frame_table_unlock(table);
 	if (taken && clear_run(table, (uint32_t)pfn, count) < 0) {
 		frame_free_run(table, (uint32_t)pfn, count);
 		taken = false;
@@ -386,49 +521,79 @@ bool frame_allocate_run_at(struct frame_table *table, uint64_t pfn, uint32_t cou
 void frame_free_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
 	bool zeros = host_punch(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift) == 0;
-	lock_acquire(&table->lock);
+	frame_table_lock(table);
 	for (uint32_t i = 0; i < count && zeros; i++)
-		table->frame[pfn + i].stained = false;
+		table->frame[pfn + i].stained = table->frame[pfn + i].made = false;
 	give_back(table, pfn, count);
 	atomic_fetch_sub(&table->in_runs, count);
-	lock_release(&table->lock);
+	frame_table_unlock(table);
+}
+
+/* ---- Looking ---------------------------------------------------------------------------- */
+
+uint64_t frame_table_end(const struct frame_table *table)
+{
+	unsigned zone = table->zones - 1;
+	while (zone > 0 && atomic_load(&table->zone[zone].fresh) == table->zone[zone].start)
+		zone--;
+	return atomic_load(&table->zone[zone].fresh);
+}
+
+uint64_t frame_next(const struct frame_table *table, uint64_t pfn)
+{
+	const struct frame_zone *zone = &table->zone[pfn >> table->zone_shift];
+	const struct frame *frame = &table->frame[pfn];
+	if (pfn >= atomic_load(&zone->fresh))
+		return zone->end;
+	return pfn + (frame->state == FRAME_FREE_HEAD ? UINT64_C(1) << frame->order : 1);
 }
 
 uint32_t frame_free_below(struct frame_table *table, uint32_t pfn)
 {
-	lock_acquire(&table->lock);
+	frame_table_lock(table);
 	uint32_t first = pfn;
 	while (first > 0 && table->frame[first - 1].state <= FRAME_FREE_HEAD)
 		first--;
-	lock_release(&table->lock);
+	frame_table_unlock(table);
 	return pfn - first;
 }
 
 uint64_t frame_largest_run(struct frame_table *table)
 {
-	uint64_t start;
-	lock_acquire(&table->lock);
-	uint64_t largest = longest_stretch(table, &start);
-	lock_release(&table->lock);
+	frame_table_lock(table);
+	uint64_t largest = longest_stretch(table).count;
+	frame_table_unlock(table);
 	return largest;
+}
+
+/* Return: the free frames of a zone; or so many that it is seen that something is wrong. */
+static uint64_t count_free(const struct frame_table *table, const struct frame_zone *zone)
+{
+	uint64_t free = zone->end - zone->fresh;
+	for (unsigned order = 0; order < FRAME_ORDERS; order++) {
+		bool any = zone->list[order] != FRAME_NONE;
+		if (any != (zone->orders >> order & 1) || (any && order > table->zone_shift))
+			return UINT64_MAX / 2 / FRAME_ZONES;
+		for (uint32_t p = zone->list[order]; p != FRAME_NONE; p = table->frame[p].next) {
+			if (p < zone->start || p >= zone->fresh || !is_free_run(table, p, order) ||
+			    (order < table->zone_shift && is_free_run(table, p ^ (UINT64_C(1) << order), order)))
+				return UINT64_MAX / 2 / FRAME_ZONES;
+			free += UINT64_C(1) << order;
+		}
+	}
+	return free;
 }
 
 bool frame_table_is_valid(struct frame_table *table)
 {
-	bool valid = true;
-	lock_acquire(&table->lock);
-	uint64_t free = table->frames - table->fresh, used = 0;
-	for (unsigned order = 0; order < FRAME_ORDERS; order++) {
-		for (uint32_t p = table->list[order]; p != FRAME_NONE; p = table->frame[p].next) {
-			valid = valid && is_free_run(table, p, order) &&
-			        !is_free_run(table, p ^ (UINT64_C(1) << order), order);
-			free += UINT64_C(1) << order;
-		}
-	}
+	uint64_t free = 0, used = 0;
+	frame_table_lock(table);
+	for (unsigned i = 0; i < table->zones; i++)
+		free += count_free(table, &table->zone[i]);
 	for (uint64_t p = 0; p < table->frames; p++)
 		used += table->frame[p].state == FRAME_USED || table->frame[p].state == FRAME_RUN;
-	valid = valid && free == table->free && free + used == table->frames;
-	lock_release(&table->lock);
+	bool valid = free == table->free && free + used == table->frames;
+	frame_table_unlock(table);
 	return valid;
 }
 
@@ -440,29 +605,115 @@ int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32
 	                 (size_t)count << table->page_shift);
 }
 
-static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
+/* ---- At home ---- */
+
+/* All addresses that a process can have: the file has a place for each. */
+#define HOME_BYTES (UINT64_C(1) << 47)
+
+int frame_open_home(struct frame_table *table)
 {
-	for (uint32_t i = 0; i < count; i++)
-		table->frame[pfn + i].stained = true;
+	int result = 0;
+	lock_acquire(&table->zone[0].lock);
+	if (atomic_load(&table->home) < 0) {
+		int home = host_memory_create(HOME_BYTES);
+		result = home < 0 ? home : host_keep(&table->home, home);
+	}
+	lock_release(&table->zone[0].lock);
+	return result;
 }
 
-/* A run that was never written to, too: the host makes its pages for a fifth less by this than when they
- * are shown. Of one page that would be another call. */
+void frame_go_home(struct frame_table *table, uint32_t pfn, uint32_t count, uintptr_t address)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct frame *frame = &table->frame[pfn + i];
+		frame->page = address + ((uintptr_t)i << table->page_shift);
+		frame->at_home = true;
+		if (frame->made) /* or it would have memory twice */
+			frame->made = host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) < 0;
+		frame->stained = frame->stained && frame->made;
+	}
+}
+
+void frame_clear_home(struct frame_table *table, uintptr_t address, size_t length)
+{
+	if (host_punch(table->home, (off_t)address, length) < 0)
+		atomic_store(&table->home_stained, true);
+}
+
+void frame_leave_home(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	struct frame *frame = &table->frame[pfn];
+	for (uint32_t i = 0, end; i < count; i = end) {
+		end = i + 1;
+		if (!frame[i].at_home)
+			continue;
+		uintptr_t page = frame[i].page;
+		frame[i].at_home = false;
+		for (; end < count && frame[end].at_home &&
+		       frame[end].page == page + ((uintptr_t)(end - i) << table->page_shift); end++)
+			frame[end].at_home = false;
+		frame_clear_home(table, page, (size_t)(end - i) << table->page_shift);
+	}
+}
+
+/* Where the content of a frame is. */
+static int content_file(const struct frame_table *table, uint32_t pfn)
+{
+	return table->frame[pfn].at_home ? table->home : table->memory;
+}
+
+static off_t content_offset(const struct frame_table *table, uint32_t pfn)
+{
+	const struct frame *frame = &table->frame[pfn];
+	return frame->at_home ? (off_t)frame->page : frame_offset(table, pfn);
+}
+
+/* ---- Reading and writing ---- */
+
+static int zero_home(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	if (!atomic_load(&table->home_stained))
+		return 0;
+	return host_zero(table->home, (off_t)table->frame[pfn].page, (size_t)count << table->page_shift);
+}
+
+static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0; i < count && !table->frame[pfn].at_home; i++)
+		table->frame[pfn + i].stained = table->frame[pfn + i].made = true;
+}
+
+/* Of a run the host makes its pages for a fifth less by writing zeros than when they are shown. Of one page
+ * that would be another call. */
+static bool needs_zeros(const struct frame *frame, bool run)
+{
+	return frame->stained || (run && !frame->made);
+}
+
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	stain(table, pfn, count);
-	return host_zero(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift);
+	if (table->frame[pfn].at_home)
+		return zero_home(table, pfn, count);
+	int result = 0;
+	for (uint32_t i = 0, end; i < count && result == 0; i = end) {
+		bool needs = needs_zeros(&table->frame[pfn + i], count > 1);
+		for (end = i + 1; end < count && needs_zeros(&table->frame[pfn + end], true) == needs;)
+			end++;
+		stain(table, pfn + i, end - i); /* or it is zero, and handed out */
+		if (needs)
+			result = host_zero(table->memory, frame_offset(table, pfn + i),
+			                   (size_t)(end - i) << table->page_shift);
+	}
+	return result;
 }
 
 int frame_zero(struct frame_table *table, uint32_t pfn)
 {
-	if (table->frame[pfn].stained)
-		return frame_zero_run(table, pfn, 1);
-	table->frame[pfn].stained = true; /* it is zero now, or will be, and handed out */
-	return 0;
+	return frame_zero_run(table, pfn, 1);
 }
 
-/* Of [start, end), in free runs, the first frame that is stained; @end: none. The lock is held. */
+/* Of [start, end), in free runs of a zone, the first frame that is stained; @end: none. The zone's lock is
+ * held. */
 static uint64_t find_stained(const struct frame_table *table, uint64_t start, uint64_t end)
 {
 	unsigned order = free_run_of(table, start);
@@ -479,12 +730,13 @@ static uint64_t find_stained(const struct frame_table *table, uint64_t start, ui
 	return end;
 }
 
-/* Free frames beside each other that are stained. The lock is held. Return: how many, from *@first on;
- * the hand stands behind what was looked at. */
-static uint32_t take_stained(struct frame_table *table, uint64_t *hand, uint32_t most, uint32_t *first)
+/* Free frames of a zone beside each other that are stained. The zone's lock is held. Return: how many, from
+ * *@first on; the hand stands behind what was looked at. */
+static uint32_t take_stained(struct frame_table *table, const struct frame_zone *zone, uint64_t *hand,
+                             uint32_t most, uint32_t *first)
 {
-	uint64_t start = *hand < table->fresh ? *hand : 0;
-	uint64_t end = start + FRAME_ZERO_LOOK < table->fresh ? start + FRAME_ZERO_LOOK : table->fresh;
+	uint64_t fresh = zone->fresh, start = smaller(*hand, fresh);
+	uint64_t end = smaller(start + FRAME_ZERO_LOOK, fresh);
 	uint64_t pfn = find_stained(table, start, end);
 	uint32_t count = 0;
 	while (count < most && pfn + count < end && table->frame[pfn + count].stained)
@@ -492,16 +744,19 @@ static uint32_t take_stained(struct frame_table *table, uint64_t *hand, uint32_t
 	*first = (uint32_t)pfn;
 	if (count > 0)
 		count = take_at(table, pfn, count);
-	*hand = count > 0 ? pfn + count : end < table->fresh ? end : 0;
+	*hand = count > 0 ? pfn + count : end < fresh ? end : zone->end;
 	return count;
 }
 
 int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most)
 {
 	uint32_t first = 0;
-	lock_acquire(&table->lock);
-	uint32_t count = take_stained(table, hand, most, &first);
-	lock_release(&table->lock);
+	if (*hand >= table->frames)
+		*hand = 0;
+	struct frame_zone *zone = zone_of(table, *hand);
+	lock_acquire(&zone->lock);
+	uint32_t count = take_stained(table, zone, hand, most, &first);
+	lock_release(&zone->lock);
 	if (count == 0)
 		return 0;
 	int result = host_zero(table->memory, frame_offset(table, first), (size_t)count << table->page_shift);
@@ -518,16 +773,16 @@ int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
 
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer)
 {
-	return host_read(table->memory, buffer, (size_t)count << table->page_shift,
-	                 frame_offset(table, pfn));
+	return host_read(content_file(table, pfn), buffer, (size_t)count << table->page_shift,
+	                 content_offset(table, pfn));
 }
 
-bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
+bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	bool fresh = true;
-	for (uint32_t i = 0; i < count && fresh; i++)
-		fresh = !table->frame[pfn + i].stained;
-	return fresh;
+	bool zero = true;
+	for (uint32_t i = 0; i < count && zero; i++)
+		zero = !table->frame[pfn + i].stained;
+	return zero;
 }
 
 int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at)
@@ -539,8 +794,8 @@ int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void *
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)
 {
 	stain(table, pfn, count);
-	return host_write(table->memory, buffer, (size_t)count << table->page_shift,
-	                  frame_offset(table, pfn));
+	return host_write(content_file(table, pfn), buffer, (size_t)count << table->page_shift,
+	                  content_offset(table, pfn));
 }
 
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer)
@@ -560,17 +815,14 @@ static bool has_content(const struct frame *frame)
 static int copy_used(struct frame_table *table, int to)
 {
 	int result = 0;
-	for (uint64_t pfn = 0; pfn < table->fresh && result == 0;) {
-		const struct frame *frame = &table->frame[pfn];
-		if (frame->state < FRAME_USED) {
-			INVARIANT(frame->state == FRAME_FREE_HEAD);
-			pfn += UINT64_C(1) << frame->order;
+	uint64_t end = frame_table_end(table);
+	for (uint64_t pfn = 0; pfn < end && result == 0;) {
+		if (!has_content(&table->frame[pfn])) {
+			pfn = frame_next(table, pfn);
 			continue;
 		}
 		uint64_t first = pfn++;
-		if (!frame->stained)
-			continue;
-		while (pfn < table->fresh && has_content(&table->frame[pfn]))
+		while (pfn < end && has_content(&table->frame[pfn]))
 			pfn++;
 		result = host_copy(table->memory, to, frame_offset(table, first),
 		                   (size_t)(pfn - first) << table->page_shift);
@@ -578,28 +830,42 @@ static int copy_used(struct frame_table *table, int to)
 	return result;
 }
 
+/* A file for a copy. */
+static int make_copy(_Atomic int *copy, uint64_t bytes)
+{
+	int memory = host_memory_create(bytes);
+	return memory < 0 ? memory : host_keep(copy, memory);
+}
+
 int frame_copy_begin(struct frame_table *table)
 {
-	int memory = host_memory_create(table->frames << table->page_shift);
-	int result = memory < 0 ? memory : host_keep(&table->copy, memory);
+	int result = make_copy(&table->copy, table->frames << table->page_shift);
 	if (result == 0)
 		result = copy_used(table, table->copy);
+	if (result == 0 && table->home >= 0)
+		result = make_copy(&table->home_copy, HOME_BYTES);
+	if (result == 0 && table->home >= 0) /* what is no hole in it is in use */
+		result = host_copy(table->home, table->home_copy, 0, HOME_BYTES);
 	if (result < 0)
-		host_drop(&table->copy);
+		frame_copy_end(table, false);
 	return result;
 }
 
 void frame_copy_end(struct frame_table *table, bool shared)
 {
-	if (shared)
-		host_abandon(&table->copy);
-	else
-		host_drop(&table->copy);
+	_Atomic int *const copies[2] = { &table->copy, &table->home_copy };
+	for (int i = 0; i < 2; i++) {
+		if (shared)
+			host_abandon(copies[i]);
+		else
+			host_drop(copies[i]);
+	}
 }
 
 void frame_copy_adopt(struct frame_table *table, bool shared)
 {
 	host_exchange(&table->memory, &table->copy);
+	host_exchange(&table->home, &table->home_copy);
 	frame_copy_end(table, shared);
 	table->free_least = table->free;
 }

@@ -87,6 +87,20 @@ int host_borrow(int memory, off_t offset, size_t length, void **at);
 int host_show_borrowed(void *at, uintptr_t page, size_t length);
 int host_protect(uintptr_t page, size_t length, int prot);
 
+/* Guards: marks in the host's page table, on pages of a file's mapping. A reference to one traps, and it
+ * takes no mapping of its own. Whether the host has them (Linux 6.15), by trying. */
+bool host_has_guards(void);
+
+/* A mapping of a file, readable and writable, in which the byte of address a is that at offset a, over
+ * what is at [start, start + length): with a guard on each page. Other threads see one or the other.
+ * Cost: 15 us for each 2 MiB, and a page for the host's table. */
+int host_lay_guards(int file, uintptr_t start, size_t length);
+
+/* Guards on pages in there; and off again, where the host brings the pages in at once if they are
+ * not to be shown @lazily. Then it says, too, if it has no memory for them: they have guards. */
+int host_guard(uintptr_t page, size_t length);
+int host_unguard(uintptr_t page, size_t length, bool writable, bool lazily);
+
 /* In [start, end) what is hidden is a hole from now on, where the kernel puts nothing by itself:
  * cheaper than the reservation, now and when a page is shown there again. */
 void host_leave_holes(uintptr_t start, uintptr_t end);

@@ -19,6 +19,7 @@
  *                               may try one), so a holder of rank 1 may wait for rank 2
  *  2.5 window.lock             where the host has the pages of a window (readers: calls on
  *                               pages); its holder waits for nothing but a leaf
+ *      home.lock               which pages are at home, and where guards are laid; the same
  *   3  host accounting, policy, frame table, slots, page-table memory: leaves, held for
  *      tens of nanoseconds, one at a time
  *

@@ -24,7 +24,7 @@ static const struct option {
 	{ "policy", KIND_TEXT, FIELD(policy), "the name of a policy" },
 	{ "store", KIND_TEXT, FIELD(store), "file, file:PATH or lz4" },
 	{ "swap-size", KIND_SIZE, FIELD(swap_size), "a size such as 1G" },
-	{ "mapping", KIND_TEXT, FIELD(mapping), "auto or remap" },
+	{ "mapping", KIND_TEXT, FIELD(mapping), "auto, remap or guard" },
 	{ "mapping-budget", KIND_NUMBER, FIELD(mapping_budget), "a number of host mappings" },
 	{ "scheme", KIND_TEXT, FIELD(scheme), "paging, segmentation or base-bounds" },
 	{ "bounds", KIND_SIZE, FIELD(bounds), "a size such as 32M" },
@@ -268,8 +268,8 @@ static int check_values(struct upage_config *config)
 	int result = check_store(config);
 	if (result < 0)
 		return result;
-	if (!is_one_of(config->mapping, "auto", "remap"))
-		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto and remap",
+	if (!is_one_of(config->mapping, "auto", "remap") && !is_one_of(config->mapping, "guard", "guard"))
+		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto, remap and guard",
 		              config->mapping);
 	if (scheme_by_name(config->scheme) == SCHEMES)
 		return refuse(config, UPAGE_EOPTION, "scheme=%s: there are paging, segmentation and base-bounds",

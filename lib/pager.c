@@ -5,6 +5,7 @@
 
 #include "cluster.h"
 #include "evict.h"
+#include "home.h"
 #include "host.h"
 #include "reclaim.h"
 #include "view.h"
@@ -57,12 +58,22 @@ static int find_in_file(const struct page *page)
 	return size < 0 ? (int)size : backing_offset(page->backing, page->address) < size ? 0 : STORE_PAST_END;
 }
 
+/* The frame that was taken for a page is at home, if the page is. Return: whether it is. */
+static bool page_go_home(struct upage_pool *pool, const struct page *page, uint32_t pfn)
+{
+	bool at_home = home_takes(page);
+	if (at_home)
+		frame_go_home(&pool->frames, pfn, 1, page->address);
+	return at_home;
+}
+
 /* Makes the page resident in frame @pfn, hidden, with its content unless that is shown from a file.
  * On failure the frame is free. */
 static int page_place(struct upage_pool *pool, const struct page *page, uint64_t *value,
                       uint32_t pfn, int access)
 {
-	bool shows_file = !(*value & PTE_SWAPPED) && page_shows_file(page, access);
+	bool at_home = page_go_home(pool, page, pfn);
+	bool shows_file = !at_home && !(*value & PTE_SWAPPED) && page_shows_file(page, access);
 	int result = shows_file ? find_in_file(page) : fill(pool, page, *value, pfn);
 	if (result != 0) {
 		frame_free(&pool->frames, pfn, 1);
@@ -117,6 +128,7 @@ static int copy_frame(struct upage_pool *pool, const struct page *page, uint32_t
 	int result = take_frame(pool, page, from, to);
 	if (result < 0)
 		return result;
+	page_go_home(pool, page, *to);
 	char *buffer = buffer_take(&pool->buffers);
 	result = frame_read(&pool->frames, from, buffer);
 	if (result == 0)
@@ -179,14 +191,20 @@ int pager_pin_frame(struct upage_pool *pool, uint32_t pfn, enum pin pin)
 
 /* What a reference makes of a resident page. One that is expected to be written to is dirty from
  * its first reading on: that saves the upgrade, which costs more than comparing it in the end. A
- * pin is no reference of the program's, and says what it is for. */
-static uint64_t pte_referenced(const struct page *page, uint64_t value, int access, enum pin pin)
+ * pin is no reference of the program's, and says what it is for. At home all are that no store has and that
+ * may be: what can only be read takes a host mapping of its own. */
+static uint64_t pte_referenced(const struct upage_pool *pool, const struct page *page, uint64_t value, int access,
+                               enum pin pin)
 {
+	const struct frame *frame = &pool->frames.frame[pte_number(value)];
 	value &= ~(uint64_t)PTE_PREFETCHED;
 	if (access & PROT_WRITE)
 		return (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
-	bool expected = (value & PTE_EXPECTED) && (page->prot & PROT_WRITE) && pin == PIN_NONE;
-	return expected ? value | PTE_DIRTY : value;
+	if (!(page->prot & PROT_WRITE))
+		return value;
+	if (frame->at_home && !(value & PTE_DIRTY) && page->backing->store == NULL)
+		return value | PTE_DIRTY | (frame->slot != 0 ? PTE_EXPECTED : 0);
+	return (value & PTE_EXPECTED) && pin == PIN_NONE ? value | PTE_DIRTY : value;
 }
 
 static enum counter kind_of_fault(const struct page *page, uint64_t value, int access)
@@ -219,7 +237,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		result = page_split(pool, page, &value, access);
 	if (result == 0 && counter != COUNT_NONE) {
 		/* The entry changes only with what the host shows: a failure leaves it. */
-		uint64_t after = pte_referenced(page, value, access, pin);
+		uint64_t after = pte_referenced(pool, page, value, access, pin);
 		uint64_t shown = after, give = page_access(page, after);
 		if (after & PTE_FILE && after & PTE_DIRTY)
 			result = fill(pool, page, after, (uint32_t)pte_number(after));
@@ -379,12 +397,18 @@ void pager_drop_call_pins(struct upage_pool *pool)
 
 /* ---- Ranges --------------------------------------------------------------------------- */
 
+static bool is_at_home(const struct upage_pool *pool, uint64_t value)
+{
+	return (value & PTE_PRESENT) && pool->frames.frame[pte_number(value)].at_home;
+}
+
 static void discard_one(struct upage_pool *pool, pte_t *pte, uint64_t value)
 {
 	if (value & PTE_PRESENT) {
 		uint32_t pfn = (uint32_t)pte_number(value);
 		struct frame *frame = &pool->frames.frame[pfn];
 		INVARIANT(frame->pins == 0 && !(value & PTE_ACCESS));
+		frame->at_home = false; /* pager_discard() has seen to its content */
 		if (!(value & PTE_SHARED) || !share_leave(&pool->shares, frame, pte))
 			release_frame(pool, pfn);
 	} else if (value & PTE_SWAPPED) {
@@ -445,16 +469,26 @@ int pager_page_out(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t
 
 void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		if (atomic_load(&ptes[i]) != 0)
-			discard_one(pool, &ptes[i], pte_lock(&ptes[i]));
+	bool cleared = false;
+	for (size_t i = 0; i < count; i++) {
+		if (atomic_load(&ptes[i]) == 0)
+			continue;
+		uint64_t value = pte_lock(&ptes[i]);
+		/* Those that are at home go by one call, with what another thread is just saving. */
+		if (is_at_home(pool, value) && !cleared) {
+			uintptr_t page = pool->frames.frame[pte_number(value)].page;
+			frame_clear_home(&pool->frames, page, (count - i) * page_size(pool));
+			cleared = true;
+		}
+		discard_one(pool, &ptes[i], value);
+	}
 }
 
 void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t address,
                 struct backing *backing)
 {
 	uint64_t value = pte_lock(from);
-	INVARIANT(!(value & PTE_ACCESS) && atomic_load(to) == 0);
+	INVARIANT(!(value & PTE_ACCESS) && atomic_load(to) == 0 && !is_at_home(pool, value));
 	pte_set_locked(to, value); /* known to nobody yet */
 	if (value & PTE_PRESENT) {
 		struct frame *frame = &pool->frames.frame[pte_number(value)];
@@ -472,7 +506,7 @@ static uint64_t share_one(struct upage_pool *pool, uint64_t *value, const struct
 		swap_share(pool->swap, (uint32_t)pte_number(*value), 1);
 	if (!(*value & PTE_PRESENT))
 		return *value;
-	if ((*value & PTE_FILE) || frame->pins > 0)
+	if ((*value & PTE_FILE) || frame->pins > 0 || frame->at_home || home_takes(copy))
 		return 0;
 	if (frame->slot != 0) { /* which one page alone may keep */
 		swap_free(pool->swap, frame->slot - 1);
@@ -486,12 +520,17 @@ static uint64_t share_one(struct upage_pool *pool, uint64_t *value, const struct
 	return shared;
 }
 
-/* A pinned page, which the kernel may be using, is copied as it is now. */
-static int copy_pinned(struct upage_pool *pool, pte_t *pte, const struct page *copy)
+/* A pinned page, which the kernel may be using, is copied as it is now; and what is, or would be, at home,
+ * where two pages cannot be in one place. That may have left its frame for that of another copy. */
+static int copy_one(struct upage_pool *pool, pte_t *pte, const struct page *copy)
 {
 	uint64_t value = pte_lock(pte);
 	int result = 0;
-	if ((value & PTE_PRESENT) && !(value & PTE_FILE)) {
+	if (value & PTE_SWAPPED) {
+		swap_share(pool->swap, (uint32_t)pte_number(value), 1);
+		pte_set_locked(copy->pte, value);
+		pte_unlock(copy->pte, value);
+	} else if ((value & PTE_PRESENT) && !(value & PTE_FILE)) {
 		uint32_t from = (uint32_t)pte_number(value), to;
 		bool dirty = (value & PTE_DIRTY) || pool->frames.frame[from].slot != 0;
 		result = copy_frame(pool, copy, from, &to);
@@ -505,7 +544,7 @@ static int copy_pinned(struct upage_pool *pool, pte_t *pte, const struct page *c
 	return result;
 }
 
-/* As many of them as nobody works on; *@done: of those before. What is pinned is left out. */
+/* As many of them as nobody works on; *@done: of those before. What is pinned, or at home, is left out. */
 static int share_some(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address,
                       struct page copy, size_t *done)
 {
@@ -545,7 +584,7 @@ int pager_share(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t ad
 		copy.pte = &copies[i];
 		copy.address = copy_address + i * page_size(pool);
 		if (atomic_load(copy.pte) == 0 && atomic_load(&ptes[i]) != 0)
-			result = copy_pinned(pool, &ptes[i], &copy);
+			result = copy_one(pool, &ptes[i], &copy);
 	}
 	return result;
 }

@@ -97,7 +97,7 @@ void pager_move(struct upage_pool *pool, pte_t *from, pte_t *to, uintptr_t addre
 
 /* @count pages beside each other, of one private mapping, become those of @copies, empty entries, at
  * @copy_address and of @backing, too: frames and slots are shared, and nobody can write to them. But
- * what is shown from its file stays empty, and what is pinned is copied. The locks of both spaces are
+ * what is shown from its file stays empty, and what is pinned or at home is copied. The locks of both spaces are
  * held for writing. Return: 0, UPAGE_ENOMEM or as pager_resolve(): a part may be shared. */
 int pager_share(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address, pte_t *copies,
                 uintptr_t copy_address, struct backing *backing);

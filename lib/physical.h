@@ -99,6 +99,7 @@ struct upage_pool {
 	struct runs *runs;              /* of its spaces that are not paged              */
 	uint64_t process;               /* that it belongs to, by host_fork_word()       */
 	unsigned cluster_pages;         /* that one fault may bring in: cluster.h        */
+	bool never_home, always_home;   /* what is decided of pages beforehand: home.h   */
 	bool frozen;                    /* around a fork: its locks are held for it      */
 	bool copied;                    /* around a fork: there is a copy for the child  */
 	struct upage_config config;

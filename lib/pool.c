@@ -80,12 +80,18 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	const struct replace_ops *policy = replace_by_name(config->policy);
 	uint64_t frames = config->memory >> page_shift;
 	const _Atomic uint64_t *word = host_fork_word();
+	bool always_home = strcmp(config->mapping, "guard") == 0;
 	if (word == NULL)
 		return UPAGE_ENOMEM;
 	int result = swap_init(&pool->swap, config, page_shift);
 	if (result < 0)
 		return result;
 	result = frame_table_init(&pool->frames, frames, page_shift);
+	if (result == 0 && always_home) {
+		result = frame_open_home(&pool->frames);
+		if (result < 0)
+			frame_table_destroy(&pool->frames);
+	}
 	if (result < 0) {
 		snprintf(config->message, sizeof(config->message), "memory=%zu: %s%s",
 		         config->memory, upage_strerror(result),
@@ -112,6 +118,8 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	        config->mapping_budget != 0 ? config->mapping_budget : host_mapping_budget();
 	pool->mapping_budget = pool->mapping_budget_whole;
 	pool->process = atomic_load(word);
+	pool->always_home = always_home;
+	pool->never_home = strcmp(config->mapping, "remap") == 0;
 	pool->cluster_pages = cluster_pages(options_prefetch(config), page_shift);
 	pool->config = *config;
 	return 0;
@@ -169,6 +177,11 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		return UPAGE_ENOTSUP;
 	}
 	pool_fork_register();
+	if (strcmp(config->mapping, "guard") == 0 && !host_has_guards()) {
+		snprintf(config->message, sizeof(config->message),
+		         "mapping=guard: the kernel has no guards for mappings of files (Linux 6.15 has)");
+		return UPAGE_ENOTSUP;
+	}
 	result = decide_guard(config);
 	if (result < 0)
 		return result;

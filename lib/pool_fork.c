@@ -56,7 +56,7 @@ static void leaves_take(void)
 		for (unsigned i = 0; i < LEAF_LOCKS; i++)
 			lock_acquire(&pool->leaf_locks[i].lock);
 		lock_acquire(&pool->replace.lock);
-		lock_acquire(&pool->frames.lock);
+		frame_table_lock(&pool->frames);
 		lock_acquire(&pool->tables.lock);
 		swap_fork_begin(pool->swap);
 		pool->frozen = true;
@@ -77,7 +77,7 @@ static void leaves_give(void)
 		pool->frozen = false;
 		swap_fork_end(pool->swap);
 		lock_release(&pool->tables.lock);
-		lock_release(&pool->frames.lock);
+		frame_table_unlock(&pool->frames);
 		lock_release(&pool->replace.lock);
 		for (unsigned i = 0; i < LEAF_LOCKS; i++)
 			lock_release(&pool->leaf_locks[i].lock);

@@ -252,6 +252,7 @@ static void describe(const struct report *report, struct record *record, struct 
 		.scheme = options_scheme_name(options_scheme(&pool->config)),
 		.policy = pool->replace.ops->name,
 		.store = pool->config.store[0] != '\0' ? pool->config.store : "file",
+		.mapping = atomic_load(&pool->frames.home) >= 0 ? "guard" : "remap",
 		.process = record->process,
 		.parent = record->parent,
 		.ended = ended_name(record),

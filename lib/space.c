@@ -165,6 +165,9 @@ static int visit_count(upage_space *space, pte_t *ptes, size_t count, uintptr_t 
 		                     : !(value & PTE_PRESENT);
 		if (!pte_is_valid(value) || (value & PTE_LOCKED) || !right)
 			return UPAGE_EIO;
+		if ((value & PTE_PRESENT) && space->pool->frames.frame[pte_number(value)].at_home !=
+		                                     home_has(&space->home, address + i * space_page_size(space)))
+			return UPAGE_EIO;
 		pages->present += (value & PTE_PRESENT) != 0;
 		pages->swapped += (value & PTE_SWAPPED) != 0;
 		pages->seams += view_seams_owned(space->pool, &ptes[i], value);
@@ -194,7 +197,7 @@ bool space_count_pages(upage_pool *pool, struct space_pages *pages)
 		if (!mappings_are_valid(space, &pages->committed) ||
 		    space_each_run(space, space->base, space->base + space->length, visit_count, pages) != 0)
 			return false;
-		pages->seams += runs_seams(&space->runs);
+		pages->seams += runs_seams(&space->runs) + atomic_load(&space->home.seams);
 		pages->in_runs += runs_frames(&space->runs);
 	}
 	return true;
@@ -308,9 +311,15 @@ static int space_make(upage_space **out, upage_pool *pool, const struct upage_sp
 		return result;
 	result = take_addresses(space, config, length, page_shift, &start);
 	if (result == 0) {
-		result = make_backings(space);
-		if (result < 0)
+		/* What moves to other addresses cannot be at home. */
+		result = home_init(&space->home, pool, start, length,
+		                   pool->never_home || space_shares_addresses(space));
+		if (result == 0)
+			result = make_backings(space);
+		if (result < 0) {
+			home_end(&space->home);
 			give_addresses(space, start, length);
+		}
 	}
 	if (result < 0) {
 		page_table_destroy(&space->table);
@@ -363,6 +372,7 @@ int space_unmap_range(upage_space *space, uintptr_t start, uintptr_t end)
 		backing_release(m->backing);
 	}
 	mapping_cut(&space->mappings, first, last);
+	home_forget(&space->home, start, end);
 	contiguous_settle(&space->runs, &space->mappings);
 	return 0;
 }
@@ -383,6 +393,7 @@ static int space_end(upage_space *space)
 		return result;
 	give_addresses(space, space->base, space->length);
 	if (!space_is_lost(space)) { /* else they are not in order, and go with the process */
+		home_end(&space->home);
 		runs_end(&space->runs);
 		page_table_destroy(&space->table);
 		backing_release(space->anonymous);
@@ -546,6 +557,7 @@ static int hide_all(upage_space *space)
 	uintptr_t start = space->base + atomic_load(&space->place.displacement);
 	uintptr_t end = start + space->length;
 	int result = 0;
+	home_bare(&space->home);
 	for (size_t i = 0; i < space->mappings.count && result == 0; i++) {
 		const struct mapping *m = &space->mappings.mapping[i];
 		if (!m->backing->foreign) /* never in a window */
@@ -590,6 +602,9 @@ static int uncover_all(void)
 	for (unsigned i = 0; i < atomic_load(&space_count); i++)
 		if (spaces[i]->covered)
 			spaces[i]->pool->mappings = 1;
+	for (unsigned i = 0; i < atomic_load(&space_count); i++)
+		if (spaces[i]->covered) /* and those that are to be laid count when they are */
+			spaces[i]->pool->mappings += atomic_load(&spaces[i]->home.seams);
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
 		if (space->covered) {
@@ -607,7 +622,8 @@ static int uncover_all(void)
 /* In a child, whether what is its parent's is better replaced than hidden first. */
 static bool is_replaced(const upage_space *space)
 {
-	return space->frozen && !space->covered && view_few(space->pool);
+	return space->frozen && !space->covered && view_few(space->pool) &&
+	       atomic_load(&space->home.seams) == 0;
 }
 
 /* A store's failure is no reason: the pages stay dirty, in the child too. */

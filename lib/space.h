@@ -14,6 +14,7 @@
 
 #include "contiguous.h"
 #include "guard.h"
+#include "home.h"
 #include "mapping.h"
 #include "page_table.h"
 #include "pager.h"
@@ -26,6 +27,7 @@ struct upage_space {
 	upage_pool *pool;
 	struct place place;       /* where the host has its pages */
 	struct page_table table;
+	struct home home;         /* which of its pages are at home: home.h */
 	struct runs runs;         /* that it lies in, if it is not paged: run.h */
 	struct rwlock lock;
 	struct mappings mappings;
@@ -200,12 +202,14 @@ static inline bool space_shares_addresses(const upage_space *space)
 }
 
 /* A backing of this space's pages, as backing_create(). */
-static inline struct backing *space_backing(const upage_space *space, upage_store *store,
+static inline struct backing *space_backing(upage_space *space, upage_store *store,
                                             int64_t delta, bool shared)
 {
 	struct backing *backing = backing_create(store, delta, shared);
 	if (backing != NULL && space_shares_addresses(space))
 		backing->place = &space->place;
+	if (backing != NULL && space->home.states != NULL)
+		backing->home = &space->home;
 	return backing;
 }
 

@@ -247,6 +247,7 @@ void stats_json_begin(struct stream *out, const struct upage_stats *stats,
 	add_string(out, ", \"scheme\": ", labels->scheme);
 	add_string(out, ", \"policy\": ", labels->policy);
 	add_string(out, ", \"store\": ", labels->store);
+	add_string(out, ", \"mapping\": ", labels->mapping);
 	ADD(counts);
 	stream_text(out, "}, \"injected\": {},\n \"wall_seconds\": ");
 	stream_fixed(out, labels->wall_ns, 1000000000, 6);
@@ -443,6 +444,8 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	N("\n  host mappings ", host_mappings);
 	N(", most ", host_mappings_peak);
 	N(", budget ", mapping_budget);
+	stream_text(out, ", by ");
+	stream_text(out, labels->mapping);
 	add_compaction(out, stats);
 	add_fault_time(out, "\n  fault time    median ", stats->fault_ns_p50);
 	add_fault_time(out, ", 99th percentile ", stats->fault_ns_p99);

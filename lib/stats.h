@@ -97,7 +97,7 @@ void stats_add(struct stats *sum, struct stats *part);
 
 /* What goes with the numbers. */
 struct stats_labels {
-	const char *program, *scheme, *policy, *store;
+	const char *program, *scheme, *policy, *store, *mapping;
 	uint64_t wall_ns;
 	int process, parent; /* ids; 0: of many, @merged in number */
 	const char *ended;   /* how: a word of report.h */

@@ -58,6 +58,7 @@ struct backing {
 	int64_t delta;       /* store offset - address           */
 	bool shared;         /* changes go to the store, else to swap */
 	const struct place *place; /* of the space it belongs to, if that shares its addresses: window.h */
+	struct home *home;   /* of the space, if its pages may be at home: home.h */
 	bool foreign;        /* the host maps this memory itself, and the pager has none of it */
 	uint32_t references; /* mappings                         */
 	struct backing *next_free;

@@ -136,7 +136,13 @@ struct upage_config {
 	char store[256];        /* store=file[:PATH][,direct]|lz4: where swapped pages go; "": file, an
 	                           unlinked temporary file in $TMPDIR or /tmp; lz4: memory, in
 	                           which they are compressed; direct: see below              */
-	char mapping[16];       /* mapping=auto|remap; "": auto                              */
+	char mapping[16];       /* mapping=auto|remap|guard: how pages are shown; "": auto.
+	                           remap: a host mapping for frames that lie beside each other;
+	                           guard: one for all of a space, and guards (Linux 6.15) on what is
+	                           not resident: however scattered, and a fault costs less, an
+	                           eviction more. For anonymous memory of paged spaces that are in
+	                           no window; clones copy it at once. auto: remap, while less than
+	                           a quarter of mapping_budget is in use                     */
 	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id;
 	                           a relative name is one in the directory at the start      */
 	char message[256];      /* out: after a failure, a sentence that names the word at fault */
@@ -211,6 +217,7 @@ int upage_config_environment(struct upage_config *config);
  * Return: 0, or
  *         UPAGE_EFRAMES    memory / page size is under 16, or over 2^31
  *         UPAGE_EPAGESIZE  page size is no power of two, under the host's or over 2 MiB
+ *         UPAGE_ENOTSUP    mapping=guard, and the kernel has no guards
  *         UPAGE_EOPTION    policy, store or mapping is none that there is, or a size of swap
  *                          or a budget of mappings too small to work with
  *         UPAGE_E2BIG      config->size is larger than this library knows

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "home.h"
 #include "host.h"
 #include "window.h"
 
@@ -11,11 +12,30 @@
 
 /* ---- How many mappings that takes ------------------------------------------------------- */
 
+/* Whether a page is shown, or hidden, at home. Of those that are not resident nothing is known. */
+static bool is_at_home(const struct upage_pool *pool, uint64_t value)
+{
+	return (value & PTE_PRESENT) && pool->frames.frame[pte_number(value)].at_home;
+}
+
+/* At home the host joins what is hidden with what may be read and written. */
+static bool home_joins(bool left_at_home, uint64_t left, bool right_at_home, uint64_t right)
+{
+	const uint64_t plain = PTE_READ | PTE_WRITE;
+	if (((left & PTE_ACCESS) && !left_at_home) || ((right & PTE_ACCESS) && !right_at_home))
+		return false;
+	return (left & PTE_ACCESS ? left & PTE_ACCESS : plain) == (right & PTE_ACCESS ? right & PTE_ACCESS : plain);
+}
+
 /* The host joins two neighbours if neither is shown, or both are, with the same protection
  * and from frames, or places in a file, beside each other. */
 static bool host_joins(const struct upage_pool *pool, uint64_t left, uint64_t right)
 {
 	const struct frame *frame = pool->frames.frame;
+	bool left_at_home = (left & PTE_ACCESS) && is_at_home(pool, left);
+	bool right_at_home = (right & PTE_ACCESS) && is_at_home(pool, right);
+	if (left_at_home || right_at_home)
+		return home_joins(left_at_home, left, right_at_home, right);
 	if ((left ^ right) & PTE_ACCESS)
 		return false;
 	if (!(left & PTE_ACCESS))
@@ -36,7 +56,8 @@ unsigned view_seams_owned(const struct upage_pool *pool, pte_t *pte, uint64_t va
 {
 	if (!(value & PTE_ACCESS))
 		return 0;
-	return !host_joins(pool, pte_left(pte), value) + !(pte_right(pte) & PTE_ACCESS);
+	uint64_t right = pte_right(pte);
+	return !host_joins(pool, pte_left(pte), value) + (!(right & PTE_ACCESS) && !host_joins(pool, value, right));
 }
 
 /* What neighbours are is looked up within a leaf, or a part of a larger one: so is who may change them. */
@@ -65,15 +86,31 @@ static const struct place *place_of(struct upage_pool *pool, const pte_t *pte, u
 	return value & PTE_SHARED ? share_backing(&pool->shares, frame, pte)->place : frame->backing->place;
 }
 
-static int hide(const struct place *place, uintptr_t address, size_t length)
+/* Of a resident page: NULL if its content is in its frame. */
+static struct home *home_of(const struct upage_pool *pool, uint64_t value)
 {
+	return is_at_home(pool, value) ? pool->frames.frame[pte_number(value)].backing->home : NULL;
+}
+
+/* Pages beside each other, all at home or none. @pte and @value are one's. */
+static int hide(struct upage_pool *pool, const pte_t *pte, uint64_t value, uintptr_t address, size_t length)
+{
+	struct home *home = home_of(pool, value);
+	if (home != NULL)
+		return home_hide(home, address, length);
+	const struct place *place = place_of(pool, pte, value);
 	int result = host_hide(address + window_enter(place), length);
 	window_exit(place);
 	return result;
 }
 
-static int protect(const struct place *place, uintptr_t address, size_t length, int prot)
+static int protect(struct upage_pool *pool, const pte_t *pte, uint64_t value, uintptr_t address, size_t length,
+                   int prot)
 {
+	struct home *home = home_of(pool, value);
+	if (home != NULL)
+		return home_protect(home, address, length, prot);
+	const struct place *place = place_of(pool, pte, value);
 	int result = host_protect(address + window_enter(place), length, prot);
 	window_exit(place);
 	return result;
@@ -87,6 +124,8 @@ static int show(const struct upage_pool *pool, const struct place *place, uint64
 	const struct backing *backing = pool->frames.frame[pfn].backing;
 	size_t length = pages * page_size(pool);
 	int prot = pte_prot(value), result;
+	if (is_at_home(pool, value))
+		return home_show(backing->home, address, length, prot, lazily);
 	uintptr_t at = address + window_enter(place);
 	off_t offset = frame_offset(&pool->frames, pfn);
 	if (value & PTE_FILE)
@@ -114,7 +153,7 @@ static void relieve_page(struct upage_pool *pool, const struct frame *frame, pte
 	uint64_t after = *value & ~(uint64_t)PTE_ACCESS;
 	if (frame->pins == 0 && after != *value && seams(pool, pte, *value) > 0 &&
 	    !turn_keeps(&pool->turn, address) &&
-	    hide(place_of(pool, pte, *value), address, page_size(pool)) == 0) {
+	    hide(pool, pte, *value, address, page_size(pool)) == 0) {
 		record(pool, pte, *value, after);
 		*value = after;
 	}
@@ -152,7 +191,8 @@ static void relieve(struct upage_pool *pool)
 static size_t shown_run(const struct upage_pool *pool, pte_t *ptes, size_t i, size_t count)
 {
 	size_t end = i + 1;
-	while (end < count && host_joins(pool, atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
+	while (end < count && (atomic_load(&ptes[end]) & PTE_ACCESS) &&
+	       host_joins(pool, atomic_load(&ptes[end - 1]), atomic_load(&ptes[end])))
 		end++;
 	return end - i;
 }
@@ -170,7 +210,7 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 	if (!(*value & PTE_ACCESS))
 		return 0;
 	view_make_room(pool);
-	int result = hide(place_of(pool, pte, *value), address, page_size(pool));
+	int result = hide(pool, pte, *value, address, page_size(pool));
 	if (result < 0)
 		return result;
 	record(pool, pte, *value, *value & ~(uint64_t)PTE_ACCESS);
@@ -178,12 +218,13 @@ int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *
 	return 0;
 }
 
-/* How many pages that begin a list lie beside each other, in one space. */
+/* How many pages that begin a list lie beside each other, in one space, and are hidden by one call. */
 static size_t stretch(struct upage_pool *pool, const struct locked_page *pages, size_t count)
 {
 	size_t n = 1;
 	while (n < count && pages[n].address == pages[n - 1].address + page_size(pool) &&
-	       place_of_locked(pool, &pages[n]) == place_of_locked(pool, &pages[0]))
+	       place_of_locked(pool, &pages[n]) == place_of_locked(pool, &pages[0]) &&
+	       is_at_home(pool, pages[n].value) == is_at_home(pool, pages[0].value))
 		n++;
 	return n;
 }
@@ -218,7 +259,7 @@ static size_t age(struct upage_pool *pool, const struct locked_page *pages, size
 static void hide_stretch(struct upage_pool *pool, struct locked_page *pages, size_t count)
 {
 	view_make_room(pool);
-	if (hide(place_of_locked(pool, &pages[0]), pages[0].address, count * page_size(pool)) < 0)
+	if (hide(pool, pages[0].pte, pages[0].value, pages[0].address, count * page_size(pool)) < 0)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t after = pages[i].value & ~(uint64_t)PTE_ACCESS;
@@ -245,6 +286,12 @@ static bool may_hide(const struct upage_pool *pool, uint64_t value)
 	return (value & PTE_ACCESS) && pool->frames.frame[pte_number(value)].pins == 0;
 }
 
+/* The same by the call that hides another. */
+static bool may_hide_with(const struct upage_pool *pool, uint64_t value, uint64_t other)
+{
+	return may_hide(pool, value) && is_at_home(pool, value) == is_at_home(pool, other);
+}
+
 int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
                   uintptr_t address)
 {
@@ -252,10 +299,11 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 		if (!may_hide(pool, values[i]))
 			continue;
 		size_t first = i, end = i + 1;
-		for (; i < count && (!(values[i] & PTE_ACCESS) || may_hide(pool, values[i])); i++)
+		for (; i < count && (!(values[i] & PTE_ACCESS) || may_hide_with(pool, values[i], values[first])); i++)
 			end = values[i] & PTE_ACCESS ? i + 1 : end;
+		i = end - 1;
 		view_make_room(pool);
-		int result = hide(place_of(pool, &ptes[first], values[first]), address + first * page_size(pool),
+		int result = hide(pool, &ptes[first], values[first], address + first * page_size(pool),
 		                  (end - first) * page_size(pool));
 		if (result < 0)
 			return result;
@@ -274,15 +322,21 @@ int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size
 {
 	int result = 0;
 	for (size_t i = 0, end; i < count && result == 0; i = end) {
+		if (is_at_home(pool, values[i])) { /* where what cannot be written to takes a mapping */
+			for (end = i + 1; end < count && is_at_home(pool, values[end]); end++)
+				;
+			result = view_hide_run(pool, ptes + i, values + i, end - i, address + i * page_size(pool));
+			continue;
+		}
 		uint64_t access = values[i] & PTE_ACCESS; /* some may lack what the mapping allows by now */
 		for (end = i; end < count && (values[end] & PTE_ACCESS) == access &&
-		              (access & PTE_WRITE) && may_hide(pool, values[end]); end++) {
+		              (access & PTE_WRITE) && may_hide_with(pool, values[end], values[i]); end++) {
 			uint64_t after = values[end] & ~(uint64_t)PTE_WRITE;
 			record(pool, &ptes[end], values[end], after);
 			values[end] = after;
 		}
 		if (end > i)
-			result = protect(place_of(pool, &ptes[i], values[i]), address + i * page_size(pool),
+			result = protect(pool, &ptes[i], values[i], address + i * page_size(pool),
 			                 (end - i) * page_size(pool), pte_prot(values[i]));
 		else
 			end = i + 1;
@@ -354,7 +408,7 @@ int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *val
 		int result;
 		record(pool, page->pte, *value, after);
 		if ((*value & PTE_ACCESS) && shows_same(*value, after))
-			result = protect(place, page->address, page_size(pool), pte_prot(after));
+			result = protect(pool, page->pte, *value, page->address, page_size(pool), pte_prot(after));
 		else
 			result = show(pool, place, after, page->address, 1, false);
 		if (result == 0)
@@ -517,11 +571,10 @@ void view_keep_references(struct upage_pool *pool, const pte_t *pte, uintptr_t a
 
 /* ---- Forks ------------------------------------------------------------------------------ */
 
-static bool any_is_pinned(const struct upage_pool *pool, uint64_t value, size_t count)
+static bool any_is_pinned(const struct upage_pool *pool, const pte_t *ptes, size_t count)
 {
-	const struct frame *frame = &pool->frames.frame[pte_number(value)];
 	for (size_t i = 0; i < count && atomic_load(&pool->pinned) > 0; i++)
-		if (frame[i].pins > 0)
+		if (pool->frames.frame[pte_number(atomic_load(&ptes[i]))].pins > 0)
 			return true;
 	return false;
 }
@@ -530,11 +583,12 @@ int view_cover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t add
 {
 	int result = 0;
 	for (size_t i = 0, end; i < count && result == 0; i = end) {
-		for (end = i + 1; end < count && may_hide(pool, atomic_load(&ptes[i])) &&
-		                  may_hide(pool, atomic_load(&ptes[end]));)
+		uint64_t value = atomic_load(&ptes[i]);
+		for (end = i + 1; end < count && may_hide(pool, value) &&
+		                  may_hide_with(pool, atomic_load(&ptes[end]), value);)
 			end++;
-		if (may_hide(pool, atomic_load(&ptes[i])))
-			result = hide(place_of(pool, &ptes[i], atomic_load(&ptes[i])), address + i * page_size(pool),
+		if (may_hide(pool, value))
+			result = hide(pool, &ptes[i], value, address + i * page_size(pool),
 			              (end - i) * page_size(pool));
 	}
 	return result;
@@ -559,12 +613,13 @@ int view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t a
 			continue;
 		uintptr_t start = address + i * page_size(pool);
 		const struct place *place = place_of(pool, &ptes[i], value);
-		bool worth = cover != VIEW_HIDDEN_MANY || run >= UNCOVER_LEAST || any_is_pinned(pool, value, run);
+		bool worth = cover != VIEW_HIDDEN_MANY || run >= UNCOVER_LEAST ||
+		             any_is_pinned(pool, &ptes[i], run);
 		if (worth && show(pool, place, value, start, run, true) == 0)
 			continue;
 		for (size_t k = i; k < i + run; k++)
 			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
-		int failure = worth ? hide(place, start, run * page_size(pool)) : 0;
+		int failure = worth ? hide(pool, &ptes[i], value, start, run * page_size(pool)) : 0;
 		result = failure < 0 ? failure : result;
 	}
 	for (size_t i = 0; i < count; i++)

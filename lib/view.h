@@ -18,10 +18,13 @@
  * Where several spaces have the same addresses (window.h), the host has the pages of those that are not
  * current elsewhere: by how much is looked up here, around each call, from the page's backing.
  *
+ * Pages may be at home (home.h): then a guard hides them, and they are shown without a mapping of their own.
+ *
  * A page that is shown can be aged: it stays so, but the host will tell whether it was referenced
  * since. That costs a fraction of hiding it and of the fault that shows it again.
  *
- * Invariant (upage_pool_verify):  mappings == 1 + sum over pages of view_seams_owned(). An upper
+ * Invariant (upage_pool_verify):  mappings == 1 + sum over pages of view_seams_owned(), and over homes of
+ * their seams. An upper
  * bound of the host's count: pages in different leaves of a page table count as never joined.
  *
  * Locks: whoever calls has the PTE's lock bit. A lock of the leaf (rank 3) guards the access bits
@@ -109,7 +112,7 @@ void view_keep_references(struct upage_pool *pool, const pte_t *pte, uintptr_t a
                           size_t count, const struct references *references);
 
 /* @count locked pages beside each other, of one mapping: they cannot be written to any more, but
- * pinned ones. On failure some may be for which the entries say that they cannot: they are dirty. */
+ * pinned ones; those at home are hidden. On failure some may be for which the entries say that they cannot: they are dirty. */
 int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
                     uintptr_t address);
 

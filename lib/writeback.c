@@ -61,6 +61,24 @@ static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct sea
 	return SWAP_NONE;
 }
 
+bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search *search)
+{
+	uint32_t pfn = (uint32_t)pte_number(*value);
+	struct frame *frame = &pool->frames.frame[pfn];
+	if (!(*value & PTE_DIRTY) || frame->slot != 0 || share_first_backing(frame)->shared)
+		return true;
+	if (search->no_slots)
+		return false;
+	if (frame_seems_shared(frame) || !swap_is_full(pool->swap)) /* a shared frame keeps none */
+		return true;
+	uint32_t slot = slot_reclaim(pool, pfn, search);
+	if (slot == SWAP_NONE)
+		return false;
+	frame->slot = slot + 1;
+	*value &= ~(uint64_t)PTE_EXPECTED; /* there is nothing in it to compare with */
+	return true;
+}
+
 /* ---- What need not be written -------------------------------------------------------------- */
 
 /* Whether it is worth reading a slot to compare a page with it. Not while nearly all of those that are

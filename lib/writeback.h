@@ -40,6 +40,10 @@ static inline struct frame *leaving_frame(struct upage_pool *pool, const struct 
 	return &pool->frames.frame[pte_number(pages->values[i])];
 }
 
+/* Whether there may be a slot for a locked page, if it needs one; while swap is full, it gets one now. To be
+ * asked before anything is hidden, or read. */
+bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search *search);
+
 /* Saves those that are dirty. A page that turned out not to have been written to, though that was expected,
  * is not dirty in its value then. Of several pages those may fail for which there is no buffer. */
 void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search);

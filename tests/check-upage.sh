@@ -60,7 +60,8 @@ for word in page-table inject trace; do
 done
 expect 125 "store=ram: there are file" run --store ram true
 expect 125 "direct: is of files" run --store lz4,direct true
-expect 125 "mapping=guard: there are auto and remap" run --mapping guard true
+expect 125 "mapping=guard: for the memory of a whole program there are auto and remap" run --mapping guard true
+expect 125 "mapping=maps: there are auto, remap and guard" run --mapping maps true
 expect 125 "pages of 4K" run --page-size 64K true
 expect 125 "'--resume=1'" run --resume=1 true
 expect 125 "linked with upage-malloc" run --adopt-data true

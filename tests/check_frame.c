@@ -429,6 +429,148 @@ START_TEST(no_two_threads_get_the_same_frame)
 }
 END_TEST
 
+/* ---- Zones ----------------------------------------------------------------------------- */
+
+#define ZONE 4096u
+#define ZONED (5 * ZONE + 100) /* frames: the last zone is short */
+
+START_TEST(what_one_thread_takes_lies_together)
+{
+	begin(ZONED, 12);
+	ck_assert_uint_eq(table.zones, 6);
+	for (uint32_t i = 0; i < 5 * ZONE; i += 512) { /* from run to run, and from zone to zone */
+		ck_assert_uint_eq(frame_allocate_placed(&table, i, FRAME_PLACE_ORDER), i);
+		ck_assert_uint_eq(frame_allocate_from(&table, i + 1, 511), 511);
+	}
+	for (uint32_t i = 5 * ZONE; i < ZONED; i++)
+		ck_assert_uint_ge(frame_allocate_placed(&table, 0, FRAME_PLACE_ORDER), 5 * ZONE);
+	ck_assert_uint_eq(frame_allocate_placed(&table, 0, FRAME_PLACE_ORDER), FRAME_NONE);
+	ck_assert_uint_eq(frame_allocate(&table, 1), FRAME_NONE);
+	ck_assert_uint_eq(frame_largest_run(&table), 0);
+	frame_free(&table, 0, ZONED);
+	end(ZONED);
+}
+END_TEST
+
+START_TEST(frames_beside_each_other_may_be_of_several_zones)
+{
+	begin(ZONED, 12);
+	ck_assert_uint_eq(frame_allocate_from(&table, ZONE - 10, 2 * ZONE), 2 * ZONE);
+	ck_assert_uint_eq(frame_largest_run(&table), ZONED - (3 * ZONE - 10));
+	ck_assert_uint_eq(frame_free_below(&table, ZONE - 10), ZONE - 10);
+	ck_assert_uint_eq(frame_allocate_from(&table, ZONE - 20, 20), 10);
+	frame_free(&table, ZONE - 20, ZONE);
+	ck_assert(frame_table_is_valid(&table));
+	ck_assert_uint_eq(frame_allocate_run(&table, 2 * ZONE - 20, false), 0);
+	ck_assert_uint_eq(frame_allocate_run(&table, ZONE, false), 3 * ZONE - 10);
+	ck_assert(!frame_allocate_run_at(&table, ZONED - 2 * ZONE, 2 * ZONE));
+	ck_assert(frame_table_is_valid(&table));
+	ck_assert_uint_eq(frame_allocate(&table, ZONE + 110), 4 * ZONE - 10);
+	ck_assert_uint_eq(atomic_load(&table.free), 0);
+	frame_free_run(&table, 0, 2 * ZONE - 20);
+	frame_free_run(&table, 3 * ZONE - 10, ZONE);
+	frame_free(&table, 2 * ZONE - 20, ZONE + 10);
+	frame_free(&table, 4 * ZONE - 10, ZONE + 110);
+	ck_assert_uint_eq(frame_allocate_run(&table, 4 * ZONE, false), 0);
+	frame_free_run(&table, 0, 4 * ZONE);
+	end(ZONED);
+}
+END_TEST
+
+START_TEST(what_was_never_taken_is_part_of_what_is_free_beside_it)
+{
+	begin(ZONED, 12);
+	ck_assert_uint_eq(frame_table_end(&table), 0);
+	ck_assert(frame_allocate_at(&table, 3 * ZONE + 7));
+	ck_assert_uint_eq(frame_table_end(&table), 4 * ZONE);
+	ck_assert_uint_eq(frame_next(&table, 0), ZONE);
+	ck_assert_uint_eq(frame_next(&table, 3 * ZONE + 7), 3 * ZONE + 8);
+	ck_assert_uint_eq(frame_largest_run(&table), 3 * ZONE + 7);
+	ck_assert_uint_eq(frame_free_below(&table, 3 * ZONE + 7), 3 * ZONE + 7);
+	ck_assert_uint_eq(frame_allocate_run(&table, 3 * ZONE + 8, false), FRAME_NONE);
+	ck_assert_uint_eq(frame_allocate_run(&table, 3 * ZONE + 7, true), 0);
+	frame_free_run(&table, 0, 3 * ZONE + 7);
+	frame_free(&table, 3 * ZONE + 7, 1);
+	end(ZONED);
+}
+END_TEST
+
+static _Atomic unsigned zone_owner[ZONED];
+static _Atomic bool runs_are_over;
+
+/* Return: whether a frame was somebody else's. */
+static bool own_all(uint32_t pfn, uint32_t count, unsigned before, unsigned after)
+{
+	bool clash = false;
+	for (uint32_t p = pfn; p < pfn + count; p++)
+		clash = atomic_exchange(&zone_owner[p], after) != before || clash;
+	return clash;
+}
+
+#define HELD 6u /* pieces, by each thread */
+
+/* As page faults do: a frame somewhere, frames behind it, and all of them back. */
+static void *take_beside(void *argument)
+{
+	uint64_t random = (uintptr_t)argument, clashes = 0;
+	unsigned me = (unsigned)(uintptr_t)argument;
+	uint32_t first[HELD] = { 0 }, count[HELD] = { 0 };
+	while (!atomic_load(&runs_are_over)) {
+		unsigned i = (unsigned)(random_number(&random) % HELD);
+		if (count[i] > 0) {
+			clashes += own_all(first[i], count[i], me, 0);
+			frame_free(&table, first[i], count[i]);
+			count[i] = 0;
+			continue;
+		}
+		uint64_t number = random_number(&random);
+		first[i] = number % 4 == 0 ? frame_allocate(&table, 1) :
+		                             frame_allocate_placed(&table, number, FRAME_PLACE_ORDER);
+		if (first[i] == FRAME_NONE)
+			continue;
+		count[i] = 1 + frame_allocate_from(&table, first[i] + UINT64_C(1), (uint32_t)(number / 4 % 40));
+		clashes += own_all(first[i], count[i], 0, me);
+	}
+	for (unsigned i = 0; i < HELD; i++) {
+		clashes += own_all(first[i], count[i], me, 0);
+		frame_free(&table, first[i], count[i]);
+	}
+	return (void *)(uintptr_t)clashes;
+}
+
+START_TEST(runs_across_zones_are_found_while_threads_take_from_all)
+{
+	pthread_t threads[THREADS];
+	unsigned across = 0, clashes = 0;
+	begin(ZONED, 12);
+	for (uintptr_t t = 0; t < THREADS; t++)
+		ck_assert_int_eq(pthread_create(&threads[t], NULL, take_beside, (void *)(t + 1)), 0);
+	for (unsigned i = 0; i < 2 * ZONE; i++) {
+		uint32_t count = 100 + i % ZONE;
+		uint32_t pfn = i % 3 == 0 ? frame_allocate(&table, count) : frame_allocate_run(&table, count, i % 3 == 1);
+		if (pfn == FRAME_NONE)
+			continue;
+		across += pfn / ZONE != (pfn + count - 1) / ZONE;
+		clashes += own_all(pfn, count, 0, THREADS + 1);
+		clashes += own_all(pfn, count, THREADS + 1, 0);
+		if (i % 3 == 0)
+			frame_free(&table, pfn, count);
+		else
+			frame_free_run(&table, pfn, count);
+		ck_assert_uint_le(frame_largest_run(&table), ZONED);
+	}
+	atomic_store(&runs_are_over, true);
+	for (unsigned t = 0; t < THREADS; t++) {
+		void *theirs;
+		ck_assert_int_eq(pthread_join(threads[t], &theirs), 0);
+		ck_assert_ptr_null(theirs);
+	}
+	ck_assert_uint_eq(clashes, 0);
+	ck_assert_uint_gt(across, 0);
+	end(ZONED);
+}
+END_TEST
+
 /* ---- Content --------------------------------------------------------------------------- */
 
 START_TEST(a_frame_gives_back_what_was_written)
@@ -623,6 +765,10 @@ int main(void)
 	tcase_add_test(runs, a_frame_handed_out_has_no_page_backing_or_slot);
 	tcase_add_test(runs, a_table_that_lost_a_frame_is_not_valid);
 	tcase_add_test(runs, no_two_threads_get_the_same_frame);
+	tcase_add_test(runs, what_one_thread_takes_lies_together);
+	tcase_add_test(runs, frames_beside_each_other_may_be_of_several_zones);
+	tcase_add_test(runs, what_was_never_taken_is_part_of_what_is_free_beside_it);
+	tcase_add_test(runs, runs_across_zones_are_found_while_threads_take_from_all);
 	suite_add_tcase(suite, runs);
 
 	TCase *content = tcase_create("content");

@@ -94,6 +94,7 @@ START_TEST(every_word_goes_to_its_own_field)
 	EXPECT("policy=random", strcpy(expected.policy, "random"));
 	EXPECT("store=file:/a/b=c", strcpy(expected.store, "file:/a/b=c"));
 	EXPECT("mapping=remap", strcpy(expected.mapping, "remap"));
+	EXPECT("mapping=guard", strcpy(expected.mapping, "guard"));
 	EXPECT("stats-json=%p.json", strcpy(expected.stats_json, "%p.json"));
 #undef EXPECT
 }
@@ -171,7 +172,7 @@ START_TEST(a_value_that_is_none_is_named_with_what_would_be_right)
 	expect_refused("policy=", "policy=", "policy");
 	expect_refused("policy", "policy", "policy");
 	expect_refused("store=", "store=", "file:PATH");
-	expect_refused("mapping=", "mapping=", "auto or remap");
+	expect_refused("mapping=", "mapping=", "auto, remap or guard");
 	expect_refused("stats-json=", "stats-json=", "file");
 }
 END_TEST
@@ -456,7 +457,7 @@ START_TEST(a_store_is_one_that_there_is)
 }
 END_TEST
 
-START_TEST(a_way_of_mapping_is_auto_or_remap)
+START_TEST(a_way_of_mapping_is_auto_remap_or_guard)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	ck_assert_ok(options_check(&config));
@@ -465,6 +466,8 @@ START_TEST(a_way_of_mapping_is_auto_or_remap)
 	strcpy(config.mapping, "remap");
 	ck_assert_ok(options_check(&config));
 	strcpy(config.mapping, "guard");
+	ck_assert_ok(options_check(&config));
+	strcpy(config.mapping, "maps");
 	ck_assert_int_eq(options_check(&config), UPAGE_EOPTION);
 	ck_assert_ptr_nonnull(strstr(config.message, "guard"));
 	ck_assert_ptr_nonnull(strstr(config.message, "remap"));
@@ -536,7 +539,7 @@ int main(void)
 	tcase_add_test(checks, a_policy_that_there_is_not_is_named_with_those_that_there_are);
 	tcase_add_test(checks, a_store_is_one_that_there_is);
 	tcase_add_test(checks, direct_is_a_word_of_its_own_or_of_the_store);
-	tcase_add_test(checks, a_way_of_mapping_is_auto_or_remap);
+	tcase_add_test(checks, a_way_of_mapping_is_auto_remap_or_guard);
 	tcase_add_test(checks, swap_holds_a_page_at_least);
 	tcase_add_test(checks, every_code_has_a_text_of_its_own);
 	suite_add_tcase(suite, checks);

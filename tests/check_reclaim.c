@@ -171,7 +171,8 @@ static double thread_seconds(void)
 		char path[300];
 		unsigned long long ran = 0;
 		snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", task->d_name);
-		FILE *file = strtol(task->d_name, NULL, 10) == getpid() ? NULL : fopen(path, "r");
+		bool other = task->d_name[0] != '.' && strtol(task->d_name, NULL, 10) != getpid();
+		FILE *file = other ? fopen(path, "r") : NULL; /* task/.. has a schedstat too: the first thread's */
 		if (file == NULL)
 			continue;
 		if (fscanf(file, "%llu", &ran) == 1)

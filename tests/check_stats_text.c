@@ -31,6 +31,7 @@ static const struct stats_labels labels = { .program = "program",
 	                                    .scheme = "paging",
 	                                    .policy = "clock",
 	                                    .store = "file:/tmp",
+	                                    .mapping = "guard",
 	                                    .wall_ns = 12250000000,
 	                                    .process = 4711,
 	                                    .parent = 4710,
@@ -139,6 +140,7 @@ START_TEST(every_key_of_the_contract_is_there)
 		{ "scheme", "\"paging\"" },
 		{ "policy", "\"clock\"" },
 		{ "store", "\"file:/tmp\"" },
+		{ "mapping", "\"guard\"" },
 		{ "wall_seconds", "12.250000" },
 		{ "injected", "{}" },
 		{ "pid", "4711" },
@@ -188,7 +190,7 @@ START_TEST(a_strange_name_is_escaped)
 	struct upage_stats stats = distinct_stats();
 	for (size_t i = 0; i < LENGTH(names); i++) {
 		const char *name = names[i].name;
-		struct stats_labels strange = { name, name, name, name, .wall_ns = 0 };
+		struct stats_labels strange = { name, name, name, name, name, .wall_ns = 0 };
 		json_text(&stats, &strange, text, sizeof(text));
 		ck_assert_str_eq(json_find(text, "program"), names[i].written);
 		ck_assert_str_eq(json_find(text, "scheme"), names[i].written);
@@ -297,7 +299,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 {
 	static const char *const golden =
 	        "{\"program\": \"program\", \"scheme\": \"paging\", \"policy\": \"clock\", "
-	        "\"store\": \"file:/tmp\", \"page_size\": 1000002,\n"
+	        "\"store\": \"file:/tmp\", \"mapping\": \"guard\", \"page_size\": 1000002,\n"
 	        " \"memory\": {\"frames\": 1000003, \"frames_peak\": 1000004, "
 	        "\"free_frames\": 1000005, \"largest_free_run\": 1000007, "
 	        "\"table_bytes\": 1000008, \"metadata_bytes\": 1000009, "
@@ -346,7 +348,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  protection    1000034 changes of it are not enforced\n"
 	        "  switches      1000038 of spaces at the same addresses\n"
 	        "  system calls  1000031 intercepted, 1000027 pages pinned, 1000043 places patched\n"
-	        "  host mappings 1000024, most 1000025, budget 1000026\n"
+	        "  host mappings 1000024, most 1000025, budget 1000026, by guard\n"
 	        "  compaction    1000035 runs, 1000036 moves, longest pause 1000.0 us\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";
 	static char text[8192];

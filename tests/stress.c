@@ -64,6 +64,7 @@ static const struct round rounds[] = {
 static const char *const choices[][CHOICES_MAX] = {
 	{ "prefetch=off", "prefetch=auto", "prefetch=4", "prefetch=64" },
 	{ "reclaimers=0", "reclaimers=1", "reclaimers=3" },
+	{ "mapping=remap", "mapping=guard", "mapping=auto,mapping-budget=256" },
 #ifdef HAVE_LZ4
 	{ "store=file", "store=lz4" },
 #endif

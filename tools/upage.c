@@ -453,6 +453,11 @@ static upage_pool *make_memory(struct command *command)
 		command->config.mapping_budget = host_mapping_budget();
 		keep(command, "--mapping-budget=%llu", (unsigned long long)command->config.mapping_budget);
 	}
+	/* What the program maps of files, with what protection, takes host mappings in any case. */
+	if (strcmp(command->config.mapping, "guard") == 0)
+		fail(EXIT_UPAGE, "mapping=guard: for the memory of a whole program there are auto and remap");
+	if (command->config.mapping[0] == '\0' || strcmp(command->config.mapping, "auto") == 0)
+		strcpy(command->config.mapping, "remap");
 	if (command->config.bounds == 0 && strcmp(command->config.scheme, "base-bounds") == 0)
 		command->config.bounds = host_page_down(memory / 2);
 	int result = upage_pool_create(&pool, &command->config);

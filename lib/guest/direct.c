@@ -63,40 +63,38 @@ static unsigned char *put_32(unsigned char *to, uintptr_t value)
 	return to + sizeof(low);
 }
 
-/* Nothing changes the flags, and nothing but rax, rcx and r11 is used, until rsp is the region's. */
-void direct_make_stub(struct direct_stub *stub, uintptr_t site, long number)
+/* Once eax is set, nothing changes the flags, and only rcx and r11 are used, until rsp is the region's. */
+void direct_make_stub(struct direct_stub *stub, uintptr_t site, uintptr_t instruction,
+                      const unsigned char *copied, size_t count)
 {
-	const uintptr_t instruction = site + DIRECT_SITE_BYTES, back = instruction + SYSCALL_BYTES;
-	unsigned char *to = stub->code;
+	const uintptr_t back = instruction + SYSCALL_BYTES;
+	unsigned char *to = put(stub->code, (const char *)copied, count);
 	to = put(to, "\x65\x48\x8b\x0c\x25\x08\0\0\0", 9);         /* mov %gs:8, %rcx            */
 	to = put(to, "\x65\x4c\x8b\x1c\x25\x10\0\0\0", 9);         /* mov %gs:16, %r11           */
 	to = put_32(put(to, "\x4a\x8d\x8c\x19", 4), -(uintptr_t)MAGIC); /* lea -MAGIC(%rcx,%r11), %rcx */
-	to = put(to, "\xe3\x0a", 2);                               /* jrcxz 1f                   */
-	to = put_32(put(to, "\xb8", 1), (uintptr_t)number);        /* mov $number, %eax          */
+	to = put(to, "\xe3\x05", 2);                               /* jrcxz 1f                   */
 	to = put(to, "\xe9", 1);
 	to = put_32(to, instruction - (uintptr_t)(to + 4));        /* jmp instruction            */
-	to = put_32(put(to, "\xb8", 1), (uintptr_t)number);        /* 1: mov $number, %eax       */
 	to = put(to, "\x48\x8d\x0d", 3);
-	to = put_32(to, back - (uintptr_t)(to + 4));               /* lea back(%rip), %rcx       */
+	to = put_32(to, back - (uintptr_t)(to + 4));               /* 1: lea back(%rip), %rcx    */
 	to = put(to, "\x65\x48\x89\x24\x25\x20\0\0\0", 9);         /* mov %rsp, %gs:32           */
 	to = put(to, "\x65\x48\x8b\x24\x25\x18\0\0\0", 9);         /* mov %gs:24, %rsp           */
 	to = put(to, "\xff\x25", 2);
 	to = put_32(to, (uintptr_t)&stub->enter - (uintptr_t)(to + 4)); /* jmp *enter(%rip)      */
 	memset(to, 0xcc, (size_t)(stub->code + sizeof(stub->code) - to));
 	stub->enter = direct_enter;
-	stub->number = number;
+	stub->copied = (unsigned char)count;
+	stub->longer = (unsigned char)(count - (instruction - site));
+	stub->instruction = instruction;
 	stub->site = site;
 }
 
-bool direct_site(const struct direct_stub *stub, unsigned char before[DIRECT_SITE_BYTES],
-                 unsigned char after[DIRECT_SITE_BYTES])
+bool direct_jump(const struct direct_stub *stub, unsigned char jump[DIRECT_SITE_BYTES])
 {
 	const intptr_t near = (intptr_t)1 << 30; /* of all of the stub */
 	intptr_t distance = (intptr_t)((uintptr_t)stub - (stub->site + DIRECT_SITE_BYTES));
-	before[0] = 0xb8;
-	put_32(before + 1, (uintptr_t)stub->number);
-	after[0] = 0xe9;
-	put_32(after + 1, (uintptr_t)distance);
+	jump[0] = 0xe9;
+	put_32(jump + 1, (uintptr_t)distance);
 	return distance > -near && distance < near;
 }
 
@@ -159,20 +157,35 @@ static void finish(struct guest_thread *thread, void *context)
 	frame_set_tries(thread, context, 1);
 }
 
+static const struct direct_stub *stub_at(uintptr_t at)
+{
+	const struct direct_stub *all = (const struct direct_stub *)stubs_start;
+	return at - stubs_start < stubs_bytes ? &all[(at - stubs_start) / sizeof(*all)] : NULL;
+}
+
+/* In a stub, on the program's stack. */
+static enum direct_settled leave_stub(const struct direct_stub *stub, greg_t *r)
+{
+	uintptr_t offset = (uintptr_t)r[REG_RIP] - (uintptr_t)stub;
+	if (offset < stub->copied) {
+		offset -= offset > 7 ? stub->longer : 0;
+		r[REG_RIP] = (greg_t)(stub->site + offset);
+		return DIRECT_BEFORE;
+	}
+	r[REG_RIP] = (greg_t)stub->instruction;
+	r[REG_RCX] = 0;
+	return DIRECT_NOT_BEGUN;
+}
+
 enum direct_settled direct_settle(struct guest_thread *thread, void *context)
 {
 	greg_t *r = guest_registers(context);
 	uintptr_t at = (uintptr_t)r[REG_RIP];
 	if (stubs_bytes == 0 || region_has(thread, (uintptr_t)r[REG_RSP]))
 		return DIRECT_NONE;
-	if (at - stubs_start < stubs_bytes) {
-		const struct direct_stub *all = (const struct direct_stub *)stubs_start;
-		const struct direct_stub *stub = &all[(at - stubs_start) / sizeof(*all)];
-		r[REG_RIP] = (greg_t)(stub->site + DIRECT_SITE_BYTES);
-		r[REG_RAX] = stub->number;
-		r[REG_RCX] = 0;
-		return DIRECT_NOT_BEGUN;
-	}
+	const struct direct_stub *stub = stub_at(at);
+	if (stub != NULL)
+		return leave_stub(stub, r);
 	if (at == (uintptr_t)direct_last) {
 		r[REG_RIP] = (greg_t)thread->direct.back;
 		return DIRECT_OVER;
@@ -181,4 +194,13 @@ enum direct_settled direct_settle(struct guest_thread *thread, void *context)
 		return DIRECT_NONE;
 	finish(thread, context);
 	return DIRECT_OVER;
+}
+
+bool direct_is_step(const siginfo_t *info, void *context)
+{
+	const greg_t *r = guest_registers(context);
+	const struct direct_stub *stub = stub_at((uintptr_t)r[REG_RIP]);
+	const greg_t trap_flag = 0x100;
+	return stub != NULL && (uintptr_t)r[REG_RIP] == (uintptr_t)stub && info->si_signo == SIGTRAP &&
+	       info->si_code > 0 && r[REG_EFL] & trap_flag;
 }

@@ -29,22 +29,28 @@
 
 #include "region.h"
 
-/* What is patched, and what with: `b8 NUMBER`, which is `mov $NUMBER, %eax`, before `0f 05`. */
+/* A place of the program's: some instructions, the last of which sets eax, and then `0f 05`. The first
+ * of them, of five bytes or more, is what is changed; the stub begins with all of them. They only load
+ * registers, eax last, so that it does not matter if some are executed again. */
 #define DIRECT_SITE_BYTES 5
+#define DIRECT_COPY_BYTES 16
 
-/* Where the place at @site goes for call @number. Its own place is at most 2 GiB from there. */
 struct direct_stub {
-	unsigned char code[80];
+	unsigned char code[88];
+	unsigned char before[DIRECT_SITE_BYTES]; /* what the program has there            */
+	unsigned char copied, longer;            /* bytes of `code` that are copied; by so many they are
+	                                            more than the program's, behind the first of them */
 	void (*enter)(void);
-	uintptr_t site;
-	long number;
-	char unused[24];
+	uintptr_t site, instruction;             /* the first and the last of them        */
+	uintptr_t unused;
 };
-void direct_make_stub(struct direct_stub *stub, uintptr_t site, long number);
 
-/* What the program has there without and with the stub. Return: whether it is near enough. */
-bool direct_site(const struct direct_stub *stub, unsigned char before[DIRECT_SITE_BYTES],
-                 unsigned char after[DIRECT_SITE_BYTES]);
+/* @copied: what it begins with, in place of [site, instruction) */
+void direct_make_stub(struct direct_stub *stub, uintptr_t site, uintptr_t instruction,
+                      const unsigned char *copied, size_t count);
+
+/* The jump at its place. Return: whether that is near enough. */
+bool direct_jump(const struct direct_stub *stub, unsigned char jump[DIRECT_SITE_BYTES]);
 
 /* Whether the processor and the kernel can: once, before anything else here. And where stubs are. */
 bool direct_start(struct direct_stub *stubs, size_t count);
@@ -56,10 +62,15 @@ void direct_adopt(struct guest_thread *thread);
 /* At the beginning of each handler of ours. */
 enum direct_settled {
 	DIRECT_NONE,      /* it interrupted something else               */
-	DIRECT_NOT_BEGUN, /* a stub: now the program's instruction       */
+	DIRECT_BEFORE,    /* what a stub has copied: now the program's   */
+	DIRECT_NOT_BEGUN, /* the rest of it: now at the program's `0f 05` */
 	DIRECT_OVER,      /* the way back, or its trap: now the program's */
 };
 enum direct_settled direct_settle(struct guest_thread *thread, void *context);
+
+/* Whether it is the end of a single step from the program to a stub. That is none: the one within the
+ * stub that follows is. */
+bool direct_is_step(const siginfo_t *info, void *context);
 
 /* Signals that come in [direct_look, direct_last) send whoever is there back to direct_look. */
 extern const char direct_look[], direct_last[];

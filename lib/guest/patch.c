@@ -64,16 +64,83 @@ static bool is_instruction(unsigned char before)
 	return !prefix && !segment && !no_reference && !two_registers;
 }
 
-static bool is_meant(uintptr_t site, long number)
+/* What stands before `0f 05` where places are patched; 0x?? (ANY) is anything. The C library's read(2) has
+ * no number to load: it clears eax, of which only two bytes are the site's. There it is what comes before
+ * that is replaced: a look at whether there are threads, or where there are, a register that is loaded
+ * again after a call. */
+#define ANY -1
+static const struct form {
+	short code[26];
+	unsigned char length, site; /* where in it the site begins */
+	bool looks;                 /* cmpb $0, somewhere(%rip); je elsewhere */
+} forms[] = {
+	{ { ANY, 0xb8, ANY, ANY, ANY, ANY }, 6, 1, false },
+	{ { 0x80, 0x3d, ANY, ANY, ANY, ANY, 0x00, 0x74, ANY, 0x31, 0xc0 }, 11, 0, true },
+	{ { 0xe8, ANY, ANY, ANY, ANY, 0x48, 0x8b, 0x54, 0x24, 0x18, 0x48, 0x8b, 0x74, 0x24, 0x10, 0x41,
+	    0x89, 0xc0, 0x8b, 0x7c, 0x24, 0x08, 0x31, 0xc0 }, 24, 10, false },
+};
+#define FORMS (sizeof(forms) / sizeof(forms[0]))
+#define FORM_MOST 26
+
+struct call_site {
+	const struct form *form;
+	uintptr_t site, instruction;
+	unsigned char code[FORM_MOST]; /* all of the form */
+	unsigned char copied[DIRECT_COPY_BYTES];
+	size_t count; /* of them */
+};
+
+static bool fits(const struct form *form, const unsigned char *code, long number)
 {
-	unsigned char code[1 + DIRECT_SITE_BYTES + SYSCALL_BYTES];
 	uint32_t said;
-	if ((site - 1) / HOST_PAGE_SIZE != (site + sizeof(code) - 2) / HOST_PAGE_SIZE ||
-	    !whole_has(site - 1, sizeof(code)) || guest_copy_in(code, (const void *)(site - 1), sizeof(code)) != 0)
-		return false;
+	for (unsigned i = 0; i < form->length; i++)
+		if (form->code[i] != ANY && form->code[i] != code[i])
+			return false;
+	if (form != &forms[0])
+		return number == 0;
 	memcpy(&said, code + 2, sizeof(said));
-	return code[1] == 0xb8 && said == (uint32_t)number && code[6] == 0x0f && code[7] == 0x05 &&
-	       is_instruction(code[0]) && guest_table_is_direct(number);
+	return said == (uint32_t)number && is_instruction(code[0]);
+}
+
+/* Finds what stands before the instruction that made call @number. */
+static bool find_site(struct call_site *at, uintptr_t instruction, long number)
+{
+	unsigned char end[SYSCALL_BYTES];
+	for (unsigned i = 0; i < FORMS; i++) {
+		const struct form *form = &forms[i];
+		uintptr_t start = instruction - form->length, site = start + form->site;
+		*at = (struct call_site){ .form = form, .site = site, .instruction = instruction };
+		if (whole_has(start, form->length + SYSCALL_BYTES) &&
+		    site / HOST_PAGE_SIZE == (site + DIRECT_SITE_BYTES - 1) / HOST_PAGE_SIZE &&
+		    guest_copy_in(at->code, (const void *)start, form->length) == 0 &&
+		    guest_copy_in(end, (const void *)instruction, sizeof(end)) == 0 &&
+		    memcmp(end, "\x0f\x05", sizeof(end)) == 0 && fits(form, at->code, number))
+			return true;
+	}
+	return false;
+}
+
+/* What the stub at @to has of it. Return: whether it reaches what the program's code does. */
+static bool copy_site(struct call_site *at, uintptr_t to)
+{
+	const unsigned char *code = at->code + at->form->site;
+	const intptr_t most = INT32_MAX;
+	at->count = at->form->length - at->form->site;
+	memcpy(at->copied, code, at->count);
+	if (!at->form->looks)
+		return true;
+	int32_t word, jump;
+	memcpy(&word, code + 2, sizeof(word));
+	intptr_t looked = word + (intptr_t)(at->site - to);
+	intptr_t elsewhere = (signed char)code[8] + (intptr_t)(at->site + 9) - (intptr_t)(to + 13);
+	word = (int32_t)looked;
+	jump = (int32_t)elsewhere;
+	memcpy(at->copied + 2, &word, sizeof(word));
+	memcpy(at->copied + 7, "\x0f\x84", 2); /* je, further */
+	memcpy(at->copied + 9, &jump, sizeof(jump));
+	memcpy(at->copied + 13, "\x31\xc0", 2);
+	at->count = 15;
+	return looked <= most && looked >= -most && elsewhere <= most && elsewhere >= -most;
 }
 
 static bool is_ample(void)
@@ -84,29 +151,39 @@ static bool is_ample(void)
 
 /* ---- Patching ----------------------------------------------------------------------------------- */
 
-/* One that is there already: the program may have had the same code there before. */
-static struct direct_stub *stub_of(uintptr_t site, long number)
+static bool is_stub_of(const struct direct_stub *stub, struct call_site *at)
+{
+	return stub->site == at->site && stub->instruction == at->instruction &&
+	       memcmp(stub->before, at->code + at->form->site, DIRECT_SITE_BYTES) == 0 &&
+	       copy_site(at, (uintptr_t)stub) && stub->copied == at->count &&
+	       memcmp(stub->code, at->copied, at->count) == 0;
+}
+
+/* One that is there already, for the program may have had the same code there before; or a new one. */
+static struct direct_stub *stub_of(struct call_site *at)
 {
 	for (unsigned i = 0; i < stubs_used; i++)
-		if (stubs[i].site == site && stubs[i].number == number)
+		if (is_stub_of(&stubs[i], at))
 			return &stubs[i];
 	if (stubs_used == STUBS)
 		return NULL;
 	struct direct_stub *stub = &stubs[stubs_used];
 	uintptr_t page = host_page_down((uintptr_t)stub);
-	if (host_protect(page, HOST_PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
+	if (!copy_site(at, (uintptr_t)stub) ||
+	    host_protect(page, HOST_PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
 		return NULL;
-	direct_make_stub(stub, site, number);
+	memcpy(stub->before, at->code + at->form->site, DIRECT_SITE_BYTES);
+	direct_make_stub(stub, at->site, at->instruction, at->copied, at->count);
 	stubs_used++;
 	return host_protect(page, HOST_PAGE_SIZE, PROT_READ | PROT_EXEC) == 0 ? stub : NULL;
 }
 
-static void patch(uintptr_t site, long number)
+static void patch(struct call_site *at)
 {
-	unsigned char before[DIRECT_SITE_BYTES], after[DIRECT_SITE_BYTES];
-	struct direct_stub *stub = stub_of(site, number);
-	if (stub != NULL && direct_site(stub, before, after) &&
-	    space_change_code(whole_space, site, PROT_WRITE, before, after, sizeof(after)) == 0)
+	unsigned char jump[DIRECT_SITE_BYTES];
+	struct direct_stub *stub = stub_of(at);
+	if (stub != NULL && direct_jump(stub, jump) &&
+	    space_change_code(whole_space, stub->site, PROT_WRITE, stub->before, jump, sizeof(jump)) == 0)
 		stats_count(whole_space->pool->stats, COUNT_PATCHED);
 }
 
@@ -121,10 +198,11 @@ void patch_count(uintptr_t back, long number)
 	seen = (seen & ~traps) == place ? seen + 1 : place + 1;
 	bool often = (seen & traps) == TRAPS;
 	atomic_store_explicit(word, often ? place : seen, memory_order_relaxed);
-	uintptr_t site = back - SYSCALL_BYTES - DIRECT_SITE_BYTES;
-	if (!often || !is_meant(site, number) || !is_ample() || !lock_try(&lock))
+	struct call_site found;
+	if (!often || !guest_table_is_direct(number) || !find_site(&found, back - SYSCALL_BYTES, number) ||
+	    !is_ample() || !lock_try(&lock))
 		return;
-	patch(site, number);
+	patch(&found);
 	lock_release(&lock);
 }
 
@@ -135,11 +213,11 @@ int patch_hold(uintptr_t start, uintptr_t end)
 		return 0;
 	lock_acquire(&lock);
 	for (unsigned i = 0; i < stubs_used && result == 0; i++) {
-		unsigned char before[DIRECT_SITE_BYTES], after[DIRECT_SITE_BYTES];
-		if (stubs[i].site < start || stubs[i].site >= end)
+		unsigned char jump[DIRECT_SITE_BYTES];
+		if (stubs[i].site >= end || stubs[i].site + DIRECT_SITE_BYTES <= start)
 			continue;
-		direct_site(&stubs[i], before, after);
-		result = space_change_code(whole_space, stubs[i].site, 0, after, before, sizeof(after));
+		direct_jump(&stubs[i], jump);
+		result = space_change_code(whole_space, stubs[i].site, 0, jump, stubs[i].before, sizeof(jump));
 		result = result == UPAGE_EBUSY ? 0 : result; /* it is not there */
 	}
 	if (result < 0)

@@ -296,6 +296,8 @@ static void catch_signal(int number, siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
 	(void)number;
+	if (direct_is_step(info, context))
+		region_return(thread, context);
 	direct_settle(thread, context);
 	if (region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]))
 		keep(thread, info);
@@ -328,9 +330,12 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
 	enum trap_verdict verdict = TRAP_FOREIGN;
-	/* What a stub found at GS was not ours, or nothing. */
-	if (direct_settle(thread, context) == DIRECT_NOT_BEGUN && info->si_code > 0)
+	/* What a stub found at GS was not ours, or nothing, as where the program has loaded a selector. */
+	if (direct_settle(thread, context) == DIRECT_NOT_BEGUN && info->si_code > 0) {
+		if (direct_is_free(thread))
+			direct_adopt(thread);
 		region_return(thread, context);
+	}
 	if (number == SIGSEGV)
 		verdict = trap_take(number, info, context, region_tls(thread), &thread->faults);
 	bool ours = region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]);

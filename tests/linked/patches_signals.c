@@ -5,11 +5,15 @@
 #include "patches.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
@@ -107,6 +111,7 @@ static void storm(void)
 			wrong += ((place *)place_at(code, 2))(0, 0, 0) != parent;
 		wrong += ((place *)place_at(writes, 2))(ends[1], (long)&byte, 1) != 1;
 		wrong += ((place *)place_at(reads, 2))(ends[0], (long)&got, 1) != 1 || got != byte;
+		wrong += write(ends[1], &byte, 1) != 1 || read(ends[0], &got, 1) != 1 || got != byte;
 	}
 	timer_delete(one);
 	timer_delete(two);
@@ -162,13 +167,13 @@ static void step(int signal, siginfo_t *info, void *context)
 		traced[steps++] = (int)((at - (uintptr_t)code) % PLACE_BYTES);
 }
 
-static long call_stepped(char *at)
+static long call_stepped(void *at, long a, long b, long c)
 {
 	long result;
-	__asm__ volatile("pushfq\n	orl $0x100, (%%rsp)\n	popfq\n	call *%[at]\n"
-	                 "	pushfq\n	andl $~0x100, (%%rsp)\n	popfq\n"
-	                 : "=a"(result)
-	                 : [at] "b"(at), "D"(0), "S"(0), "d"(0)
+	__asm__ volatile("sub $128, %%rsp\n	pushfq\n	orl $0x100, (%%rsp)\n	popfq\n	call *%[at]\n"
+	                 "	pushfq\n	andl $~0x100, (%%rsp)\n	popfq\n	add $128, %%rsp\n"
+	                 : "=a"(result), "+D"(a), "+S"(b), "+d"(c)
+	                 : [at] "b"(at)
 	                 : "rcx", "r11", "r10", "r8", "r9", "memory", "cc");
 	return result;
 }
@@ -184,11 +189,79 @@ static void stepped(void)
 	bool right = true;
 	for (int i = 0; i < OFTEN; i++) {
 		steps = 0;
-		wrong += call_stepped(place_at(code, 2)) != parent;
+		wrong += call_stepped(place_at(code, 2), 0, 0, 0) != parent;
 		right = right && steps >= 2 && traced[0] == 0 && traced[1] == 5;
 	}
 	signal(SIGTRAP, SIG_DFL);
 	say("wrong %d, outside %d, at the two instructions %d", wrong, (int)outside, right);
+}
+
+/* ---- The C library's own -------------------------------------------------------------------------- */
+
+#define READ_BYTES 96 /* of its code, all that read(2) is made in */
+
+/* At the start, before anybody has made any calls. */
+static char code_of_read[READ_BYTES];
+__attribute__((constructor)) static void save_code(void)
+{
+	memcpy(code_of_read, (const void *)(uintptr_t)read, READ_BYTES);
+}
+
+static int read_often(int from)
+{
+	int wrong = 0;
+	for (int i = 0; i < OFTEN; i++) {
+		char byte = 1;
+		wrong += read(from, &byte, 1) != 1 || byte != 0;
+	}
+	return wrong;
+}
+
+static void *wait_for(void *lock)
+{
+	pthread_mutex_lock(lock);
+	pthread_mutex_unlock(lock);
+	return NULL;
+}
+
+static int read_stepped(int from)
+{
+	char byte = 1;
+	return call_stepped((void *)(uintptr_t)read, from, (long)&byte, 1) != 1 || byte != 0;
+}
+
+/* read(2) has no number to load; and it is made in two places, by who is alone and by who is not. */
+static void library(void)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_t thread;
+	char *page = (char *)((uintptr_t)read & ~(PAGE - 1));
+	int zeros = open("/dev/zero", O_RDONLY), wrong;
+	MUST(zeros);
+	wrong = read_often(zeros);
+	say("alone: wrong %d", wrong);
+	pthread_mutex_lock(&lock);
+	MUST_BE(pthread_create(&thread, NULL, wait_for, &lock) == 0);
+	wrong = read_often(zeros);
+	find_program();
+	handle_by(SIGTRAP, step, 0);
+	taken = outside = 0;
+	for (int i = 0; i < 3; i++)
+		wrong += read_stepped(zeros);
+	say("with another: wrong %d, outside %d", wrong, (int)outside);
+	pthread_mutex_unlock(&lock);
+	pthread_join(thread, NULL);
+	wrong = read_often(zeros);
+	for (int i = 0; i < 3; i++)
+		wrong += read_stepped(zeros);
+	signal(SIGTRAP, SIG_DFL);
+	say("alone again: wrong %d, outside %d, steps %d", wrong, (int)outside, taken > 60);
+	MUST(mprotect(page, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC));
+	say("writable: whole %d", memcmp((const void *)(uintptr_t)read, code_of_read, READ_BYTES) == 0);
+	MUST(mprotect(page, 2 * PAGE, PROT_READ | PROT_EXEC));
+	wrong = read_often(zeros);
+	say("wrong %d", wrong);
+	close(zeros);
 }
 
 /* ---- Calls that sleep -------------------------------------------------------------------------------- */
@@ -264,6 +337,7 @@ static void bad_addresses(void)
 
 const struct test patch_signal_tests[] = {
 	{ "storm", storm },         { "leaps", leaps },
-	{ "stepped", stepped },     { "sleepers", sleepers },
+	{ "stepped", stepped },     { "library", library },
+	{ "sleepers", sleepers },
 	{ "bad_addresses", bad_addresses }, { NULL, NULL },
 };
