@@ -319,7 +319,7 @@ static bool evict_idle(struct upage_pool *pool, const struct locked_page *page, 
 {
 	uint64_t values[IDLE_RUN_MAX] = { page->value };
 	struct leaving pages = { .ptes = page->pte };
-	unsigned most = batch_of(pool);
+	unsigned most = writeback_has_slot(pool, &values[0], search) ? batch_of(pool) : 0;
 	size_t count = page->value & PTE_ACCESS
 	                       ? idle : smaller(most, PAGE_TABLE_NODE_ENTRIES - pte_index(page->pte));
 	count = view_hide_idle(pool, page->pte, page->address, values, count);
@@ -332,7 +332,7 @@ static bool evict_idle(struct upage_pool *pool, const struct locked_page *page, 
 		else
 			pte_unlock(page->pte + i, values[i]);
 	}
-	if (!hidden)
+	if (!hidden || most == 0)
 		return evict_locked(pool, page->pte, values[0], search);
 	bool gone = evict_run(pool, &pages, search);
 	for (unsigned i = 1; i < pages.count; i++)
@@ -369,8 +369,7 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 			frame_unlock_all(pool, page.pte, page.value);
 			return false;
 		}
-		if (frame->pins == 0 && !(page.value & PTE_SHARED) &&
-		    writeback_has_slot(pool, &page.value, search)) {
+		if (frame->pins == 0 && !(page.value & PTE_SHARED)) {
 			if (evict_idle(pool, &page, idle, search))
 				return true;
 			replace_touch(&pool->replace, pfn);
