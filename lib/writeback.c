@@ -69,7 +69,8 @@ bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search 
 		return true;
 	if (search->no_slots)
 		return false;
-	if (frame_seems_shared(frame) || !swap_is_full(pool->swap)) /* a shared frame keeps none */
+	/* A shared frame keeps none; at home a page is dirty that was only read: of zeros, it needs none. */
+	if (frame_seems_shared(frame) || frame->at_home || !swap_is_full(pool->swap))
 		return true;
 	uint32_t slot = slot_reclaim(pool, pfn, search);
 	if (slot == SWAP_NONE)
