@@ -628,7 +628,7 @@ void frame_go_home(struct frame_table *table, uint32_t pfn, uint32_t count, uint
 		struct frame *frame = &table->frame[pfn + i];
 		frame->page = address + ((uintptr_t)i << table->page_shift);
 		frame->at_home = true;
-		if (frame->made) /* or it would have memory twice */
+		if (frame->stained || frame->made) /* or it would have memory twice */
 			frame->made = host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) < 0;
 		frame->stained = frame->stained && frame->made;
 	}

@@ -67,10 +67,11 @@ bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search 
 	struct frame *frame = &pool->frames.frame[pfn];
 	if (!(*value & PTE_DIRTY) || frame->slot != 0 || share_first_backing(frame)->shared)
 		return true;
+	if (frame->at_home) /* it may have been only read; and of zeros it needs none */
+		return true;
 	if (search->no_slots)
 		return false;
-	/* A shared frame keeps none; at home a page is dirty that was only read: of zeros, it needs none. */
-	if (frame_seems_shared(frame) || frame->at_home || !swap_is_full(pool->swap))
+	if (frame_seems_shared(frame) || !swap_is_full(pool->swap)) /* a shared frame keeps none */
 		return true;
 	uint32_t slot = slot_reclaim(pool, pfn, search);
 	if (slot == SWAP_NONE)
