@@ -14,6 +14,7 @@
  *   file         store=file with direct I/O, where the library has it
  * and, but with --quick,
  *   buffered     without, though it has: then the page cache has the pages, beside our memory
+ *   -reclaimer   with reclaimers=1, where the library has them
  *   -quarter     in a quarter; not of lz4: a third does not fit into a quarter
  *   program-…    sqlite3, sort and xz under `upage run` with half of the frames that they take, with the
  *                file store; their baseline runs natively in a cgroup of as many bytes
@@ -289,6 +290,8 @@ static void lz4_cases(const struct bench *bench)
 		skip_all("lz4", "no swap on zram with lz4 (modprobe zram?)");
 	else
 		store_cases(bench, "lz4", "store=lz4", true, 2);
+	if (kernel_undo->swap[0] != '\0' && bench->divisor == 1 && paged_accepts("store=lz4,reclaimers=1"))
+		store_cases(bench, "lz4-reclaimer", "store=lz4,reclaimers=1", true, 2);
 	kernel_swap_off();
 }
 
@@ -352,7 +355,7 @@ static void program_cases(struct bench bench, const char *options)
 static void file_cases(const struct bench *bench)
 {
 	const char *directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-	char buffered[300], direct[320], options[320];
+	char buffered[300], direct[320], reclaimer[340], options[320];
 	snprintf(buffered, sizeof(buffered), "store=file:%s", directory);
 	snprintf(direct, sizeof(direct), "%s,direct", buffered);
 	bool has_direct = paged_accepts(direct);
@@ -368,6 +371,10 @@ static void file_cases(const struct bench *bench)
 		store_cases(bench, "file", has_direct ? direct : buffered, false, 4);
 		if (has_direct)
 			store_cases(bench, "buffered", buffered, false, 2);
+		strcpy(reclaimer, has_direct ? direct : buffered);
+		strcat(reclaimer, ",reclaimers=1");
+		if (paged_accepts(reclaimer))
+			store_cases(bench, "file-reclaimer", reclaimer, false, 2);
 		snprintf(options, sizeof(options), "--store file:%s%s", directory, has_direct ? ",direct" : "");
 		program_cases(*bench, options);
 	}
