@@ -11,10 +11,10 @@
  * Target     bandwidth: half of memcpy's; pauses: a millisecond
  * Repeat     bench/compact [--quick] [--json FILE], on a busy machine: chrt -f 1 bench/compact
  *
- * Cases: every second run of so many pages was unmapped, so that all that is left slides (of 256: bandwidth); pages whose
- * frames are anywhere, each alone, so that they are brought in order on their way. A space in base and bounds
- * of as many moves whole, by its own length or by 1 MiB: its threads wait for all of it. The threads have
- * the other processors to themselves; where there is only one, pauses are those of the scheduler.
+ * Cases: every second run of so many pages was unmapped, so that all that is left slides (of 256: bandwidth);
+ * pages whose frames are anywhere, each alone, so that they are brought in order on their way. A space in base
+ * and bounds of as many moves whole, by its own length or by 1 MiB: its threads wait for all of it. The threads
+ * have the other processors to themselves; where there is only one, pauses are those of the scheduler.
  */
 #include "bench.h"
 

@@ -14,15 +14,16 @@
  *   file         store=file with direct I/O, where the library has it
  * and, but with --quick,
  *   buffered     without, though it has: then the page cache has the pages, beside our memory
+ *   -reclaimer   with reclaimers=1, where the library has them
  *   -quarter     in a quarter; not of lz4: a third does not fit into a quarter
  *   program-…    sqlite3, sort and xz under `upage run` with half of the frames that they take, with the
  *                file store; their baseline runs natively in a cgroup of as many bytes
  *
  * What counts as memory. A cgroup's charge is all that a process has (anonymous, files of memory, page cache,
- * page tables) but not what zram holds. So of lz4 the compressed pages are counted in both: the kernel's
- * limit is what is left beside zram's own, found by trying until both add up; our frames are as many as
- * keep the charge of our process, compressed pages included, within the same sum. Of file frames are
- * as many as the limit has pages. The kernel gets SLACK more, for the program itself and its page tables.
+ * page tables, mappings) but not what zram holds. So of lz4 the compressed pages are counted in both: the kernel's
+ * limit is what is left beside zram's own, found by trying until both add up. Our frames are as many as
+ * keep the charge of our process, compressed pages included, within the same sum, found by trying, too; but for
+ * buffered, whose page cache is beside it. To the half, or quarter, of the pages both have SLACK, for the program.
  * Programs' files are in the page cache before, and so charged to neither.
  *
  * Both sides are processes that live through all rounds, so that these begin where the last one ended.
@@ -214,12 +215,15 @@ static void start_ours(const char *store, size_t frames)
 	ask_ours();
 }
 
-/* The frames with which the charge of our process is @sum, compressed pages included: of each trial the next has
- * as many more as it was below that. */
-static size_t frames_beside_compressed(const char *store, size_t sum)
+/* What a store keeps its pages in; and the trials that it takes to find the frames beside them. */
+enum kind { CACHED = 0, DIRECT = 1, COMPRESSED = 3 };
+
+/* The frames with which the charge of our process is @sum and SLACK, tables and compressed pages included: of each
+ * trial the next has as many more as it was below that. The page cache cannot be counted so: it takes what is free. */
+static size_t frames_within(size_t sum, const char *store, enum kind kind)
 {
-	double frames = (double)sum / 2;
-	for (unsigned trial = 0; trial < 3; trial++) {
+	double frames = kind == COMPRESSED ? (double)sum / 2 : (double)sum;
+	for (unsigned trial = 0; trial < (unsigned)kind; trial++) {
 		start_ours(store, (size_t)frames);
 		ask_ours();
 		frames += (double)(sum + SLACK) - (double)kernel_group_usage(ours.group);
@@ -241,31 +245,32 @@ static void balance_zram(size_t sum)
 	}
 }
 
-static void start_both(const char *store, bool compressed, size_t sum)
+static void start_both(const char *store, enum kind kind, size_t sum)
 {
-	kernel_group_limit(kernels.group, (compressed ? sum / 2 : sum) + SLACK);
+	kernel_group_limit(kernels.group, (kind == COMPRESSED ? sum / 2 : sum) + SLACK);
 	worker_start(&kernels, NULL);
 	asked = RANDOM;
 	ask_kernels();
-	if (compressed)
+	if (kind == COMPRESSED)
 		balance_zram(sum);
-	start_ours(store, compressed ? frames_beside_compressed(store, sum) : sum);
+	start_ours(store, frames_within(sum, store, kind));
 }
 
 /* ---- Cases --------------------------------------------------------------------------------------------- */
 
-static void store_cases(const struct bench *bench, const char *name, const char *store, bool compressed,
+static void store_cases(const struct bench *bench, const char *name, const char *store, enum kind kind,
                         unsigned part)
 {
-	start_both(store, compressed, pages * PAGE / part);
+	start_both(store, kind, pages * PAGE / part);
 	for (asked = SEQUENTIAL; asked < PATTERNS; asked++) {
 		char whole[60];
 		snprintf(whole, sizeof(whole), "%s-%s%s", name, pattern_names[asked], part == 4 ? "-quarter" : "");
-		bench_case(bench, whole, ask_ours, compressed ? "kernel, zram" : "kernel, swap file", ask_kernels);
+		bench_case(bench, whole, ask_ours, kind == COMPRESSED ? "kernel, zram" : "kernel, swap file",
+		           ask_kernels);
 	}
 	printf("%24s memory: ours %.1f MiB, the kernel's %.1f", "", (double)kernel_group_usage(ours.group) / 0x1p20,
 	       (double)kernel_group_usage(kernels.group) / 0x1p20);
-	if (compressed)
+	if (kind == COMPRESSED)
 		printf(", and in zram %.1f", (double)kernel_zram_usage() / 0x1p20);
 	putchar('\n');
 	worker_end(&ours);
@@ -288,7 +293,9 @@ static void lz4_cases(const struct bench *bench)
 	else if (!kernel_swap_zram(2 * pages * PAGE))
 		skip_all("lz4", "no swap on zram with lz4 (modprobe zram?)");
 	else
-		store_cases(bench, "lz4", "store=lz4", true, 2);
+		store_cases(bench, "lz4", "store=lz4", COMPRESSED, 2);
+	if (kernel_undo->swap[0] != '\0' && bench->divisor == 1 && paged_accepts("store=lz4,reclaimers=1"))
+		store_cases(bench, "lz4-reclaimer", "store=lz4,reclaimers=1", COMPRESSED, 2);
 	kernel_swap_off();
 }
 
@@ -352,10 +359,12 @@ static void program_cases(struct bench bench, const char *options)
 static void file_cases(const struct bench *bench)
 {
 	const char *directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-	char buffered[300], direct[320], options[320];
+	char buffered[300], direct[320], reclaimer[340], options[320];
 	snprintf(buffered, sizeof(buffered), "store=file:%s", directory);
 	snprintf(direct, sizeof(direct), "%s,direct", buffered);
 	bool has_direct = paged_accepts(direct);
+	const char *store = has_direct ? direct : buffered;
+	enum kind kind = has_direct ? DIRECT : CACHED;
 	if (!kernel_swap_file(2 * pages * PAGE)) {
 		skip_all("file", "the kernel takes no swap file here");
 		kernel_swap_off();
@@ -363,11 +372,14 @@ static void file_cases(const struct bench *bench)
 	}
 	if (!has_direct)
 		printf("%24s this library has no direct I/O: the page cache has our pages too\n", "");
-	store_cases(bench, "file", has_direct ? direct : buffered, false, 2);
+	store_cases(bench, "file", store, kind, 2);
 	if (bench->divisor == 1) {
-		store_cases(bench, "file", has_direct ? direct : buffered, false, 4);
+		store_cases(bench, "file", store, kind, 4);
 		if (has_direct)
-			store_cases(bench, "buffered", buffered, false, 2);
+			store_cases(bench, "buffered", buffered, CACHED, 2);
+		snprintf(reclaimer, sizeof(reclaimer), "%s,reclaimers=1", store);
+		if (paged_accepts(reclaimer))
+			store_cases(bench, "file-reclaimer", reclaimer, kind, 2);
 		snprintf(options, sizeof(options), "--store file:%s%s", directory, has_direct ? ",direct" : "");
 		program_cases(*bench, options);
 	}

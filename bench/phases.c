@@ -16,10 +16,11 @@
  *   fill       pwrite(2) of a page of zeros to a frame
  *   map        mmap(MAP_FIXED | MAP_POPULATE) of that frame
  *   frame      what is left of the whole: a frame is found, entries, lists and counts are written
- * Phases are of mapping=remap; calls-guard are those of a fresh page with mapping=guard. The p99 of a sum is not the sum of p99s: that of frame is at least nought.
+ * Phases are of mapping=remap. The p99 of a sum is not the sum of p99s: that of frame is at least nought.
  *
- * Calls are counted by ptrace(2), in a process of its own, between two calls that do not exist, which mark the beginning and the
- * end; the return from the handler (rt_sigreturn) is one of them.
+ * Calls are counted by ptrace(2), in a process of its own, between two calls that do not exist, which mark
+ * the beginning and the end; the return from the handler (rt_sigreturn) is one of them. calls-guard are those of
+ * a fresh page with mapping=guard.
  */
 #include "bench.h"
 

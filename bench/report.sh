@@ -32,8 +32,9 @@ scale/tables-a-page value <= 8.1
 scale/reserved-space ratio <= 1"
 
 # The figures as words: name, value, baseline, ratio, unit, against; separated by tabs
-sed 's/^{"bench": "\(.*\)", "case": "\(.*\)", "value": \(.*\), "unit": "\(.*\)", "against": "\(.*\)", "baseline": \(.*\), "ratio": \(.*\)}$/\1\/\2\t\3\t\6\t\7\t\4\t\5/' \
-	"$file" >"$scratch/figures"
+text='"\(.*\)"'
+sed "s/^{\"bench\": $text, \"case\": $text, \"value\": \(.*\), \"unit\": $text, \"against\": $text, \
+\"baseline\": \(.*\), \"ratio\": \(.*\)}\$/\1\/\2\t\3\t\6\t\7\t\4\t\5/" "$file" >"$scratch/figures"
 
 # For people: three digits that count, or all of a large one
 number='function number(n) { return sprintf(n >= 1000 ? "%.0f" : "%.3g", n) } '

@@ -16,6 +16,7 @@
  *   getppid    a call without pointers
  *   read       of 4 KiB of /dev/zero, into memory that is not paged
  *   redis      redis-benchmark's SET and GET, over a socket, of 50 clients at a time
+ *   …-patched  both with `upage run --patch on`, where there is that
  */
 #include "bench.h"
 
@@ -128,21 +129,27 @@ CASE(read)
 
 /* ---- redis ---------------------------------------------------------------------------------- */
 
-static unsigned requests = 40000; /* of each kind, in a round */
+static unsigned requests = 40000;  /* of each kind, in a round */
+static char myself[PATH_MAX];
 
-/* Its server listens at @path when this returns; it ends with us. */
-static void start_server(const char *path, bool paged)
+/* Its server listens at @path when this returns; it ends with us, if not before. @patch: of `upage run`; NULL:
+ * natively. Return: its process. */
+static pid_t start_server(const char *path, const char *patch)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	fflush(NULL);
 	pid_t child = fork();
 	if (child == 0) {
 		int nowhere = open("/dev/null", O_WRONLY);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(nowhere, 1);
 		dup2(nowhere, 2);
-		char *const words[] = { programs_upage, "run", "-m", "1G", "--", "redis-server", "--port", "0",
-			                "--unixsocket", (char *)path, "--save", "", NULL };
-		execvp(words[paged ? 0 : 5], words + (paged ? 0 : 5));
+		char command[PATH_MAX + 200] = "exec ";
+		if (patch != NULL)
+			snprintf(command, sizeof(command), "exec %s run -m 1G %s -- ", programs_upage, patch);
+		strcat(command, "redis-server --port 0 --save '' --unixsocket ");
+		strcat(command, path);
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 		_exit(127);
 	}
 	need_host(child > 0, "fork");
@@ -152,10 +159,16 @@ static void start_server(const char *path, bool paged)
 		bool good = connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0;
 		close(probe);
 		if (good)
-			return;
+			return child;
 		usleep(10000);
 	}
-	bench_fail("redis-server%s does not answer", paged ? " under upage run" : "");
+	bench_fail("redis-server%s does not answer", patch != NULL ? " under upage run" : "");
+}
+
+static void end_server(pid_t server)
+{
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
 }
 
 /* Return: requests a second, SET and GET together. */
@@ -182,34 +195,97 @@ static double paged_redis(void)
 	return ask_server("paged");
 }
 
+static double patched_redis(void)
+{
+	return ask_server("patched");
+}
+
 static double native_redis(void)
 {
 	return ask_server("native");
 }
 
-static void redis_case(struct bench bench)
+static void redis_cases(struct bench bench, bool patch)
 {
-	char here[PATH_MAX - 64];
-	programs_find(here);
 	if (!programs_have("redis-server") || !programs_have("redis-benchmark")) {
 		bench_skip("redis", "redis-server and redis-benchmark are not installed");
 		return;
 	}
+	requests /= bench.divisor;
+	pid_t native = start_server("native", NULL), paged = start_server("paged", "");
+	bench.unit = "1/s";
+	bench_case(&bench, "redis", paged_redis, "native", native_redis);
+	end_server(paged);
+	if (patch) {
+		paged = start_server("patched", "--patch on");
+		bench_case(&bench, "redis-patched", patched_redis, "native", native_redis);
+		end_server(paged);
+	}
+	end_server(native);
+}
+
+/* ---- This program as the guest -------------------------------------------------------------------- */
+
+/* What another process of it prints. */
+static int one_round(unsigned count)
+{
+	for (unsigned i = 0; i < 1000; i++) /* often enough to be patched */
+		getppid();
+	double start = bench_now();
+	for (unsigned i = 0; i < count; i++)
+		getppid();
+	printf("%f\n", (bench_now() - start) / count);
+	return 0;
+}
+
+static double guest(const char *upage)
+{
+	char command[2 * PATH_MAX + 100];
+	double time;
+	snprintf(command, sizeof(command), "%s %s --one-round %u", upage, myself, calls);
+	FILE *answer = popen(command, "r");
+	if (answer == NULL || fscanf(answer, "%lf", &time) != 1 || pclose(answer) != 0)
+		bench_fail("%s: no figure", command);
+	return time;
+}
+
+static double patched_guest(void)
+{
+	char upage[PATH_MAX + 100];
+	snprintf(upage, sizeof(upage), "%s run --patch on --", programs_upage);
+	return guest(upage);
+}
+
+static double native_guest(void)
+{
+	return guest("");
+}
+
+static void whole_cases(const struct bench *bench)
+{
+	char here[PATH_MAX - 64], command[PATH_MAX + 100];
+	struct times times;
+	programs_find(here);
+	snprintf(myself, sizeof(myself), "%s/syscall", here);
 	if (access(programs_upage, X_OK) < 0) {
 		bench_skip("redis", "there is no upage run");
 		return;
 	}
-	requests /= bench.divisor;
 	programs_enter();
-	start_server("paged", true);
-	start_server("native", false);
-	bench.unit = "1/s";
-	bench_case(&bench, "redis", paged_redis, "native", native_redis);
+	snprintf(command, sizeof(command), "%s run --patch on -- true 2>errors", programs_upage);
+	bool patch = programs_run(command, &times);
+	if (patch)
+		bench_case(bench, "getppid-patched", patched_guest, "native", native_guest);
+	else
+		bench_skip("getppid-patched", "upage run has no --patch");
+	redis_cases(*bench, patch);
 }
 
 int main(int argc, char **argv)
 {
 	cpu_set_t all;
+	if (argc == 3 && strcmp(argv[1], "--one-round") == 0)
+		return one_round((unsigned)atoi(argv[2]));
 	need_host(sched_getaffinity(0, sizeof(all), &all) == 0, "sched_getaffinity");
 	struct bench bench = bench_begin("syscall", "ns/call", argc, argv);
 	calls /= bench.divisor;
@@ -219,7 +295,7 @@ int main(int argc, char **argv)
 	bench_case(&bench, "read", read_ours, "native", read_native);
 	bench_case(&bench, "read-bare", read_ours, "bare SIGSYS handler", read_bare);
 	sched_setaffinity(0, sizeof(all), &all);
-	redis_case(bench);
+	whole_cases(&bench);
 	bench_end(&bench);
 	return 0;
 }

@@ -11,7 +11,8 @@
  *            two processors).
  * Repeat     make bench, or bench/threads [--quick] [--json FILE]. All processors, quiet machine.
  *
- * First touches, one page a fault, mapped as the library chooses (guard-…: by mapping=guard); memory is ample. Threads begin together; a round ends with the last.
+ * First touches, one page a fault, mapped as the library chooses (guard-…: by mapping=guard); memory is ample.
+ * Threads begin together; a round ends with the last.
  */
 #include "bench.h"
 
