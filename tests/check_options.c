@@ -95,6 +95,7 @@ START_TEST(every_word_goes_to_its_own_field)
 	EXPECT("store=file:/a/b=c", strcpy(expected.store, "file:/a/b=c"));
 	EXPECT("mapping=remap", strcpy(expected.mapping, "remap"));
 	EXPECT("mapping=guard", strcpy(expected.mapping, "guard"));
+	EXPECT("patch=on", strcpy(expected.patch, "on"));
 	EXPECT("stats-json=%p.json", strcpy(expected.stats_json, "%p.json"));
 #undef EXPECT
 }
@@ -173,6 +174,7 @@ START_TEST(a_value_that_is_none_is_named_with_what_would_be_right)
 	expect_refused("policy", "policy", "policy");
 	expect_refused("store=", "store=", "file:PATH");
 	expect_refused("mapping=", "mapping=", "auto, remap or guard");
+	expect_refused("patch=", "patch=", "auto, on or off");
 	expect_refused("stats-json=", "stats-json=", "file");
 }
 END_TEST

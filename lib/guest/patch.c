@@ -64,14 +64,14 @@ static bool is_instruction(unsigned char before)
 	return !prefix && !segment && !no_reference && !two_registers;
 }
 
-/* What stands before `0f 05` where places are patched; 0x?? (ANY) is anything. The C library's read(2) has
- * no number to load: it clears eax, of which only two bytes are the site's. There it is what comes before
- * that is replaced: a look at whether there are threads, or where there are, a register that is loaded
- * again after a call. */
-#define ANY -1
+/* What stands before `0f 05` where places are patched. glibc's read(2) has no number to load: it clears
+ * eax, by two bytes, for which there is no jump. What is replaced there comes before: a look at whether
+ * there are threads; or where there are, the load of a register after a call. These two are known whole. */
+#define ANY (-1)
+#define FORM_MOST 24
 static const struct form {
-	short code[26];
-	unsigned char length, site; /* where in it the site begins */
+	short code[FORM_MOST];      /* bytes, or ANY                         */
+	unsigned char length, site; /* all of them; where in it the site begins */
 	bool looks;                 /* cmpb $0, somewhere(%rip); je elsewhere */
 } forms[] = {
 	{ { ANY, 0xb8, ANY, ANY, ANY, ANY }, 6, 1, false },
@@ -80,7 +80,6 @@ static const struct form {
 	    0x89, 0xc0, 0x8b, 0x7c, 0x24, 0x08, 0x31, 0xc0 }, 24, 10, false },
 };
 #define FORMS (sizeof(forms) / sizeof(forms[0]))
-#define FORM_MOST 26
 
 struct call_site {
 	const struct form *form;

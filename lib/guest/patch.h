@@ -5,7 +5,8 @@
  * A trap costs ten times what a short system call does. Where a whole program with the option patch=on
  * has made so many calls at one place by `mov $number, %eax; syscall` (b8 .. .. .. .. 0f 05), the first
  * of the two becomes a jump (e9) to a stub of that place (direct.h). The second stays what it is:
- * whoever stands between the two, or jumps there, traps as before, and is right.
+ * whoever stands between the two, or jumps there, traps as before, and is right. In two places of the
+ * C library it is an instruction further ahead, of five bytes at least; all behind it stays.
  *
  *  - The bytes are changed while nobody can execute them: the page is hidden, and locked, and whoever
  *    comes there waits (pager_change()). So no thread ever is inside of the five bytes.

@@ -254,6 +254,14 @@ static void processes(void)
 	char *own = place_at(map_places(NULL, SYS_getpid, RETURN), 9);
 	int wrong = call_often(at, 0, 0, 0, getppid()) + call_often(own, 0, 0, 0, getpid()), status;
 	pid_t parent = getpid();
+	/* So much is shown in pieces that a fork hides all of it at once. */
+	volatile char *pieces = mmap(NULL, 2000 * PAGE, PROT_READ | PROT_WRITE,
+	                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST_BE(pieces != MAP_FAILED);
+	for (size_t i = 0; i < 2000; i += 2)
+		MUST(mprotect((void *)(pieces + i * PAGE), PAGE, PROT_READ));
+	for (size_t i = 1; i < 2000; i += 2)
+		pieces[i * PAGE] = pieces[(i - 1) * PAGE];
 	for (int i = 0; i < 20; i++) {
 		pid_t child = fork();
 		if (child == 0)
@@ -270,6 +278,7 @@ static void processes(void)
 		MUST_BE(waitpid(child, &status, 0) == child);
 		wrong += status != 0 || call_often(own, 0, 0, 0, parent) != 0;
 	}
+	MUST(munmap((void *)pieces, 2000 * PAGE));
 	say("wrong %d", wrong);
 }
 

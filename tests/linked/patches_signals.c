@@ -93,7 +93,7 @@ static timer_t begin_timer(int signal, long nanoseconds)
 /* Of more kinds than one, so that one comes while another is on its way. */
 static void storm(void)
 {
-	int ends[2], wrong = 0;
+	int ends[2], wrong = 0, zeros = open("/dev/zero", O_RDONLY);
 	long parent = getppid();
 	sigset_t now;
 	writes = map_places(NULL, SYS_write, RETURN);
@@ -109,12 +109,17 @@ static void storm(void)
 		char byte = (char)taken, got = 0;
 		for (int i = 0; i < 50; i++)
 			wrong += ((place *)place_at(code, 2))(0, 0, 0) != parent;
+		for (int i = 0; i < 50; i++, got = 1)
+			wrong += read(zeros, &got, 1) != 1 || got != 0;
 		wrong += ((place *)place_at(writes, 2))(ends[1], (long)&byte, 1) != 1;
 		wrong += ((place *)place_at(reads, 2))(ends[0], (long)&got, 1) != 1 || got != byte;
+		for (int now = taken; taken == now;) /* one that was kept, and forgotten, blocks all */
+			continue;
 		wrong += write(ends[1], &byte, 1) != 1 || read(ends[0], &got, 1) != 1 || got != byte;
 	}
 	timer_delete(one);
 	timer_delete(two);
+	close(zeros);
 	sigprocmask(SIG_SETMASK, NULL, &now);
 	for (int i = 1; i < 32; i++)
 		wrong += sigismember(&now, i) != 0;
