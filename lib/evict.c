@@ -19,12 +19,13 @@
 /* ---- Leaving ------------------------------------------------------------------------------- */
 
 /* What the PTE of a page becomes that leaves its frame with its content in @slot. What is shared has
- * not been written to for long. */
-static uint64_t pte_evicted(uint64_t value, uint32_t slot)
+ * not been written to for long. Where an expectation cannot be put to the test when the page leaves again,
+ * there is none: a write too many is dearer than an upgrade. */
+static uint64_t pte_evicted(struct upage_pool *pool, uint64_t value, uint32_t slot)
 {
 	if (slot == SWAP_NONE)
 		return 0;
-	bool expected = (value & (PTE_DIRTY | PTE_SHARED)) == PTE_DIRTY;
+	bool expected = (value & (PTE_DIRTY | PTE_SHARED)) == PTE_DIRTY && swap_can_compare(pool->swap);
 	return pte_make(slot, PTE_SWAPPED | (expected ? PTE_EXPECTED : 0));
 }
 
@@ -59,7 +60,7 @@ static void unlock_leaving(struct upage_pool *pool, const struct leaving *pages,
 		frame_unlock_all(pool, pte, pages->values[i]);
 		return;
 	}
-	uint64_t evicted = pte_evicted(pages->values[i], pages->slots[i]);
+	uint64_t evicted = pte_evicted(pool, pages->values[i], pages->slots[i]);
 	if (pages->values[i] & PTE_SHARED)
 		share_end(&pool->shares, frame, pte, evicted);
 	frame->references = 0;

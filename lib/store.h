@@ -177,6 +177,9 @@ void swap_share(struct swap *swap, uint32_t slot, unsigned more);
  * any; else the slot is its own. */
 bool swap_leave(struct swap *swap, uint32_t slot);
 
+/* Whether what leaves can be compared with what its slot has, without waiting for the medium. */
+bool swap_can_compare(const struct swap *swap);
+
 /* The slots in use, each as often as it is had. */
 uint64_t swap_references(struct swap *swap);
 uint64_t swap_slots(struct swap *swap);

@@ -333,6 +333,7 @@ int swap_lz4_create(struct medium **out, const struct swap_config *config)
 	unsigned state_shift = (unsigned)states_shift(config->page_shift);
 	lz4->medium.store = (struct upage_store){ .ops = &swap_lz4_store, .writable = true };
 	lz4->medium.ops = &swap_lz4_medium;
+	lz4->medium.reads_cached = true;
 	lz4->page_shift = config->page_shift;
 	lz4->bytes_most = config->bytes != 0 ? config->bytes : default_bytes();
 	/* No block is smaller than a class's step. Chunks are never all full: twice as many, and one a class. */

@@ -33,6 +33,7 @@ struct medium {
 	struct upage_store store; /* first, so that one pointer is both */
 	const struct medium_ops *ops;
 	uint64_t slots; /* as many there may be */
+	bool reads_cached; /* what was written is at hand for a while: STORE_READ_CACHED */
 };
 
 /* Return: 0 or a negated errno value. */

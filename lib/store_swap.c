@@ -226,6 +226,11 @@ uint64_t swap_used(struct swap *swap)
 	return used;
 }
 
+bool swap_can_compare(const struct swap *swap)
+{
+	return swap->medium->reads_cached;
+}
+
 uint64_t swap_slots(struct swap *swap)
 {
 	return swap->slots;

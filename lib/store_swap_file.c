@@ -29,7 +29,6 @@ struct swap_file {
 	_Atomic int descriptor;  /* -1: not made yet */
 	_Atomic int copy;        /* around a fork: the child's; else -1 */
 	struct lock lock;        /* guards making it */
-	bool direct;
 	char directory[PATH_MAX]; /* absolute: where children's are made */
 };
 
@@ -93,7 +92,7 @@ static int set_direct(int descriptor)
 static int open_for_child(const struct swap_file *file)
 {
 	int descriptor = open_in_directory(file->directory);
-	if (descriptor >= 0 && file->direct)
+	if (descriptor >= 0 && !file->medium.reads_cached)
 		set_direct(descriptor);
 	return descriptor;
 }
@@ -158,7 +157,7 @@ static void swap_file_submit(upage_store *store, struct store_request *request)
 	else if (request->operation == STORE_READ)
 		store_done(request, host_read(descriptor, request->buffer, request->length,
 		                              request->offset));
-	else if (request->operation == STORE_READ_CACHED && file->direct)
+	else if (request->operation == STORE_READ_CACHED && !file->medium.reads_cached)
 		store_done(request, -EAGAIN);
 	else if (request->operation == STORE_READ_CACHED)
 		store_done(request, host_read_cached(descriptor, request->buffer, request->length,
@@ -239,7 +238,7 @@ static int create_at(struct swap_file **out, const char *path, bool direct)
 	file->medium.store = (struct upage_store){ .ops = &swap_file_store, .writable = true };
 	file->medium.ops = &swap_file_medium;
 	file->descriptor = file->copy = -1;
-	file->direct = direct;
+	file->medium.reads_cached = !direct;
 	int descriptor = open_swap(path, file->directory);
 	int failure = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
 	if (failure == 0 && direct)

@@ -17,18 +17,9 @@ static const char *const stores[] = { MEMORY, MEMORY ",direct",
 #endif
 };
 
-/* Not every file system can do without its page cache. */
-static bool is_supported(const char *words)
-{
-	struct upage_config config = UPAGE_CONFIG_INIT;
-	upage_pool *pool;
-	ck_assert_ok(upage_config_parse(&config, words));
-	return upage_pool_create(&pool, &config) != UPAGE_ENOTSUP && upage_pool_destroy(pool) == 0;
-}
-
 START_TEST(a_child_has_all_and_neither_sees_the_others)
 {
-	if (!is_supported(stores[_i]))
+	if (!machine_can_be(stores[_i]))
 		return;
 	struct machine m = machine_make(stores[_i]);
 	char *memory = machine_map(m, PAGES, RW), *zero = machine_map(m, PAGES, RW);

@@ -87,9 +87,18 @@ END_TEST
 
 /* ---- What is written ----------------------------------------------------------------------- */
 
+static const char *const stores[] = { "memory=64K,policy=fifo", "memory=64K,policy=fifo,direct",
+#ifdef HAVE_LZ4
+	                              "memory=64K,policy=fifo,store=lz4"
+#endif
+};
+
+/* Where their slots cannot be looked at, nobody guesses that they will be written to. */
 START_TEST(clean_pages_keep_their_slot_and_are_not_written_again)
 {
-	struct machine m = machine_make("memory=64K,policy=fifo");
+	if (!machine_can_be(stores[_i]))
+		return;
+	struct machine m = machine_make(stores[_i]);
 	char *memory = machine_map(m, 64, RW);
 	memset(memory, 1, 64 * PAGE);
 	for (size_t i = 0; i < 64; i++) /* the last sixteen are written out now */
@@ -645,7 +654,7 @@ int main(void)
 	tcase_add_test(tests, each_kind_is_counted_once_and_as_what_it_is);
 	tcase_add_loop_test(tests, clock_samples_references_and_keeps_what_is_used, 0, 2);
 	tcase_add_test(tests, fifo_does_not);
-	tcase_add_test(tests, clean_pages_keep_their_slot_and_are_not_written_again);
+	tcase_add_loop_test(tests, clean_pages_keep_their_slot_and_are_not_written_again, 0, LENGTH(stores));
 	tcase_add_test(tests, a_page_that_was_written_to_when_it_was_last_here_needs_no_upgrade);
 	tcase_add_test(tests, a_page_that_was_only_read_is_not_expected_to_be_written_to);
 	tcase_add_test(tests, comparing_with_swap_is_given_up_and_taken_up_again);

@@ -184,6 +184,15 @@ struct machine {
 	upage_space *space;
 };
 
+/* Not every file system can do without its page cache. */
+static inline bool machine_can_be(const char *words)
+{
+	struct upage_config config = UPAGE_CONFIG_INIT;
+	upage_pool *pool;
+	ck_assert_ok(upage_config_parse(&config, words));
+	return upage_pool_create(&pool, &config) != UPAGE_ENOTSUP && upage_pool_destroy(pool) == 0;
+}
+
 static inline struct machine machine_make(const char *words)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
