@@ -88,8 +88,10 @@ static bool evict_run(struct upage_pool *pool, struct leaving *pages, struct sea
 		if ((n = saved_run(pages, i)) > 0) /* while nobody else can bring one in again */
 			frame_leave_home(&pool->frames, (uint32_t)pte_number(pages->values[i]), n);
 	for (unsigned i = 0; i < pages->count; i++)
-		if (pages->results[i] == 0)
+		if (pages->results[i] == 0) {
 			leave_frame(pool, pages, i);
+			search->pages++;
+		}
 	atomic_fetch_sub(&pool->evicting, 1);
 	if (pages->results[0] < 0)
 		search->failure = pages->results[0];
@@ -402,12 +404,14 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 	return false;
 }
 
-int evict_one(struct upage_pool *pool, uint32_t *out)
+unsigned evict_ahead(struct upage_pool *pool)
 {
 	struct search search = { .own = FRAME_NONE };
-	if (pass(pool, &search, out))
+	uint32_t pfn;
+	if (!pass(pool, &search, &pfn))
 		return 0;
-	return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
+	frame_free(&pool->frames, pfn, 1);
+	return search.pages;
 }
 
 /* Whether another thread has, or had since pool->placed was @placed, what a pass over the

@@ -32,9 +32,9 @@
  * be saved. */
 int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out);
 
-/* The same for who needs none, and never waits: one pass over the candidates. Nothing is held. Return: 0,
- * UPAGE_ENOMEM (none can be taken now), or why no page could be saved. */
-int evict_one(struct upage_pool *pool, uint32_t *out);
+/* For who needs no frame, and never waits: one pass over the candidates, until one page has left, and those
+ * that leave with it: their frames are free. Nothing is held. Return: how many; 0: none can now. */
+unsigned evict_ahead(struct upage_pool *pool);
 
 /* The page's frame is free, if it had one, and is not pinned; whoever shared it. Return: 0, or why
  * it could not be saved: it stays. No other PTE is locked: may wait for those that share it. */

@@ -63,15 +63,11 @@ static bool evict_step(struct upage_pool *pool)
 {
 	if (!is_welcome(pool))
 		return false;
-	uint32_t pfn;
 	step_begin(pool);
-	bool evicted = evict_one(pool, &pfn) == 0;
-	if (evicted) {
-		frame_free(&pool->frames, pfn, 1);
-		stats_count(pool->stats, COUNT_RECLAIMED);
-	}
+	unsigned evicted = evict_ahead(pool);
+	stats_count_many(pool->stats, COUNT_RECLAIMED, evicted);
 	step_end(pool);
-	return evicted;
+	return evicted > 0;
 }
 
 /* Return: whether all that was wanted is there. */

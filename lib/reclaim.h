@@ -17,10 +17,10 @@
  * nobody rang for a tenth of a second: so a process whose last thread ends, ends. A child of a fork has
  * none, until its first ring.
  *
- * A step evicts one page, or zeroes a few frames, with compaction.moving held for reading: a fork, which
- * holds it for writing, finds no reclaimer at work, nor any lock or bracket of one. Where nothing can be
- * evicted, swap is nearly full, or most frames are pinned or of runs, it stays away for a time that
- * doubles, and then until the next ring: it does not look again and again.
+ * A step evicts one page, with those that leave with it, or zeroes a few frames. It holds compaction.moving
+ * for reading: a fork, which holds it for writing, finds no reclaimer at work, nor any lock or bracket of
+ * one. Where nothing can be evicted, swap is nearly full, or most frames are pinned or of runs, it stays
+ * away for a time that doubles, and then until the next ring: it does not look again and again.
  *
  *      awake == 0  =>  the next ring wakes those that sleep, and makes those that are not there
  *

@@ -21,6 +21,7 @@ struct search {
 	bool no_slots; /* swap is full, and no resident page has a slot to spare */
 	int failure;   /* why a page could not be saved */
 	unsigned spared; /* candidates that had been referenced */
+	unsigned pages;  /* that left their frames */
 	uint32_t own;  /* frame: locked by ourselves, and no candidate */
 };
 
