@@ -19,8 +19,8 @@
  *                               may try one), so a holder of rank 1 may wait for rank 2
  *  2.5 window.lock             where the host has the pages of a window (readers: calls on
  *                               pages); its holder waits for nothing but a leaf
- *   3  host accounting, policy, frame table, slots, page-table memory: leaves, held for
- *      tens of nanoseconds, one at a time
+ *   3  access bits of a leaf, choice of the policy, a zone of frames (or all of them, in order),
+ *      slots, page-table memory: leaves, held for tens of nanoseconds, one at a time
  *
  * Signal context: yes. Cost: one atomic operation if free, else futex(2).
  * Source: Ulrich Drepper, "Futexes Are Tricky", 2011 (the three-state mutex).
