@@ -20,8 +20,8 @@
  *  2.5 window.lock             where the host has the pages of a window (readers: calls on
  *                               pages); its holder waits for nothing but a leaf
  *      home.lock               which pages are at home, and where guards are laid; the same
- *   3  host accounting, policy, frame table, slots, page-table memory: leaves, held for
- *      tens of nanoseconds, one at a time
+ *   3  access bits of a leaf, choice of the policy, a zone of frames (or all of them, in order),
+ *      slots, page-table memory: leaves, held for tens of nanoseconds, one at a time
  *
  * Signal context: yes. Cost: one atomic operation if free, else futex(2).
  * Source: Ulrich Drepper, "Futexes Are Tricky", 2011 (the three-state mutex).
@@ -36,6 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shard.h"
 #include "syscall.h"
 
 static inline void futex_wait(_Atomic uint32_t *word, uint32_t expected)
@@ -77,7 +78,10 @@ static inline void lock_release(struct lock *lock)
 		futex_wake(&lock->word, 1);
 }
 
-/* Many readers or one writer; a waiting writer keeps new readers out. */
+/* Many readers or one writer; a waiting writer keeps new readers out. Readers that are many and quick
+ * (rwlock_read_part) count themselves in parts, each on a line of its own, while no writer is about:
+ * who becomes the writer waits until all parts are 0. Of a reader that comes to its part, and then
+ * looks for a writer, and a writer that says so, and then looks at the parts, one sees the other. */
 #define RWLOCK_WRITER 0x80000000u
 #define RWLOCK_WANTED 0x40000000u
 #define RWLOCK_READERS 0x3fffffffu
@@ -85,6 +89,9 @@ static inline void lock_release(struct lock *lock)
 struct rwlock {
 	_Atomic uint32_t word;
 	_Atomic uint32_t waiters; /* threads in rwlock_wait */
+	struct {
+		_Alignas(CACHE_LINE) _Atomic uint32_t readers;
+	} part[SHARDS];
 };
 
 static inline void rwlock_wait(struct rwlock *lock, uint32_t word)
@@ -123,13 +130,43 @@ static inline void rwlock_read_release(struct rwlock *lock)
 		rwlock_wake(lock);
 }
 
+static inline void rwlock_read_part_release(struct rwlock *lock, unsigned part)
+{
+	if (part == SHARDS)
+		rwlock_read_release(lock);
+	else if (atomic_fetch_sub(&lock->part[part].readers, 1) == 1 &&
+	         (atomic_load(&lock->word) & RWLOCK_WRITER))
+		futex_wake(&lock->part[part].readers, 1);
+}
+
+/* Return: what rwlock_read_part_release() is to be given. */
+static inline unsigned rwlock_read_part(struct rwlock *lock)
+{
+	unsigned part = shard_here();
+	atomic_fetch_add(&lock->part[part].readers, 1);
+	if ((atomic_load(&lock->word) & (RWLOCK_WRITER | RWLOCK_WANTED)) == 0)
+		return part;
+	rwlock_read_part_release(lock, part);
+	rwlock_read(lock);
+	return SHARDS;
+}
+
+/* There is a writer: no reader comes to a part and stays. */
+static inline void rwlock_drain(struct rwlock *lock)
+{
+	uint32_t readers;
+	for (unsigned i = 0; i < SHARDS; i++)
+		while ((readers = atomic_load(&lock->part[i].readers)) != 0)
+			futex_wait(&lock->part[i].readers, readers);
+}
+
 static inline void rwlock_write(struct rwlock *lock)
 {
 	uint32_t word = atomic_load(&lock->word);
 	for (;;) {
 		if ((word & (RWLOCK_WRITER | RWLOCK_READERS)) == 0) {
 			if (atomic_compare_exchange_weak(&lock->word, &word, RWLOCK_WRITER))
-				return;
+				break;
 		} else if ((word & RWLOCK_WANTED) == 0) {
 			atomic_compare_exchange_weak(&lock->word, &word, word | RWLOCK_WANTED);
 			word = atomic_load(&lock->word);
@@ -138,21 +175,29 @@ static inline void rwlock_write(struct rwlock *lock)
 			word = atomic_load(&lock->word);
 		}
 	}
-}
-
-static inline bool rwlock_trywrite(struct rwlock *lock)
-{
-	uint32_t word = atomic_load(&lock->word);
-	while ((word & (RWLOCK_WRITER | RWLOCK_READERS)) == 0)
-		if (atomic_compare_exchange_weak(&lock->word, &word, word | RWLOCK_WRITER))
-			return true;
-	return false;
+	rwlock_drain(lock);
 }
 
 static inline void rwlock_write_release(struct rwlock *lock)
 {
 	atomic_fetch_and(&lock->word, ~RWLOCK_WRITER);
 	rwlock_wake(lock);
+}
+
+static inline bool rwlock_trywrite(struct rwlock *lock)
+{
+	uint32_t word = atomic_load(&lock->word);
+	do {
+		if ((word & (RWLOCK_WRITER | RWLOCK_READERS)) != 0)
+			return false;
+	} while (!atomic_compare_exchange_weak(&lock->word, &word, word | RWLOCK_WRITER));
+	for (unsigned i = 0; i < SHARDS; i++) {
+		if (atomic_load(&lock->part[i].readers) != 0) {
+			rwlock_write_release(lock);
+			return false;
+		}
+	}
+	return true;
 }
 
 #endif

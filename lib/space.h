@@ -162,6 +162,19 @@ static inline void space_read_end(upage_space *space)
 	guard_close();
 }
 
+/* The same of page faults, which are many at once: rwlock_read_part(). */
+static inline unsigned space_read_part(upage_space *space)
+{
+	guard_open();
+	return rwlock_read_part(&space->lock);
+}
+
+static inline void space_read_part_end(upage_space *space, unsigned part)
+{
+	rwlock_read_part_release(&space->lock, part);
+	guard_close();
+}
+
 static inline void space_write(upage_space *space)
 {
 	guard_open();

@@ -26,7 +26,7 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
                                    int *failure)
 {
 	for (;;) {
-		space_read(space);
+		unsigned part = space_read_part(space);
 		const struct mapping *mapping = mapping_find(&space->mappings, address);
 		enum fault_outcome outcome = FAULT_SERVED;
 		bool locked = false;
@@ -52,7 +52,7 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 				cluster_lock(space->pool, &space->table, space_vpn(space, address), page, *value,
 				             access, mapping->start, mapping->end);
 		}
-		space_read_end(space);
+		space_read_part_end(space, part);
 		if (locked || outcome != FAULT_SERVED)
 			return outcome;
 		pte_wait(page->pte);
