@@ -131,7 +131,7 @@ static int lay_around(struct home *home, uint64_t leaf)
 
 /* ---- Who is at home ------------------------------------------------------------------------ */
 
-/* While host mappings are plenty, frames do: what leaves costs less, and clones can share them. */
+/* While host mappings are plenty, frames do: clones can share them, and what was only read is clean. */
 static bool is_wanted(const struct home *home, const struct page *page)
 {
 	struct upage_pool *pool = home->pool;

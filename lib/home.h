@@ -5,7 +5,8 @@
  * Frames are shown by mapping them, and pages that lie apart take two host mappings each. The other
  * way is one mapping of a sparse file over a whole space, in which a page's content lies at the
  * page's own address (frame.h); what is not to be referenced has a guard (host_guard.c). A fault
- * costs less so, and there is no limit to it; a page that leaves costs more, since a hole has to be made.
+ * costs less so, and there is no limit to it; but what is read counts as written, and no two pages can
+ * be in one place.
  *
  * It is decided once for the pages of a leaf of the page table, 512 beside each other, when the first of
  * them comes in:

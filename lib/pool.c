@@ -69,6 +69,10 @@ static int swap_init(struct swap **out, struct upage_config *config, unsigned pa
 	return result;
 }
 
+/* With so many frames for each host mapping, mapping=auto does not wait until mappings are short. Frames
+ * of the default size stay under that: clones share them. */
+#define HOME_FROM 2
+
 static void *table_metadata(size_t bytes)
 {
 	return guard_metadata(bytes, GUARDED_PAGE_TABLE);
@@ -118,8 +122,9 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	        config->mapping_budget != 0 ? config->mapping_budget : host_mapping_budget();
 	pool->mapping_budget = pool->mapping_budget_whole;
 	pool->process = atomic_load(word);
-	pool->always_home = always_home;
 	pool->never_home = strcmp(config->mapping, "remap") == 0;
+	pool->always_home = always_home || (!pool->never_home && frames > HOME_FROM * pool->mapping_budget &&
+	                                    host_has_guards());
 	pool->cluster_pages = cluster_pages(options_prefetch(config), page_shift);
 	pool->config = *config;
 	return 0;

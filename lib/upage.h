@@ -139,10 +139,11 @@ struct upage_config {
 	char mapping[16];       /* mapping=auto|remap|guard: how pages are shown; "": auto.
 	                           remap: a host mapping for frames that lie beside each other;
 	                           guard: one for all of a space, and guards (Linux 6.15) on what is
-	                           not resident: however scattered, and a fault costs less, an
-	                           eviction more. For anonymous memory of paged spaces that are in
-	                           no window; clones copy it at once. auto: remap, while less than
-	                           a quarter of mapping_budget is in use                     */
+	                           not resident: however scattered, and a fault costs less, but
+	                           what is read counts as written. For anonymous memory of paged spaces that are in
+	                           no window; clones copy it at once. auto: guard, with more than
+	                           twice as many frames as mapping_budget; else remap, until a
+	                           quarter of that is in use                                 */
 	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id;
 	                           a relative name is one in the directory at the start      */
 	char message[256];      /* out: after a failure, a sentence that names the word at fault */

@@ -605,7 +605,7 @@ END_TEST
 /* Shared pages are hidden as others are when host mappings run out, wherever they are shown. */
 START_TEST(shared_pages_stay_in_the_budget_of_mappings)
 {
-	struct machine m = machine_make("memory=4M,mapping-budget=64");
+	struct machine m = machine_make("memory=4M,mapping=remap,mapping-budget=64");
 	char *memory = machine_map(m, 400, RW);
 	fill(memory, 400, 1);
 	upage_space *clone = clone_of(m.space);

@@ -511,7 +511,7 @@ static uint64_t faults_of_a_round(struct machine m, const char *memory, size_t p
  * them takes faults for ever. */
 START_TEST(where_mappings_run_short_pages_move_together_by_and_by)
 {
-	struct machine m = machine_make(POOL ",mapping-budget=256");
+	struct machine m = machine_make(POOL ",mapping=remap,mapping-budget=256");
 	char *memory = scattered(m, 500, 18);
 	uint64_t first = faults_of_a_round(m, memory, 500, 18), last = first;
 	for (unsigned round = 0; round < 200 && last > 0; round++)
@@ -528,7 +528,7 @@ END_TEST
 /* Every page has free pages on both sides: no order of frames saves a mapping. */
 START_TEST(where_no_mapping_would_be_given_back_nothing_moves)
 {
-	struct machine m = machine_make(POOL ",mapping-budget=128");
+	struct machine m = machine_make(POOL ",mapping=remap,mapping-budget=128");
 	char *memory = every_second(m, 1000, 19);
 	for (unsigned round = 0; round < 20; round++)
 		must_hold_every_second(memory, 1000, PAGE, 19);

@@ -104,7 +104,7 @@ END_TEST
 
 static const char *const tight[] = { "memory=64K,policy=clock", "memory=64K,policy=fifo",
 	                             "memory=256K,policy=random", "memory=1M,policy=clock",
-	                             "memory=1M,policy=clock,mapping-budget=64" };
+	                             "memory=1M,policy=clock,mapping=remap,mapping-budget=64" };
 
 START_TEST(with_eviction_and_swap_neither)
 {

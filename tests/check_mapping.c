@@ -286,7 +286,7 @@ END_TEST
 START_TEST(scattered_leaves_stay_within_the_budget)
 {
 	struct machine m = machine_make(_i == 0 ? "mapping=guard,memory=16M,mapping-budget=200"
-	                                        : "mapping=auto,memory=16M,mapping-budget=200");
+	                                        : "mapping=auto,memory=16M,mapping-budget=2048");
 	const size_t leaves = 4096; /* 8 GiB */
 	char *memory = machine_map(m, leaves * 512, RW);
 	size_t before = mappings();
@@ -301,10 +301,29 @@ START_TEST(scattered_leaves_stay_within_the_budget)
 	}
 	struct upage_stats stats = machine_stats(m);
 	ck_assert_uint_le(mappings() - before, stats.host_mappings);
-	ck_assert_uint_le(stats.host_mappings_peak, 200);
+	ck_assert_uint_le(stats.host_mappings_peak, stats.mapping_budget);
 	ck_assert_uint_eq(stats.evictions + stats.failed, 0);
 	ck_assert_uint_le(stats.soft, _i == 0 ? 0 : 100);
 	machine_end(m);
+}
+END_TEST
+
+/* With many frames for each mapping, nothing waits until mappings are short. */
+START_TEST(many_frames_are_at_home_by_themselves)
+{
+	static const struct {
+		const char *words;
+		bool at_home;
+	} all[] = { { "memory=16M,mapping-budget=2000", true }, { "memory=16M,mapping-budget=2048", false },
+		    { "memory=16M,mapping-budget=2000,mapping=remap", false } };
+	for (size_t i = 0; i < LENGTH(all); i++) {
+		struct machine m = machine_make(all[i].words);
+		char *memory = machine_map(m, 400, RW);
+		for (size_t page = 0; page < 200; page++)
+			memory[2 * page * PAGE] = 1;
+		ck_assert_int_eq(machine_stats(m).host_mappings < 100, all[i].at_home);
+		machine_end(m);
+	}
 }
 END_TEST
 
@@ -764,6 +783,7 @@ int main(void)
 	tests = tcase_create("host mappings");
 	tcase_add_test(tests, scattered_pages_take_few_host_mappings);
 	tcase_add_loop_test(tests, scattered_leaves_stay_within_the_budget, 0, 2);
+	tcase_add_test(tests, many_frames_are_at_home_by_themselves);
 	tcase_add_test(tests, frames_that_cannot_all_be_shown_come_by_soft_faults);
 	tcase_add_test(tests, unmapped_leaves_are_forgotten);
 	tcase_set_timeout(tests, 60);

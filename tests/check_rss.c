@@ -293,7 +293,7 @@ static void use_sparsely(const struct work *work)
 
 START_TEST(sparse_data_stays_under_the_hosts_limit_of_mappings)
 {
-	const struct work work = { "memory=512M", 8 * GIB, 1 };
+	const struct work work = { "memory=512M,mapping=remap", 8 * GIB, 1 };
 	struct peak peak = watch(use_sparsely, &work, true);
 	ck_assert_uint_ge(peak.samples, 3);
 	ck_assert_uint_lt(peak.mappings, mapping_limit());
@@ -326,7 +326,7 @@ static void use_with_small_budget(const struct work *work)
 
 START_TEST(a_budget_of_mappings_is_kept)
 {
-	const struct work work = { "memory=32M,mapping-budget=1000", GIB, 1 };
+	const struct work work = { "memory=32M,mapping=remap,mapping-budget=1000", GIB, 1 };
 	watch(use_with_small_budget, &work, false);
 }
 END_TEST
@@ -376,7 +376,7 @@ static void change_every_other_page(const struct work *work)
 START_TEST(holes_and_protections_keep_the_budget_of_mappings)
 {
 	static int (*const changes[])(upage_space *, char *) = { set_read_only, drop, unmap };
-	const struct work work = { "memory=16M,mapping-budget=1000", 16 * MIB, 1 };
+	const struct work work = { "memory=16M,mapping=remap,mapping-budget=1000", 16 * MIB, 1 };
 	change = changes[_i];
 	watch(change_every_other_page, &work, false);
 }
