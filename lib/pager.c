@@ -7,6 +7,7 @@
 #include "evict.h"
 #include "home.h"
 #include "host.h"
+#include "readahead.h"
 #include "reclaim.h"
 #include "view.h"
 #include "writeback.h"
@@ -99,7 +100,9 @@ static int take_frame(struct upage_pool *pool, const struct page *page, uint32_t
 static int page_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value,
                          int access)
 {
-	if (page->before + page->after > 0 && cluster_bring_in(pool, page, value, access))
+	bool others = page->before + page->after > 0;
+	if (others && (*value & PTE_SWAPPED ? readahead_bring_in(pool, page, value)
+	                                    : cluster_bring_in(pool, page, value, access)))
 		return 0;
 	uint32_t pfn;
 	int result = take_frame(pool, page, FRAME_NONE, &pfn);

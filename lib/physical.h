@@ -63,6 +63,13 @@ struct leaf_lock {
 	_Alignas(CACHE_LINE) struct lock lock;
 };
 
+/* Of readahead.c. */
+#define READAHEAD_STREAMS 16
+struct readahead {
+	_Atomic uint64_t streams[READAHEAD_STREAMS];
+	_Atomic unsigned oldest;
+};
+
 /* What all page faults write is on lines of its own, apart from what they only read. */
 struct upage_pool {
 	struct frame_table frames;
@@ -75,6 +82,7 @@ struct upage_pool {
 	struct report *report;
 	struct compaction compaction;
 	struct reclaim reclaim;
+	struct readahead readahead;
 	struct turn turn;               /* of threads whose instructions need several pages */
 	_Atomic uint64_t pinned;        /* frames with pins                              */
 	_Atomic uint64_t calls;         /* pins of system calls under way                */

@@ -8,6 +8,7 @@
 #include "cluster.h"
 #include "compact.h"
 #include "host.h"
+#include "readahead.h"
 #include "space.h"
 
 #define READ_AHEAD 16 /* pages, for UPAGE_SEQUENTIAL */
@@ -48,7 +49,9 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 			} else {
 				locked = pte_trylock(page->pte, value);
 			}
-			if (locked && mapping->advice != UPAGE_RANDOM)
+			if (locked && mapping->advice != UPAGE_RANDOM && (*value & PTE_SWAPPED))
+				readahead_lock(space->pool, page, *value, mapping->end);
+			else if (locked && mapping->advice != UPAGE_RANDOM)
 				cluster_lock(space->pool, &space->table, space_vpn(space, address), page, *value,
 				             access, mapping->start, mapping->end);
 		}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * readahead.h - swapped pages that come in with the one before them, while references go on in order
+ *
+ * A major fault notes where its stream would go on: behind the page, or behind those that came with it. A
+ * fault just there proves it right: the window doubles, up to 16 pages and a 32nd of memory. Anywhere else
+ * a new stream begins with one page; of 16 the oldest is forgotten. So references at random bring nothing
+ * with them, whatever the memory; several streams may go on at once, beside them; and what comes for nothing
+ * is never more than what was used before it.
+ *
+ * Those pages come that lie side by side in swap, as they do if they left together (writeback.h): by one request,
+ * into frames side by side, shown by one call. Where frames are short, others are evicted before.
+ *
+ * Locks: the PTEs of the pages behind are only tried, under the space's lock, like that of the page itself.
+ * The streams are hints: threads need not agree. Signal context: yes.
+ * Source: Linux, mm/swap_state.c (swap_vma_readahead) and mm/readahead.c (ondemand_readahead).
+ */
+#ifndef UPAGE_READAHEAD_H
+#define UPAGE_READAHEAD_H
+
+#include "physical.h"
+
+/* Locks pages behind a swapped one, whose PTE is locked and was @value, in its mapping, which ends at @end, for
+ * readahead_bring_in(), or whoever gives them up. The space's lock is held. */
+void readahead_lock(struct upage_pool *pool, struct page *page, uint64_t value, uintptr_t end);
+
+/* The page comes in, hidden, and those behind it, accessible. Return: whether the page did; else all is as before.
+ * In any case the others are given up. */
+bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value);
+
+#endif
