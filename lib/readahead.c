@@ -2,6 +2,7 @@
 #include "readahead.h"
 
 #include "evict.h"
+#include "home.h"
 #include "view.h"
 
 #define WINDOW_MAX BUFFER_RUN_MAX
@@ -62,8 +63,8 @@ static void give_up(const struct page *page, unsigned from, unsigned count)
  * are none. */
 static unsigned take_frames(struct upage_pool *pool, const struct page *page, unsigned count, uint32_t *pfn)
 {
-	for (uint32_t one; atomic_load(&pool->frames.free) < count && evict_one(pool, &one) == 0;)
-		frame_free(&pool->frames, one, 1);
+	while (atomic_load(&pool->frames.free) < count && evict_ahead(pool) > 0)
+		;
 	uint64_t left = pte_left(page->pte);
 	if (left & PTE_PRESENT) {
 		*pfn = (uint32_t)pte_number(left) + 1;
@@ -100,6 +101,8 @@ static uint64_t settle(struct upage_pool *pool, const struct page *page, uint64_
 	if (swap_leave(pool->swap, slot)) { /* to others that share it */
 		slot = SWAP_NONE;
 		flags = PTE_DIRTY;
+	} else if (pool->frames.frame[pfn].at_home && page->backing->store == NULL && page->prot & PROT_WRITE) {
+		flags = PTE_EXPECTED; /* pager.c: at home all are */
 	}
 	return page_settle(pool, page, pfn, slot) | flags;
 }
@@ -135,6 +138,8 @@ bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64
 	give_up(page, count, wanted);
 	if (count == 0)
 		return false;
+	if (home_takes(page))
+		frame_go_home(&pool->frames, pfn, count, page->address);
 	if (!read_slots(pool, slot, count, pfn)) {
 		frame_free(&pool->frames, pfn, count);
 		give_up(page, 1, count);
