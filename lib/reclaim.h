@@ -55,7 +55,7 @@ static inline void reclaim_look(struct upage_pool *pool)
 		reclaim_ring(pool);
 }
 
-/* frame_zero_run() for a page fault. */
+/* frame_zero() and frame_zero_run() for a page fault. */
 static inline int reclaim_zero(struct upage_pool *pool, uint32_t pfn, uint32_t count)
 {
 	struct reclaim *r = &pool->reclaim;
@@ -63,7 +63,7 @@ static inline int reclaim_zero(struct upage_pool *pool, uint32_t pfn, uint32_t c
 		atomic_fetch_add_explicit(&r->zeroed_late, count, memory_order_relaxed);
 		atomic_store_explicit(&r->zero_from, pfn + UINT64_C(1), memory_order_relaxed);
 	}
-	return frame_zero_run(&pool->frames, pfn, count);
+	return count == 1 ? frame_zero(&pool->frames, pfn) : frame_zero_run(&pool->frames, pfn, count);
 }
 
 /* The threads end, and are waited for; the next ring makes them anew. Not in signal context, and with no
