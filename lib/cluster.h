@@ -15,7 +15,7 @@
  * they are (PTE_FILE), which costs little, while seven frames of eight are free. So long, the first
  * page of a mapping without a file brings the second: the use of new memory begins at its beginning.
  *
- * Only what is empty takes part: swapped pages come in alone. Under pressure all pages do:
+ * Only what is empty takes part: of swapped pages readahead.h decides. Under pressure empty ones come alone:
  * to evict one for another that nobody asked for is poison.
  *
  * A resident page that is hidden (it was moved to another address, or a fork copied it) is shown with

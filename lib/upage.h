@@ -151,9 +151,9 @@ struct upage_config {
 	                           system calls are intercepted (upage_intercept()); "": on  */
 	unsigned adopt_data;    /* adopt-data: for programs linked with upage-malloc: their .data
 	                           and .bss become paged memory too                          */
-	char prefetch[16];      /* prefetch=auto|off|N: while a quarter of the frames is free, the
-	                           most pages that one fault brings in: N from 1 to 64, auto: 64,
-	                           off: 1. "": auto for programs linked with upage-malloc and for
+	char prefetch[16];      /* prefetch=auto|off|N: the most pages that one fault brings in, of
+	                           empty ones while a quarter of the frames is free, of swapped
+	                           ones, up to 16, in order only: N from 1 to 64, auto: 64, off: 1. "": auto for programs linked with upage-malloc and for
 	                           whole ones, else off: a fault a page                      */
 	char scheme[16];        /* scheme=paging|segmentation|base-bounds: of its spaces; "": paging */
 	size_t bounds;          /* bounds=SIZE: of `upage run` with base-bounds: the size of the space;

@@ -5,12 +5,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "support.h"
+#include "support_clone.h"
 
 #define FRAMES 1024
-#define PAGES (2 * FRAMES)
+#define COUNT (2 * FRAMES)
 
-static void fill(volatile char *memory, size_t pages)
+static void fill_in(volatile char *memory, size_t pages)
 {
 	for (size_t i = 0; i < pages; i++)
 		memory[i * PAGE] = memory[i * PAGE + PAGE - 1] = (char)(i % 120 + 1);
@@ -37,20 +37,20 @@ static struct upage_stats since(struct machine m, struct upage_stats before)
 START_TEST(in_order_few_faults_and_few_reads_bring_all)
 {
 	struct machine m = machine_make("memory=4M,prefetch=auto");
-	volatile char *memory = machine_map(m, PAGES, RW);
-	fill(memory, PAGES);
+	volatile char *memory = machine_map(m, COUNT, RW);
+	fill_in(memory, COUNT);
 	for (int round = 0; round < 4; round++) {
 		struct upage_stats before = machine_stats(m);
 		uint64_t reads = calls_made("syscr");
-		for (size_t i = 0; i < PAGES; i++)
+		for (size_t i = 0; i < COUNT; i++)
 			must_hold(memory, i);
 		reads = calls_made("syscr") - reads;
 		struct upage_stats stats = since(m, before);
-		ck_assert_uint_eq(stats.major + stats.prefetched, PAGES);
-		ck_assert_uint_le(stats.faults, PAGES / 8);
+		ck_assert_uint_eq(stats.major + stats.prefetched, COUNT);
+		ck_assert_uint_le(stats.faults, COUNT / 8);
 		if (round > 1) { /* none is expected to be written to any more: read are swap, and what is in use */
 			ck_assert_uint_eq(stats.writebacks, 0);
-			ck_assert_uint_le(reads, stats.major + PAGES / 8);
+			ck_assert_uint_le(reads, stats.major + COUNT / 8);
 		}
 		ck_assert_ok(upage_pool_verify(m.pool));
 	}
@@ -62,16 +62,16 @@ END_TEST
 START_TEST(what_is_written_in_order_is_expected_to_be)
 {
 	struct machine m = machine_make("memory=4M,prefetch=64");
-	volatile char *memory = machine_map(m, PAGES, RW);
-	fill(memory, PAGES);
+	volatile char *memory = machine_map(m, COUNT, RW);
+	fill_in(memory, COUNT);
 	for (unsigned round = 1; round <= 4; round++) {
 		struct upage_stats before = machine_stats(m);
-		for (size_t i = 0; i < PAGES; i++) {
+		for (size_t i = 0; i < COUNT; i++) {
 			must_hold(memory, i);
 			must(memory[i * PAGE + 1] == (char)(round - 1));
 			memory[i * PAGE + 1] = (char)round;
 		}
-		ck_assert_uint_le(since(m, before).faults, round == 1 ? PAGES : PAGES / 8);
+		ck_assert_uint_le(since(m, before).faults, round == 1 ? COUNT : COUNT / 8);
 		ck_assert_ok(upage_pool_verify(m.pool));
 	}
 	machine_end(m);
@@ -81,14 +81,14 @@ END_TEST
 START_TEST(at_random_pages_come_alone)
 {
 	struct machine m = machine_make("memory=4M,prefetch=64");
-	volatile char *memory = machine_map(m, PAGES, RW);
+	volatile char *memory = machine_map(m, COUNT, RW);
 	uint64_t random = 7;
-	fill(memory, PAGES);
+	fill_in(memory, COUNT);
 	struct upage_stats before = machine_stats(m);
-	for (size_t i = 0; i < 4 * PAGES; i++)
-		must_hold(memory, random_number(&random) % PAGES);
+	for (size_t i = 0; i < 4 * COUNT; i++)
+		must_hold(memory, random_number(&random) % COUNT);
 	struct upage_stats stats = since(m, before);
-	ck_assert_uint_gt(stats.major, PAGES);
+	ck_assert_uint_gt(stats.major, COUNT);
 	ck_assert_uint_lt(stats.prefetched, stats.major / 32);
 	machine_end(m);
 }
@@ -97,8 +97,8 @@ END_TEST
 START_TEST(a_jump_brings_one_page)
 {
 	struct machine m = machine_make("memory=4M,prefetch=64");
-	volatile char *memory = machine_map(m, PAGES, RW);
-	fill(memory, PAGES);
+	volatile char *memory = machine_map(m, COUNT, RW);
+	fill_in(memory, COUNT);
 	for (size_t i = 0; i < 500; i++)
 		must_hold(memory, i);
 	struct upage_stats before = machine_stats(m);
@@ -112,14 +112,14 @@ END_TEST
 START_TEST(several_streams_go_on_beside_each_other)
 {
 	struct machine m = machine_make("memory=4M,prefetch=64");
-	volatile char *memory = machine_map(m, PAGES, RW);
-	fill(memory, PAGES);
+	volatile char *memory = machine_map(m, COUNT, RW);
+	fill_in(memory, COUNT);
 	struct upage_stats before = machine_stats(m);
-	for (size_t i = 0; i < PAGES / 4; i++)
+	for (size_t i = 0; i < COUNT / 4; i++)
 		for (size_t stream = 0; stream < 4; stream++)
-			must_hold(memory, stream * (PAGES / 4) + i);
+			must_hold(memory, stream * (COUNT / 4) + i);
 	struct upage_stats stats = since(m, before);
-	ck_assert_uint_lt(stats.major, PAGES / 4);
+	ck_assert_uint_lt(stats.major, COUNT / 4);
 	machine_end(m);
 }
 END_TEST
@@ -139,6 +139,34 @@ START_TEST(where_it_is_off_or_memory_small_pages_come_alone)
 	}
 	ck_assert_uint_gt(since(m, before).major, pages / 4);
 	ck_assert_uint_eq(since(m, before).prefetched, 0);
+	machine_end(m);
+}
+END_TEST
+
+/* Slots that two spaces have are read ahead by both, and stay right for the other one. */
+START_TEST(clones_read_ahead_what_they_share)
+{
+	struct machine m = machine_make("memory=4M,prefetch=64");
+	char *memory = machine_map(m, 700, RW);
+	fill_in(memory, 700);
+	ck_assert_ok(upage_advise(m.space, memory, 700 * PAGE, UPAGE_PAGEOUT));
+	upage_space *clone = clone_of(m.space);
+	volatile char *other = in(clone, m.space, memory);
+	struct upage_stats before = machine_stats(m);
+	for (size_t i = 0; i < 700; i++) {
+		must_hold(memory, i);
+		((volatile char *)memory)[i * PAGE + 5] = 'x';
+	}
+	for (size_t i = 0; i < 700; i++) {
+		must_hold(other, i);
+		must(other[i * PAGE + 5] == 0);
+		other[i * PAGE + 5] = 'y';
+	}
+	ck_assert_uint_gt(since(m, before).prefetched, 1000);
+	for (size_t i = 0; i < 700; i++)
+		must(((volatile char *)memory)[i * PAGE + 5] == 'x' && other[i * PAGE + 5] == 'y');
+	ck_assert_ok(upage_pool_verify(m.pool));
+	ck_assert_ok(upage_space_destroy(clone));
 	machine_end(m);
 }
 END_TEST
@@ -191,6 +219,7 @@ int main(void)
 	tcase_add_test(tests, a_jump_brings_one_page);
 	tcase_add_test(tests, several_streams_go_on_beside_each_other);
 	tcase_add_loop_test(tests, where_it_is_off_or_memory_small_pages_come_alone, 0, 4);
+	tcase_add_test(tests, clones_read_ahead_what_they_share);
 	tcase_add_loop_test(tests, threads_that_read_ahead_lose_nothing, 0, 2);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
