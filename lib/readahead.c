@@ -62,8 +62,8 @@ static void give_up(const struct page *page, unsigned from, unsigned count)
  * are none. */
 static unsigned take_frames(struct upage_pool *pool, const struct page *page, unsigned count, uint32_t *pfn)
 {
-	for (uint32_t one; atomic_load(&pool->frames.free) < count && evict_one(pool, &one) == 0;)
-		frame_free(&pool->frames, one, 1);
+	while (atomic_load(&pool->frames.free) < count && evict_ahead(pool) > 0)
+		;
 	uint64_t left = pte_left(page->pte);
 	if (left & PTE_PRESENT) {
 		*pfn = (uint32_t)pte_number(left) + 1;
