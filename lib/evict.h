@@ -33,7 +33,7 @@
 int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out);
 
 /* For who needs no frame, and never waits: one pass over the candidates, until one page has left, and those
- * that leave with it: their frames are free. Nothing is held. Return: how many; 0: none can now. */
+ * that leave with it: their frames are free. Locks are only tried. Return: how many; 0: none can now. */
 unsigned evict_ahead(struct upage_pool *pool);
 
 /* The page's frame is free, if it had one, and is not pinned; whoever shared it. Return: 0, or why
