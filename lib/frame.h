@@ -183,6 +183,10 @@ bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t c
  * Return: how many; 0: there is none in the FRAME_ZERO_LOOK frames from there on, or the host's failure. */
 #define FRAME_ZERO_LOOK 1024u
 int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most);
+
+/* Takes such frames, from *@first on, and no more. Return: how many. */
+uint32_t frame_take_stained(struct frame_table *table, uint64_t *hand, uint32_t most, uint32_t *first);
+
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);

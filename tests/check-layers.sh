@@ -44,7 +44,7 @@ layers()
 		if (part == "generic") return "table"
 		if (part == "ioctl_table") return "ioctl"
 		if (part ~ /^store_(swap_file|lz4)$/) return "store_medium"
-		if (part ~ /^(replace|space|store|run|host)_/) { sub(/_.*/, "", part); return part }
+		if (part ~ /^(replace|space|store|run|host|frame)_/) { sub(/_.*/, "", part); return part }
 		return ""
 	}
 
