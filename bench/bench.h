@@ -7,39 +7,41 @@
  * gets fragmented) falls on both. The first round of each is thrown away. The ratio that is
  * printed is the median of the rounds' own ratios, not the ratio of the medians.
  *
- * --json FILE adds one line a figure:
+ * --json FILE has one line a figure; the ratio is always ours ÷ baseline, whatever the unit:
  *      {"bench": …, "case": …, "value": …, "unit": …, "against": …, "baseline": …, "ratio": …}
+ * A case that this machine or this library cannot have is a line "CASE skipped: REASON" of the table.
  */
 #ifndef UPAGE_BENCH_H
 #define UPAGE_BENCH_H
 
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
-#define BENCH_ROUNDS_MAX 99
+#include "upage.h"
 
-/* Of the figures: defined before this is included, where they are others. */
-#ifndef BENCH_UNIT
-#define BENCH_UNIT "ns/page"
-#endif
-#ifndef BENCH_DIGITS
-#define BENCH_DIGITS 0 /* behind the point */
-#endif
+#define BENCH_ROUNDS_MAX 99
+#define PAGE ((size_t)4096)
+#define RW (PROT_READ | PROT_WRITE)
 
 struct bench {
 	const char *name;
-	unsigned rounds;  /* that count, of each case */
-	unsigned divisor; /* of all amounts of work: 1, or 10 for --quick */
+	const char *unit;      /* of the figures that follow                      */
+	unsigned rounds;       /* that count, of each case                        */
+	unsigned divisor;      /* of all amounts of work: 1, or 16 for --quick    */
 	FILE *json;
+	char **words;          /* of the command line that are no options         */
 };
 
-/* Does one round of work. Return: nanoseconds for each unit of it. */
+/* Does one round of work. Return: how much of the unit. */
 typedef double bench_round(void);
 
 __attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(const char *format,
@@ -47,6 +49,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(co
 {
 	va_list arguments;
 	va_start(arguments, format);
+	fflush(stdout);
 	fputs("bench: ", stderr);
 	vfprintf(stderr, format, arguments);
 	fputc('\n', stderr);
@@ -54,11 +57,51 @@ __attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(co
 	exit(1);
 }
 
+/* Of calls of the library, and of the host. */
+static inline void need(int result, const char *what)
+{
+	if (result < 0)
+		bench_fail("%s: %s", what, upage_strerror(result));
+}
+
+static inline void need_host(bool good, const char *what)
+{
+	if (!good)
+		bench_fail("%s: %s", what, strerror(errno));
+}
+
 static inline double bench_now(void) /* nanoseconds */
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* splitmix64 */
+static inline uint64_t bench_random(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* Return: nanoseconds a page, to store a byte in each, in order of address. */
+static inline double bench_touch(char *memory, size_t pages)
+{
+	double start = bench_now();
+	for (size_t i = 0; i < pages; i++)
+		*(volatile char *)(memory + i * PAGE) = 1;
+	return (bench_now() - start) / (double)pages;
+}
+
+/* Memory of the kernel's, in pages of 4 KiB. */
+static inline char *bench_anonymous(size_t pages)
+{
+	char *memory = mmap(NULL, pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	need_host(memory != MAP_FAILED, "mmap");
+	madvise(memory, pages * PAGE, MADV_NOHUGEPAGE); /* or, without huge pages, not */
+	return memory;
 }
 
 static inline int bench_compare(const void *a, const void *b)
@@ -74,24 +117,63 @@ static inline double bench_median(double *values, unsigned count)
 	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-static inline void bench_json(const struct bench *bench, const char *name, double value,
-                              const char *against, double baseline, double ratio)
+/* ---- Figures ------------------------------------------------------------------------------- */
+
+static inline int bench_digits(double value)
 {
-	if (bench->json == NULL)
-		return;
-	fprintf(bench->json,
-	        "{\"bench\": \"%s\", \"case\": \"%s\", \"value\": %.1f, \"unit\": \"" BENCH_UNIT "\", "
-	        "\"against\": \"%s\", \"baseline\": %.1f, \"ratio\": %.3f}\n",
-	        bench->name, name, value, against, baseline, ratio);
+	return value == 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
 }
 
-/* Rounds of ours and of the baseline by turns; which of them goes first alternates too. */
-static inline void bench_case(const struct bench *bench, const char *name, bench_round *ours,
-                              const char *against, bench_round *baseline)
+/* A figure that was measured in @rounds, whose ratios are sorted; 0: in one go. */
+static inline void bench_print(const struct bench *bench, const char *name, double value,
+                               const char *against, double baseline, double ratio,
+                               const double *ratios, unsigned rounds)
 {
-	double our[BENCH_ROUNDS_MAX], their[BENCH_ROUNDS_MAX], ratio[BENCH_ROUNDS_MAX];
-	ours();
-	baseline();
+	if (!isfinite(value) || !isfinite(baseline) || !isfinite(ratio))
+		bench_fail("%s: no number", name);
+	printf("%-24s %9.*f   %-30s %9.*f %-9s %7.*f", name, bench_digits(value), value, against,
+	       bench_digits(baseline), baseline, bench->unit, ratio < 0.1 ? 4 : 2, ratio);
+	if (rounds > 1)
+		printf("   %.2f to %.2f", ratios[0], ratios[rounds - 1]);
+	putchar('\n');
+	fflush(stdout);
+	if (bench->json != NULL)
+		fprintf(bench->json,
+		        "{\"bench\": \"%s\", \"case\": \"%s\", \"value\": %.7g, \"unit\": \"%s\", "
+		        "\"against\": \"%s\", \"baseline\": %.7g, \"ratio\": %.4g}\n",
+		        bench->name, name, value, bench->unit, against, baseline, ratio);
+}
+
+/* One that needs no rounds: a count, or what a limit allows. */
+static inline void bench_figure(const struct bench *bench, const char *name, double value,
+                                const char *against, double baseline)
+{
+	bench_print(bench, name, value, against, baseline, value / baseline, NULL, 0);
+}
+
+/* What this machine, or this library, does not have. */
+__attribute__((format(printf, 2, 3))) static inline void bench_skip(const char *name,
+                                                                    const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	printf("%-24s skipped: ", name);
+	vprintf(format, arguments);
+	putchar('\n');
+	fflush(stdout);
+	va_end(arguments);
+}
+
+/* Rounds of ours and of the baseline by turns; which of them goes first alternates too. Return: the
+ * ratio. */
+static inline double bench_case(const struct bench *bench, const char *name, bench_round *ours,
+                                const char *against, bench_round *baseline)
+{
+	double our[BENCH_ROUNDS_MAX], their[BENCH_ROUNDS_MAX], ratios[BENCH_ROUNDS_MAX];
+	if (bench->rounds > 1) {
+		ours();
+		baseline();
+	}
 	for (unsigned i = 0; i < bench->rounds; i++) {
 		if (i % 2 == 0) {
 			our[i] = ours();
@@ -100,41 +182,55 @@ static inline void bench_case(const struct bench *bench, const char *name, bench
 			their[i] = baseline();
 			our[i] = ours();
 		}
-		ratio[i] = our[i] / their[i];
+		ratios[i] = our[i] / their[i];
 	}
 	double value = bench_median(our, bench->rounds);
 	double base = bench_median(their, bench->rounds);
-	double median = bench_median(ratio, bench->rounds);
-	printf("%-18s %9.*f   %-30s %9.*f   %6.2f   %.2f to %.2f\n", name, BENCH_DIGITS, value, against,
-	       BENCH_DIGITS, base, median, ratio[0], ratio[bench->rounds - 1]);
-	fflush(stdout);
-	bench_json(bench, name, value, against, base, median);
+	double ratio = bench_median(ratios, bench->rounds);
+	bench_print(bench, name, value, against, base, ratio, ratios, bench->rounds);
+	return ratio;
 }
 
-/* Takes the command line, stays on one processor, prints the head of the table. */
-static inline struct bench bench_begin(const char *name, int argc, char **argv)
+/* ---- Beginning and end ---------------------------------------------------------------------- */
+
+/* Takes the command line, prints the head of the table. @words: what may stand there beside options; NULL:
+ * nothing. */
+static inline struct bench bench_open(const char *name, const char *unit, const char *words, int argc,
+                                      char **argv)
 {
-	struct bench bench = { .name = name, .rounds = 11, .divisor = 1 };
-	for (int i = 1; i < argc; i++) {
+	struct bench bench = { .name = name, .unit = unit, .rounds = 7, .divisor = 1 };
+	int i = 1;
+	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--quick") == 0) {
-			bench.divisor = 10;
-			bench.rounds = 7;
+			bench.divisor = 16;
+			bench.rounds = 3;
 		} else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
 			bench.json = fopen(argv[++i], "w");
-			if (bench.json == NULL)
-				bench_fail("%s: %s", argv[i], strerror(errno));
+			need_host(bench.json != NULL, argv[i]);
 		} else {
-			fprintf(stderr, "usage: %s [--quick] [--json FILE]\n", name);
-			exit(2);
+			break;
 		}
 	}
+	if (i < argc && (words == NULL || argv[i][0] == '-')) {
+		fprintf(stderr, "usage: %s [--quick] [--json FILE]%s%s\n", name, words ? " " : "",
+		        words ? words : "");
+		exit(2);
+	}
+	bench.words = argv + i;
+	printf("%-24s %9s   %-30s %9s %-9s %7s   %s\n", name, "ours", "against", "", "unit", "ratio",
+	       "of single rounds");
+	return bench;
+}
+
+/* The same, of a benchmark that stays on one processor. */
+static inline struct bench bench_begin(const char *name, const char *unit, int argc, char **argv)
+{
+	struct bench bench = bench_open(name, unit, NULL, argc, argv);
 	cpu_set_t one;
 	CPU_ZERO(&one);
 	int here = sched_getcpu();
 	CPU_SET(here >= 0 ? (size_t)here : 0, &one);
 	sched_setaffinity(0, sizeof(one), &one); /* or not: it only makes the rounds agree */
-	printf("%-18s %9s   %-30s %9s   %6s   %s\n", name, BENCH_UNIT, "against", BENCH_UNIT, "ratio",
-	       "of single rounds");
 	return bench;
 }
 

@@ -5,12 +5,13 @@
  * Question   256 MiB of pages are compacted in a memory of 512 MiB, while two threads write to them: how
  *            long does that take for each page that moves, how long are pages held, and how many host
  *            mappings does it save?
- * Unit       nanoseconds a page; microseconds, the median of the rounds' longest pauses; mappings
+ * Unit       nanoseconds a page; bandwidth: MB a second; -pause: microseconds, the median of the rounds' longest pauses; mappings
  * Baseline   memcpy of 256 MiB, from and to memory that is touched, in the same rounds and beside the same
  *            threads
+ * Target     bandwidth: half of memcpy's; pauses: a millisecond
  * Repeat     bench/compact [--quick] [--json FILE], on a busy machine: chrt -f 1 bench/compact
  *
- * Cases: every second run of so many pages was unmapped, so that all that is left slides; and pages whose
+ * Cases: every second run of so many pages was unmapped, so that all that is left slides (of 256: bandwidth); pages whose
  * frames are anywhere, each alone, so that they are brought in order on their way. A space in base and bounds
  * of as many moves whole, by its own length or by 1 MiB: its threads wait for all of it. The threads have
  * the other processors to themselves; where there is only one, pauses are those of the scheduler.
@@ -23,12 +24,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "upage.h"
-
-#define PAGE ((size_t)4096)
-#define PAGES 65536 /* that are compacted, or a tenth of them */
+#define PAGES 65536 /* that are compacted, or a sixteenth of them */
 #define THREADS 2
-#define RW (PROT_READ | PROT_WRITE)
 
 static upage_pool *pool;
 static upage_space *space;
@@ -40,20 +37,6 @@ static _Atomic unsigned running; /* threads */
 static double pauses[BENCH_ROUNDS_MAX], before[BENCH_ROUNDS_MAX], after[BENCH_ROUNDS_MAX],
         moves[BENCH_ROUNDS_MAX];
 static unsigned rounds;
-
-static void need(int result, const char *what)
-{
-	if (result < 0)
-		bench_fail("%s: %s", what, upage_strerror(result));
-}
-
-static uint64_t random_number(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
 
 static uint64_t mappings(void)
 {
@@ -79,7 +62,7 @@ static void *write_on(void *argument)
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 });
 	atomic_fetch_add(&running, 1);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
-		size_t page = random_number(&random) % pages;
+		size_t page = bench_random(&random) % pages;
 		memory[(page / run * 2 * run + page % run) * PAGE] = 1;
 	}
 	return NULL;
@@ -134,7 +117,7 @@ static void scatter(void)
 	run = span = pages;
 	map(span, &memory);
 	for (size_t i = 0; i < 2 * pages; i++) {
-		size_t place = random_number(&random) % (i + 1);
+		size_t place = bench_random(&random) % (i + 1);
 		order[i] = order[place];
 		order[place] = i;
 		other[i * PAGE] = 1;
@@ -236,14 +219,29 @@ static double copy(void)
 	return ns / (double)pages;
 }
 
+/* In MB a second. */
+static double slide_bandwidth(void)
+{
+	return (double)PAGE * 1e3 / slide();
+}
+
+static double copy_bandwidth(void)
+{
+	return (double)PAGE * 1e3 / copy();
+}
+
 static void report(const struct bench *bench, const char *name)
 {
+	struct bench in_us = *bench;
+	char case_name[40];
 	double pause = bench_median(pauses, rounds) / 1e3;
 	double longest = pauses[rounds - 1] / 1e3;
-	printf("%18s %.0f moves; pause %.0f us, longest of all %.0f; host mappings %.0f, then %.0f\n", "",
+	printf("%24s %.0f moves; pause %.0f us, longest of all %.0f; host mappings %.0f, then %.0f\n", "",
 	       bench_median(moves, rounds), pause, longest, bench_median(before, rounds),
 	       bench_median(after, rounds));
-	bench_json(bench, name, pause, "one millisecond, in us", 1000, pause / 1000);
+	in_us.unit = "us";
+	snprintf(case_name, sizeof(case_name), "%s-pause", name);
+	bench_figure(&in_us, case_name, pause, "one millisecond", 1000);
 	rounds = 0;
 }
 
@@ -258,29 +256,33 @@ static char *host_memory(void)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = bench_begin("compact", argc, argv);
+	struct bench bench = bench_begin("compact", "ns/page", argc, argv);
 	static const struct {
 		const char *name;
 		size_t run;
 		bench_round *round;
 	} cases[] = {
-		{ "slide, runs of 64", 64, slide },
-		{ "slide, runs of 256", 256, slide },
-		{ "slide, runs of 8", 8, slide },
+		{ "runs-of-64", 64, slide },
+		{ "runs-of-8", 8, slide },
 		{ "anywhere", 1, reorder },
-		{ "space, its length", 1, slide_far },
-		{ "space, by 1 MiB", 1, slide_a_little },
+		{ "space-by-its-length", 1, slide_far },
+		{ "space-by-1M", 1, slide_a_little },
 	};
 	struct upage_config config = UPAGE_CONFIG_INIT;
 	char words[64];
-	pages = PAGES / bench.divisor / 512 * 512;
-	bench.rounds = 5;
+	pages = PAGES / bench.divisor;
+	bench.rounds = bench.rounds < 5 ? bench.rounds : 5;
 	snprintf(words, sizeof(words), "memory=%zu", 2 * pages * PAGE);
 	need(upage_config_parse(&config, words), config.message);
 	need(upage_pool_create(&pool, &config), config.message);
 	need(upage_space_create(&space, pool, NULL), "space");
 	from = host_memory();
 	to = host_memory();
+	bench.unit = "MB/s";
+	run = 256;
+	bench_case(&bench, "bandwidth", slide_bandwidth, "memcpy", copy_bandwidth);
+	report(&bench, "bandwidth");
+	bench.unit = "ns/page";
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		run = cases[i].run;
 		bench_case(&bench, cases[i].name, cases[i].round, "memcpy", copy);

@@ -5,68 +5,36 @@
  * Question   How much of a page fault is ours, and how much is the host's?
  * Unit       nanoseconds a page, one thread, pages touched in order of address by a store.
  * Baseline   A bare SIGSEGV handler in this program that does the same host calls as our
- *            page fault does, and nothing else: no look-up, no tables, no policy, no counts.
+ *            page fault does with mapping=remap, and nothing else: no look-up, no tables, no policy,
+ *            no counts: for a fresh page one mmap(MAP_FIXED | MAP_POPULATE).
  *            It is installed by the C library's sigaction itself, since upage stands in front
  *            of that, and only while its rounds run. Second baseline: the kernel's own fault.
- * Target     one-page: at most 1.3 of the bare handler.
+ * Target     one-page: at most 1.1 of the bare handler; best-mapping: 0.8.
  * Repeat     make bench, or bench/fault [--quick] [--json FILE]. One processor, quiet machine.
  *
- * Cases (region and memory in pages, see below):
- *   one-page fresh     first touch of a page, in a frame that was never used
- *   one-page recycled  the same in a frame that was, and has to be zeroed
+ * Cases (region and memory in pages, see below; mapping=remap where it is not said):
+ *   one-page           first touch of a page, in a frame that was never used
+ *   one-page-recycled  the same in a frame that was, and has to be zeroed
+ *   mapping-NAME       as one-page, by each way of mapping that this library and host have
+ *   best-mapping       the figure of the best of them
  *   soft               the page is resident; its access was revoked, and is given back
- *   major clean        read from swap; the victim was only read, its copy in swap is good
- *   major dirty        read from swap; the victim was written to, and is written back
- *   clusters fresh     first touch with neighbours that come along (prefetch=auto)
- *   kernel …           one-page, against first touch of the kernel's anonymous memory
+ *   major-clean        read from swap; the victim was only read, its copy in swap is good
+ *   major-dirty        read from swap; the victim was written to, and is written back
+ *   kernel-…           one-page, against first touch of the kernel's anonymous memory
  *   fill               zeroing a frame by pwrite(2), as frame.h says, against an alias mapping
+ * What a fault is made of, and how many system calls it makes: phases.c.
  */
 #include "bench.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "upage.h"
+#include "bare.h"
+#include "paged.h"
 
-#define PAGE ((size_t)4096)
-#define RW (PROT_READ | PROT_WRITE)
 #define HIDE_BATCH 512  /* pages that the library hides by one call when it unmaps */
 #define ALIAS_BATCH 256 /* frames between two MADV_DONTNEED of the alias */
 
-static size_t region = 16384; /* pages that a round touches; a power of two */
-
-static size_t largest_power(size_t n)
-{
-	size_t power = 1;
-	while (power <= n / 2)
-		power *= 2;
-	return power;
-}
-
-static void need(int result, const char *what)
-{
-	if (result < 0)
-		bench_fail("%s: %s", what, upage_strerror(result));
-}
-
-static void need_host(bool good, const char *what)
-{
-	if (!good)
-		bench_fail("%s: %s", what, strerror(errno));
-}
-
-/* Nanoseconds a page to store a byte in each page. */
-static double touch(char *memory, size_t pages)
-{
-	double start = bench_now();
-	for (size_t i = 0; i < pages; i++)
-		*(volatile char *)(memory + i * PAGE) = 1;
-	return (bench_now() - start) / (double)pages;
-}
+static size_t region = 16384; /* pages that a round touches */
 
 static double look(const char *memory, size_t pages)
 {
@@ -78,295 +46,173 @@ static double look(const char *memory, size_t pages)
 
 /* ---- Ours ------------------------------------------------------------------------------ */
 
-static upage_pool *pool;
-static upage_space *space;
-static char *memory;
-static const char *prefetch = "off"; /* of pools that are made from now on */
+static struct paged paged;
+static const char *mapping = "remap";
 
-static void machine_make(size_t frames, size_t pages)
+static void machine_make(size_t frames)
 {
-	struct upage_config config = UPAGE_CONFIG_INIT;
-	config.memory = frames * PAGE;
-	strcpy(config.prefetch, prefetch);
-	int result = upage_pool_create(&pool, &config);
-	if (result < 0)
-		bench_fail("upage_pool_create: %s", config.message);
-	need(upage_space_create(&space, pool, NULL), "upage_space_create");
-	void *address = NULL;
-	need(upage_map(space, &address, pages * PAGE, RW, 0, NULL, 0), "upage_map");
-	memory = address;
-}
-
-static void machine_end(void)
-{
-	need(upage_space_destroy(space), "upage_space_destroy");
-	need(upage_pool_destroy(pool), "upage_pool_destroy");
-}
-
-/* A figure is only one if just this kind of fault happened, once for each page. */
-static struct upage_stats counts(void)
-{
-	struct upage_stats stats = { .size = sizeof(stats) };
-	need(upage_stats_get(pool, &stats), "upage_stats_get");
-	return stats;
-}
-
-static void expect(const char *kind, uint64_t count, uint64_t wanted)
-{
-	if (count != wanted)
-		bench_fail("%llu %s faults where there should be %llu", (unsigned long long)count,
-		           kind, (unsigned long long)wanted);
+	paged_make(&paged, region, "memory=%zu,prefetch=off,mapping=%s", frames * PAGE, mapping);
 }
 
 static double our_fresh(void)
 {
-	machine_make(region, region);
-	double time = touch(memory, region);
-	expect("zero-fill", counts().zero_fill, region);
-	machine_end();
-	return time;
-}
-
-/* Neighbours come along, but when a quarter of the frames is left: there are half as many more. */
-static double our_clusters(void)
-{
-	prefetch = "auto";
-	machine_make(region / 2 * 3, region);
-	prefetch = "off";
-	double time = touch(memory, region);
-	expect("zero-fill and prefetched", counts().zero_fill + counts().prefetched, region);
-	machine_end();
+	machine_make(region);
+	double time = bench_touch(paged.memory, region);
+	paged_expect("zero-fill", paged_stats(&paged).zero_fill, region);
+	paged_end(&paged);
 	return time;
 }
 
 static double our_recycled(void)
 {
-	uint64_t before = counts().faults;
-	need(upage_unmap(space, memory, region * PAGE), "upage_unmap");
-	void *address = memory;
-	need(upage_map(space, &address, region * PAGE, RW, UPAGE_MAP_FIXED, NULL, 0), "upage_map");
-	double time = touch(memory, region);
-	expect("zero-fill", counts().faults - before, region);
+	uint64_t before = paged_stats(&paged).faults;
+	void *address = paged.memory;
+	need(upage_unmap(paged.space, address, region * PAGE), "upage_unmap");
+	need(upage_map(paged.space, &address, region * PAGE, RW, UPAGE_MAP_FIXED, NULL, 0), "upage_map");
+	double time = bench_touch(paged.memory, region);
+	paged_expect("zero-fill", paged_stats(&paged).faults - before, region);
 	return time;
 }
 
 static double our_soft(void)
 {
-	uint64_t before = counts().soft;
-	need(upage_protect(space, memory, region * PAGE, PROT_NONE), "upage_protect");
-	need(upage_protect(space, memory, region * PAGE, RW), "upage_protect");
-	double time = touch(memory, region);
-	expect("soft", counts().soft - before, region);
+	uint64_t before = paged_stats(&paged).soft;
+	need(upage_protect(paged.space, paged.memory, region * PAGE, PROT_NONE), "upage_protect");
+	need(upage_protect(paged.space, paged.memory, region * PAGE, RW), "upage_protect");
+	double time = bench_touch(paged.memory, region);
+	paged_expect("soft", paged_stats(&paged).soft - before, region);
 	return time;
 }
 
 /* Twice as many pages as frames, in order: none is there any more when it is its turn. */
 static double our_major_dirty(void)
 {
-	uint64_t before = counts().major;
-	double time = touch(memory, region);
-	expect("major", counts().major - before, region);
+	uint64_t before = paged_stats(&paged).major;
+	double time = bench_touch(paged.memory, region);
+	paged_expect("major", paged_stats(&paged).major - before, region);
 	return time;
 }
 
 static double our_major_clean(void)
 {
-	uint64_t before = counts().major, written = counts().writebacks;
-	double time = look(memory, region);
-	expect("major", counts().major - before, region);
-	expect("write-back", counts().writebacks - written, 0);
+	uint64_t before = paged_stats(&paged).major, written = paged_stats(&paged).writebacks;
+	double time = look(paged.memory, region);
+	paged_expect("major", paged_stats(&paged).major - before, region);
+	paged_expect("write-back", paged_stats(&paged).writebacks - written, 0);
 	return time;
 }
 
 /* ---- The bare handler ------------------------------------------------------------------ */
 
-static int (*libc_sigaction)(int, const struct sigaction *, struct sigaction *);
-
-static struct bare {
-	char *arena;     /* [pages] of reserved addresses */
-	size_t pages;
-	int file;        /* the memfd */
-	size_t frames;   /* of it */
+/* Of major faults: frames are taken round and round. */
+static struct {
 	int swap;
-	size_t next;     /* frame, round and round */
+	size_t next;     /* frame */
 	size_t *page_of; /* [frames]: whose it is, plus one; 0: nobody's */
-	struct sigaction before;
-} bare;
+	char *buffer;
+} major;
 
-static const char zeros[4096];
-static char *buffer;
-
-static void bare_make(size_t frames, size_t pages)
-{
-	bare.pages = pages;
-	bare.frames = frames;
-	bare.next = 0;
-	bare.file = memfd_create("bench", MFD_CLOEXEC);
-	need_host(bare.file >= 0 && ftruncate(bare.file, (off_t)(frames * PAGE)) == 0, "memfd");
-	bare.arena = mmap(NULL, pages * PAGE, PROT_NONE,
-	                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	need_host(bare.arena != MAP_FAILED, "mmap");
-	bare.page_of = calloc(frames, sizeof(*bare.page_of));
-	need_host(bare.page_of != NULL, "calloc");
-}
-
-static void bare_end(void)
-{
-	munmap(bare.arena, bare.pages * PAGE);
-	close(bare.file);
-	free(bare.page_of);
-}
-
-static void swap_make(void)
+static void major_make(void)
 {
 	const char *directory = getenv("TMPDIR");
 	char path[4096];
 	snprintf(path, sizeof(path), "%s/bench-XXXXXX", directory ? directory : "/tmp");
-	bare.swap = mkostemp(path, O_CLOEXEC);
-	need_host(bare.swap >= 0 && unlink(path) == 0, path);
+	major.swap = mkostemp(path, O_CLOEXEC);
+	need_host(major.swap >= 0 && unlink(path) == 0, path);
+	major.page_of = calloc(bare.frames, sizeof(*major.page_of));
+	major.buffer = aligned_alloc(PAGE, PAGE);
+	need_host(major.page_of != NULL && major.buffer != NULL, "memory");
+	memset(major.buffer, 1, PAGE);
+	for (size_t i = 0; i < region; i++)
+		need_host(pwrite(major.swap, major.buffer, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE,
+		          "swap file");
 }
 
-static void bare_install(void (*handler)(int, siginfo_t *, void *))
+static void major_end(void)
 {
-	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
-	sigfillset(&action.sa_mask);
-	need_host(libc_sigaction(SIGSEGV, &action, &bare.before) == 0, "sigaction");
-}
-
-static void bare_remove(void)
-{
-	need_host(libc_sigaction(SIGSEGV, &bare.before, NULL) == 0, "sigaction");
-}
-
-static void hide(size_t page, size_t count)
-{
-	mmap(bare.arena + page * PAGE, count * PAGE, PROT_NONE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
-
-static void hide_all(size_t batch)
-{
-	for (size_t i = 0; i < bare.pages; i += batch)
-		hide(i, batch < bare.pages - i ? batch : bare.pages - i);
-}
-
-static void show(size_t page, size_t frame, int prot)
-{
-	mmap(bare.arena + page * PAGE, PAGE, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, bare.file,
-	     (off_t)(frame * PAGE));
-}
-
-static size_t page_of(const siginfo_t *info)
-{
-	size_t page = (size_t)((char *)info->si_addr - bare.arena) / PAGE;
-	if (page >= bare.pages)
-		_exit(3);
-	return page;
-}
-
-static void on_fresh(int number, siginfo_t *info, void *context)
-{
-	(void)number, (void)context;
-	size_t page = page_of(info);
-	show(page, page, RW);
-}
-
-static void on_recycled(int number, siginfo_t *info, void *context)
-{
-	(void)number, (void)context;
-	size_t page = page_of(info);
-	if (pwrite(bare.file, zeros, PAGE, (off_t)(page * PAGE)) != (ssize_t)PAGE)
-		_exit(3);
-	show(page, page, RW);
+	close(major.swap);
+	free(major.page_of);
+	free(major.buffer);
 }
 
 /* The frame after the last one: its page leaves it, the page that faulted comes in. */
-static void major(const siginfo_t *info, bool dirty)
+static void major_fault(const siginfo_t *info, bool dirty)
 {
-	size_t page = page_of(info), frame = bare.next;
+	size_t page = bare_page_of(info), frame = major.next;
 	ssize_t moved = 0;
-	bare.next = (bare.next + 1) % bare.frames;
-	if (bare.page_of[frame] != 0) {
-		size_t victim = bare.page_of[frame] - 1;
-		hide(victim, 1);
+	major.next = (major.next + 1) % bare.frames;
+	if (major.page_of[frame] != 0) {
+		size_t victim = major.page_of[frame] - 1;
+		bare_hide(victim, 1);
 		if (dirty) {
-			moved += pread(bare.file, buffer, PAGE, (off_t)(frame * PAGE));
-			moved += pwrite(bare.swap, buffer, PAGE, (off_t)(victim * PAGE));
+			moved += pread(bare.file, major.buffer, PAGE, (off_t)(frame * PAGE));
+			moved += pwrite(major.swap, major.buffer, PAGE, (off_t)(victim * PAGE));
 		}
 	}
-	moved += pread(bare.swap, buffer, PAGE, (off_t)(page * PAGE));
-	moved += pwrite(bare.file, buffer, PAGE, (off_t)(frame * PAGE));
+	moved += pread(major.swap, major.buffer, PAGE, (off_t)(page * PAGE));
+	moved += pwrite(bare.file, major.buffer, PAGE, (off_t)(frame * PAGE));
 	if (moved % (ssize_t)PAGE != 0)
 		_exit(3);
-	bare.page_of[frame] = page + 1;
-	show(page, frame, dirty ? RW : PROT_READ);
+	major.page_of[frame] = page + 1;
+	bare_show(page, frame, dirty ? RW : PROT_READ);
 }
 
 static void on_major_dirty(int number, siginfo_t *info, void *context)
 {
 	(void)number, (void)context;
-	major(info, true);
+	major_fault(info, true);
 }
 
 static void on_major_clean(int number, siginfo_t *info, void *context)
 {
 	(void)number, (void)context;
-	major(info, false);
+	major_fault(info, false);
+}
+
+static double with_handler(bare_handler *handler)
+{
+	bare_install(handler);
+	double time = handler == on_major_clean ? look(bare.arena, region) : bench_touch(bare.arena, region);
+	bare_remove();
+	return time;
 }
 
 static double bare_fresh(void)
 {
 	bare_make(region, region);
-	bare_install(on_fresh);
-	double time = touch(bare.arena, region);
-	bare_remove();
+	double time = with_handler(bare_on_fresh);
 	bare_end();
 	return time;
 }
 
 static double bare_recycled(void)
 {
-	hide_all(HIDE_BATCH);
-	bare_install(on_recycled);
-	double time = touch(bare.arena, region);
-	bare_remove();
-	return time;
+	bare_hide_all(HIDE_BATCH);
+	return with_handler(bare_on_recycled);
 }
 
 static double bare_soft(void)
 {
-	hide_all(1); /* as upage_protect() does */
-	bare_install(on_fresh);
-	double time = touch(bare.arena, region);
-	bare_remove();
-	return time;
+	bare_hide_all(1); /* as upage_protect() does */
+	return with_handler(bare_on_fresh);
 }
 
 static double bare_major_dirty(void)
 {
-	bare_install(on_major_dirty);
-	double time = touch(bare.arena, region);
-	bare_remove();
-	return time;
+	return with_handler(on_major_dirty);
 }
 
 static double bare_major_clean(void)
 {
-	bare_install(on_major_clean);
-	double time = look(bare.arena, region);
-	bare_remove();
-	return time;
+	return with_handler(on_major_clean);
 }
 
 /* ---- The kernel's own, and filling ----------------------------------------------------- */
 
 static double kernel_anonymous(void)
 {
-	char *fresh = mmap(NULL, region * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-	                   0);
-	need_host(fresh != MAP_FAILED, "mmap");
-	madvise(fresh, region * PAGE, MADV_NOHUGEPAGE);
-	double time = touch(fresh, region);
+	char *fresh = bench_anonymous(region);
+	double time = bench_touch(fresh, region);
 	munmap(fresh, region * PAGE);
 	return time;
 }
@@ -375,8 +221,7 @@ static double fill_by_write(void)
 {
 	double start = bench_now();
 	for (size_t i = 0; i < region; i++)
-		need_host(pwrite(bare.file, zeros, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE,
-		          "pwrite");
+		bare_zero(i);
 	return (bench_now() - start) / (double)region;
 }
 
@@ -398,57 +243,70 @@ static double fill_by_alias(void)
 
 /* ---- All of it ------------------------------------------------------------------------- */
 
+/* Each way of mapping, and then the best of them once more: the least of several ratios would be luck. */
+static void mapping_cases(const struct bench *bench)
+{
+	static const char *const mappings[] = { "remap", "guard" };
+	const char *best = mappings[0];
+	double least = INFINITY;
+	for (size_t i = 0; i < sizeof(mappings) / sizeof(mappings[0]); i++) {
+		char name[40], word[40];
+		snprintf(name, sizeof(name), "mapping-%s", mappings[i]);
+		snprintf(word, sizeof(word), "mapping=%s", mappings[i]);
+		if (!paged_accepts(word)) {
+			bench_skip(name, "this library or kernel has no %s", word);
+			continue;
+		}
+		mapping = mappings[i];
+		double ratio = bench_case(bench, name, our_fresh, "bare handler, mmap", bare_fresh);
+		if (ratio < least) {
+			least = ratio;
+			best = mapping;
+		}
+	}
+	mapping = best;
+	bench_case(bench, "best-mapping", our_fresh, "bare handler, mmap", bare_fresh);
+	mapping = mappings[0];
+}
+
+static void recycled_cases(const struct bench *bench)
+{
+	machine_make(region);
+	bare_make(region, region);
+	bench_touch(paged.memory, region);
+	with_handler(bare_on_recycled);
+	bench_case(bench, "one-page-recycled", our_recycled, "bare handler, same calls", bare_recycled);
+	bench_case(bench, "kernel-recycled", our_recycled, "kernel, anonymous memory", kernel_anonymous);
+	bench_case(bench, "soft", our_soft, "bare handler, same calls", bare_soft);
+	bench_case(bench, "fill", fill_by_write, "alias mapping, memset", fill_by_alias);
+	bare_end();
+	paged_end(&paged);
+}
+
 static void major_cases(const struct bench *bench)
 {
-	machine_make(region / 2, region);
+	machine_make(region / 2);
 	bare_make(region / 2, region);
-	swap_make();
-	touch(memory, region);
-	for (size_t i = 0; i < region; i++) {
-		memset(buffer, 1, PAGE);
-		need_host(pwrite(bare.swap, buffer, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE,
-		          "swap file");
-	}
-	bench_case(bench, "major dirty", our_major_dirty, "bare handler, same calls",
-	           bare_major_dirty);
+	major_make();
+	bench_touch(paged.memory, region);
+	bench_case(bench, "major-dirty", our_major_dirty, "bare handler, same calls", bare_major_dirty);
 	/* Until each page has a good copy in swap, victims are dirty still. */
-	look(memory, region);
+	look(paged.memory, region);
 	bare_major_clean();
-	bench_case(bench, "major clean", our_major_clean, "bare handler, same calls",
-	           bare_major_clean);
-	close(bare.swap);
+	bench_case(bench, "major-clean", our_major_clean, "bare handler, same calls", bare_major_clean);
+	major_end();
 	bare_end();
-	machine_end();
+	paged_end(&paged);
 }
 
 int main(int argc, char **argv)
 {
-	struct bench bench = bench_begin("fault", argc, argv);
-	region = largest_power(region / bench.divisor);
-	void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-	need_host(libc != NULL, "libc.so.6");
-	*(void **)&libc_sigaction = dlsym(libc, "sigaction");
-	need_host(libc_sigaction != NULL, "sigaction");
-	buffer = aligned_alloc(PAGE, PAGE);
-	need_host(buffer != NULL, "aligned_alloc");
-
-	bench_case(&bench, "one-page fresh", our_fresh, "bare handler, same calls", bare_fresh);
-	bench_case(&bench, "kernel fresh", our_fresh, "kernel, anonymous memory", kernel_anonymous);
-	bench_case(&bench, "clusters fresh", our_clusters, "kernel, anonymous memory", kernel_anonymous);
-	machine_make(region, region);
-	bare_make(region, region);
-	touch(memory, region);
-	bare_install(on_recycled);
-	touch(bare.arena, region);
-	bare_remove();
-	bench_case(&bench, "one-page recycled", our_recycled, "bare handler, same calls",
-	           bare_recycled);
-	bench_case(&bench, "kernel recycled", our_recycled, "kernel, anonymous memory",
-	           kernel_anonymous);
-	bench_case(&bench, "soft", our_soft, "bare handler, same calls", bare_soft);
-	bench_case(&bench, "fill", fill_by_write, "alias mapping, memset", fill_by_alias);
-	bare_end();
-	machine_end();
+	struct bench bench = bench_begin("fault", "ns/page", argc, argv);
+	region /= bench.divisor;
+	bench_case(&bench, "one-page", our_fresh, "bare handler, same calls", bare_fresh);
+	bench_case(&bench, "kernel-fresh", our_fresh, "kernel, anonymous memory", kernel_anonymous);
+	mapping_cases(&bench);
+	recycled_cases(&bench);
 	major_cases(&bench);
 	bench_end(&bench);
 	return 0;

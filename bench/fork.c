@@ -9,14 +9,14 @@
  * Target     64 MiB resident: at most 2 x memcpy + 2 ms.
  * Repeat     make bench, or bench/fork [--quick] [--json FILE]. One processor, quiet machine.
  *
- * Cases (64 MiB; 6.4 with --quick):
+ * Cases (64 MiB; 4 with --quick):
  *   contiguous         all resident, in the order of frames: one run is copied
- *   contiguous, warm   the same against memcpy to warm memory
+ *   contiguous-warm    the same against memcpy to warm memory
  *   scattered          all resident, each page in a frame without neighbours
- *   half in swap       half the pages have a frame, the other half, and some of these, a slot
- *   with a thread      contiguous, with another thread: all is hidden first, and shown again
+ *   half-in-swap       half the pages have a frame, the other half, and some of these, a slot
+ *   with-a-thread      contiguous, with another thread: all is hidden first, and shown again
  *   kernel             the kernel's own fork, of as much anonymous memory: copied on write
- *   child reads        from fork to the end of a child that reads every page
+ *   child-reads        from fork to the end of a child that reads every page
  */
 #include "bench.h"
 
@@ -27,18 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "upage.h"
-
-#define PAGE ((size_t)4096)
-#define RW (PROT_READ | PROT_WRITE)
-
 static size_t pages = 16384;
-
-static void need(int result, const char *what)
-{
-	if (result < 0)
-		bench_fail("%s: %s", what, upage_strerror(result));
-}
 
 /* ---- Baselines --------------------------------------------------------------------------- */
 
@@ -167,7 +156,7 @@ static double fork_with_thread(void)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = bench_begin("fork", argc, argv);
+	struct bench bench = bench_begin("fork", "ns/page", argc, argv);
 	pthread_t thread;
 	pages /= bench.divisor;
 	source = anonymous();
@@ -178,8 +167,8 @@ int main(int argc, char **argv)
 	bench_case(&bench, "kernel", fork_once, "memcpy, fresh memory", copy_fresh);
 	machine_make(pages);
 	bench_case(&bench, "contiguous", fork_once, "memcpy, fresh memory", copy_fresh);
-	bench_case(&bench, "contiguous, warm", fork_once, "memcpy, warm memory", copy_warm);
-	bench_case(&bench, "child reads", fork_and_read, "memcpy, fresh memory", copy_fresh);
+	bench_case(&bench, "contiguous-warm", fork_once, "memcpy, warm memory", copy_warm);
+	bench_case(&bench, "child-reads", fork_and_read, "memcpy, fresh memory", copy_fresh);
 	double fork_ms = fork_once() * (double)pages / 1e6;
 	double copy_ms = copy_fresh() * (double)pages / 1e6;
 	machine_end();
@@ -189,13 +178,13 @@ int main(int argc, char **argv)
 	machine_end();
 	step = 1;
 	machine_make(pages / 2);
-	bench_case(&bench, "half in swap", fork_once, "memcpy, fresh memory", copy_fresh);
+	bench_case(&bench, "half-in-swap", fork_once, "memcpy, fresh memory", copy_fresh);
 	machine_end();
 	machine_make(pages);
 	sem_init(&end, 0, 0);
 	if (pthread_create(&thread, NULL, wait_for_end, NULL) != 0)
 		bench_fail("pthread_create");
-	bench_case(&bench, "with a thread", fork_with_thread, "memcpy, fresh memory", copy_fresh);
+	bench_case(&bench, "with-a-thread", fork_with_thread, "memcpy, fresh memory", copy_fresh);
 	sem_post(&end);
 	pthread_join(thread, NULL);
 	machine_end();

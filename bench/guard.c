@@ -15,10 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "upage.h"
-
-#define PAGE ((size_t)4096)
-
 static struct workload {
 	size_t frames, pages; /* pages touched in a round */
 	size_t apart;         /* of them, in pages         */
@@ -88,21 +84,23 @@ static double without(void)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = bench_begin("guard", argc, argv);
+	struct bench bench = bench_begin("guard", "ns/page", argc, argv);
 	static const struct {
 		const char *name;
 		struct workload workload;
 	} cases[] = {
-		{ "fresh 4M", { 1024, 1024, 1, 1 } },
-		{ "fresh 64M", { 16384, 16384, 1, 1 } },
-		{ "fresh 256M", { 65536, 65536, 1, 1 } },
-		{ "major 4M", { 1024, 2048, 1, 4 } },
-		{ "major 64M", { 16384, 32768, 1, 1 } },
-		{ "apart 4M", { 1024, 1024, 512, 1 } },
-		{ "apart 64M", { 16384, 16384, 512, 1 } },
+		{ "fresh-4M", { 1024, 1024, 1, 1 } },
+		{ "fresh-64M", { 16384, 16384, 1, 1 } },
+		{ "fresh-256M", { 65536, 65536, 1, 1 } },
+		{ "major-4M", { 1024, 2048, 1, 4 } },
+		{ "major-64M", { 16384, 32768, 1, 1 } },
+		{ "apart-4M", { 1024, 1024, 512, 1 } },
+		{ "apart-64M", { 16384, 16384, 512, 1 } },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		workload = cases[i].workload;
+		if (bench.divisor > 1 && workload.frames > 1024)
+			continue;
 		bench_case(&bench, cases[i].name, with, "without", without);
 	}
 	bench_end(&bench);

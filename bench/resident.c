@@ -8,43 +8,22 @@
  *            run-NAME: an unmodified program under `upage run`, all of whose memory is.
  *            And short-NAME: how much longer in a part of the frames that it takes when they are ample?
  *            A quarter for sort, half for xz. Only where it is asked for: it takes minutes.
- * Unit       seconds of wall time a run, start-up and end included; in the JSON, milliseconds.
+ * Unit       milliseconds of wall time a run, start-up and end included.
  * Baseline   linked: the same source with the C library's malloc. run: the same program, natively.
- * Ratio      The median of the rounds' own ratios, ours and the baseline by turns; beside it the
- *            least and the largest, and the median ratio of processor times (of all processes of
- *            a run), which other work on the machine disturbs less. The geometric means are of
- *            the programs that ran.
- * Target     run: none over 2.5. short-sort: 20; short-xz: 10. linked: none yet.
- * Repeat     make bench, or bench/resident [--quick] [--json FILE] [linked|run|short|NAME]..., quiet
+ * Ratio      As bench.h says; in a line of its own the ratio of processor times (of all
+ *            processes of all runs), which other work on the machine disturbs less. The geometric means are
+ *            of the programs that the word "mean" means, as far as they ran.
+ * Target     linked-geomean: 1.02. run-geomean: 1.10; none over 2.5. short-sort: 20; short-xz: 10.
+ * Repeat     make bench, or bench/resident [--quick] [--json FILE] [mean|linked|run|short|NAME]..., quiet
  *            machine. The programs of linked are tests/linked/NAME-native, -linked: "make check"
  *            builds them. Those of run are what is installed.
  */
 #include "bench.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <math.h>
-#include <spawn.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define AMPLE "2G" /* more than any of them touches */
+#include "programs.h"
 
 /* Inputs of the programs under `upage run`, made once, in the directory where they run. */
 static const char input[] =
-        "awk 'BEGIN { for (x = 1; i++ < 400000;) { x = (x * 69069 + 12345) % 4294967296;\n"
-        "  printf \"%d line %x %d\\n\", x % 1000003, x % 65521, i } }' >lines\n"
-        "cat lines lines lines lines >large\n"
-        "awk 'BEGIN { for (x = 3; i++ < 2026000;) { x = (x * 69069 + 12345) % 4294967296;\n"
-        "  printf \"line %d %x\\n\", x % 997, x % 65521 } }' >text\n" /* 28 MB */
-        "cat >work.sql <<'E'\n"
-        "create table t(a integer primary key, b, c text);\n"
-        "with recursive n(x) as (select 1 union all select x + 1 from n where x < 150000)\n"
-        "  insert into t select x, x * 7919 % 10007, 'text ' || x * 31 % 1009 from n;\n"
-        "create index i on t(b);\n"
-        "select c, avg(a) from t group by c order by 2 desc, 1 limit 3;\n"
-        "E\n"
         "cat >work.lua <<'E'\n"
         "local list, words = {}, {}\n"
         "for i = 1, 60000 do list[i] = { key = (i * 7919) % 1000003, name = 'n' .. i } end\n"
@@ -92,49 +71,50 @@ static const char input[] =
         "E\n";
 
 /* The commands, for a shell whose $UPAGE is the words of `upage run` or nothing, $KIND linked or
- * native, $LINKED the directory of such programs, $SMALL 4 with --quick, else 1. */
+ * native, $LINKED the directory of such programs, $SMALL 8 with --quick, else 1. */
 static const struct workload {
+	enum { MEAN, MORE } part; /* whether it counts in the geometric mean */
 	const char *name;
 	const char *needs; /* a file, or a command */
 	const char *command;
 } workloads[] = {
-	{ "linked-sqlite", "$LINKED/sqlite-linked", "exec $LINKED/sqlite-$KIND $((40 / SMALL))" },
-	{ "linked-zlib", "$LINKED/zlib-linked", "exec $LINKED/zlib-$KIND $((40 / SMALL))" },
-	{ "linked-zstd", "$LINKED/zstd-linked", "exec $LINKED/zstd-$KIND $((48 / SMALL))" },
-	{ "linked-lua", "$LINKED/lua-linked",
+	{ MEAN, "linked-sqlite", "$LINKED/sqlite-linked", "exec $LINKED/sqlite-$KIND $((40 / SMALL))" },
+	{ MORE, "linked-zlib", "$LINKED/zlib-linked", "exec $LINKED/zlib-$KIND $((40 / SMALL))" },
+	{ MEAN, "linked-zstd", "$LINKED/zstd-linked", "exec $LINKED/zstd-$KIND $((48 / SMALL))" },
+	{ MEAN, "linked-lua", "$LINKED/lua-linked",
 	  "exec $LINKED/lua-$KIND $((40 / SMALL)) $SOURCES/workloads.lua" },
-	{ "linked-containers", "$LINKED/containers-linked",
+	{ MORE, "linked-containers", "$LINKED/containers-linked",
 	  "exec $LINKED/containers-$KIND $((40 / SMALL))" },
-	{ "linked-hash_join", "$LINKED/hash_join-linked",
+	{ MEAN, "linked-hash_join", "$LINKED/hash_join-linked",
 	  "exec $LINKED/hash_join-$KIND $((40 / SMALL))" },
 
-	{ "run-sort", "sort", "exec $UPAGE sort lines" },
-	{ "run-sort-parallel", "sort", "exec $UPAGE sort --parallel=4 lines" },
-	{ "run-gzip", "gzip", "exec $UPAGE gzip -c lines" },
-	{ "run-pigz", "pigz", "exec $UPAGE pigz -p 4 -c large" },
-	{ "run-xz", "xz", "exec $UPAGE xz -0 -c lines" },
-	{ "run-xz-threads", "xz", "exec $UPAGE xz -0 -T2 --block-size=2MiB -c lines" },
-	{ "run-sha256sum", "sha256sum", "exec $UPAGE sha256sum large" },
-	{ "run-sqlite3", "sqlite3", "exec $UPAGE sqlite3 :memory: <work.sql" },
-	{ "run-lua", "lua5.4", "exec $UPAGE lua5.4 work.lua" },
-	{ "run-perl", "perl", "exec $UPAGE perl work.pl" },
-	{ "run-python3", "python3", "exec $UPAGE python3 work.py" },
-	{ "run-openssl", "openssl", "exec $UPAGE openssl enc -aes-256-cbc -pbkdf2 -pass pass:x -in large" },
-	{ "run-awk", "awk", "exec $UPAGE awk '{ s[$1 % 1000] += $3 } END { print s[7] }' lines" },
-	{ "run-sed", "sed", "exec $UPAGE sed -E 's/([0-9])([a-f])/\\2\\1/g' lines" },
-	{ "run-tar", "tar", "exec $UPAGE tar --hard-dereference -cf out.tar tree large" },
-	{ "run-find", "find", "exec $UPAGE find tree tree tree tree -name '*7' -exec cat {} +" },
-	{ "run-bash", "bash", "exec $UPAGE bash work.bash" },
-	{ "run-bash-pipes", "bash",
+	{ MEAN, "run-sort", "sort", "exec $UPAGE sort lines" },
+	{ MORE, "run-sort-parallel", "sort", "exec $UPAGE sort --parallel=4 lines" },
+	{ MEAN, "run-gzip", "gzip", "exec $UPAGE gzip -c lines" },
+	{ MORE, "run-pigz", "pigz", "exec $UPAGE pigz -p 4 -c large" },
+	{ MEAN, "run-xz", "xz", "exec $UPAGE xz -0 -c lines" },
+	{ MORE, "run-xz-threads", "xz", "exec $UPAGE xz -0 -T2 --block-size=2MiB -c lines" },
+	{ MORE, "run-sha256sum", "sha256sum", "exec $UPAGE sha256sum large" },
+	{ MEAN, "run-sqlite3", "sqlite3", "exec $UPAGE sqlite3 :memory: <work.sql" },
+	{ MEAN, "run-lua", "lua5.4", "exec $UPAGE lua5.4 work.lua" },
+	{ MEAN, "run-perl", "perl", "exec $UPAGE perl work.pl" },
+	{ MEAN, "run-python3", "python3", "exec $UPAGE python3 work.py" },
+	{ MEAN, "run-openssl", "openssl", "exec $UPAGE openssl enc -aes-256-cbc -pbkdf2 -pass pass:x -in large" },
+	{ MORE, "run-awk", "awk", "exec $UPAGE awk '{ s[$1 % 1000] += $3 } END { print s[7] }' lines" },
+	{ MORE, "run-sed", "sed", "exec $UPAGE sed -E 's/([0-9])([a-f])/\\2\\1/g' lines" },
+	{ MORE, "run-tar", "tar", "exec $UPAGE tar --hard-dereference -cf out.tar tree large" },
+	{ MORE, "run-find", "find", "exec $UPAGE find tree tree tree tree -name '*7' -exec cat {} +" },
+	{ MORE, "run-bash", "bash", "exec $UPAGE bash work.bash" },
+	{ MORE, "run-bash-pipes", "bash",
 	  "exec $UPAGE bash -c 'for i in {1..60}; do x=$(echo $i | cat); : $((y += x)); done; echo $y'" },
-	{ "run-git", "git", "$UPAGE git diff --no-index --stat lines large; [ $? = 1 ]" },
-	{ "run-gcc", "gcc", "exec $UPAGE gcc -O2 -c part1.c -o one.o" },
-	{ "run-make", "make", "exec $UPAGE make -B -s -j2" },
-	{ "run-node", "node", "exec $UPAGE node work.js" },
-	{ "run-java", "javac", "exec $UPAGE java -Xmx128m -XX:+UseSerialGC -Xshare:off Work" },
+	{ MORE, "run-git", "git", "$UPAGE git diff --no-index --stat lines large; [ $? = 1 ]" },
+	{ MORE, "run-gcc", "gcc", "exec $UPAGE gcc -O2 -c part1.c -o one.o" },
+	{ MORE, "run-make", "make", "exec $UPAGE make -B -s -j2" },
+	{ MORE, "run-node", "node", "exec $UPAGE node work.js" },
+	{ MORE, "run-java", "javac", "exec $UPAGE java -Xmx128m -XX:+UseSerialGC -Xshare:off Work" },
 
-	{ "short-sort", "sort", "exec $UPAGE sort large" },
-	{ "short-xz", "xz", "exec $UPAGE xz -3 -c text" },
+	{ MORE, "short-sort", "sort", "exec $UPAGE sort large" },
+	{ MORE, "short-xz", "xz", "exec $UPAGE xz -3 -c text" },
 };
 
 /* Of those whose memory is short: the part of their footprint that is left, and the rounds. */
@@ -145,62 +125,32 @@ static const struct shortage {
 
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
 
-/* One run, or the sum of the logarithms of several ratios. */
-struct times {
-	double wall, processor; /* ms */
-};
-
+/* The sum of the logarithms of several ratios. */
 struct mean {
 	double logarithms;
 	unsigned count;
 };
 
-static unsigned rounds_most = 11;
-static FILE *json;
-static char upage_command[PATH_MAX], upage[PATH_MAX + 100]; /* the second with its options */
-static char directory[] = "/tmp/upage-resident-XXXXXX";
+static char upage[PATH_MAX + 100]; /* the words of `upage run` */
 
-/* Runs @command to its end. Return: whether its status was 0. */
-static bool shell(const char *command, struct times *times)
+/* What a case runs, and the processor time that it took in all rounds, ms. */
+static const struct workload *subject;
+static double our_processor, their_processor;
+
+static double paged_run(void)
 {
-	char *arguments[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char *)command, NULL };
-	posix_spawn_file_actions_t actions;
-	struct rusage usage;
-	int status;
-	pid_t pid;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-	double start = bench_now();
-	int result = posix_spawn(&pid, "/bin/sh", &actions, NULL, arguments, environ);
-	if (result != 0)
-		bench_fail("/bin/sh: %s", strerror(result));
-	while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
-		;
-	times->wall = (bench_now() - start) / 1e6;
-	times->processor = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
-	                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
-	posix_spawn_file_actions_destroy(&actions);
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	setenv("KIND", "linked", 1);
+	struct times times = programs_must_run(subject->command, upage);
+	our_processor += times.processor;
+	return times.wall;
 }
 
-static struct times run(const struct workload *workload, bool ours)
+static double native_run(void)
 {
-	struct times times;
-	setenv("UPAGE", ours ? upage : "", 1);
-	setenv("KIND", ours ? "linked" : "native", 1);
-	if (!shell(workload->command, &times))
-		bench_fail("%s failed: UPAGE='%s' KIND=%s; %s", workload->name, getenv("UPAGE"),
-		           getenv("KIND"), workload->command);
-	return times;
-}
-
-static bool is_there(const char *needs)
-{
-	struct times times;
-	char command[200];
-	snprintf(command, sizeof(command), "command -v %s", needs);
-	return shell(command, &times);
+	setenv("KIND", "native", 1);
+	struct times times = programs_must_run(subject->command, "");
+	their_processor += times.processor;
+	return times.wall;
 }
 
 /* NULL: its memory is ample. */
@@ -212,107 +162,57 @@ static const struct shortage *shortage_of(const struct workload *workload)
 	return NULL;
 }
 
-static void set_memory(const char *options)
-{
-	snprintf(upage, sizeof(upage), "%s run %s --", upage_command, options);
-}
-
-/* The frames that a run takes where they are ample, in bytes. */
-static unsigned long long footprint(const struct workload *workload)
-{
-	static const char field[] = "\"frames_peak\": ";
-	char line[4096] = "";
-	set_memory("--stats-json footprint.json -m " AMPLE);
-	run(workload, true);
-	FILE *file = fopen("footprint.json", "r");
-	const char *found = NULL;
-	while (found == NULL && file != NULL && fgets(line, sizeof(line), file) != NULL)
-		found = strstr(line, field);
-	if (found == NULL)
-		bench_fail("footprint.json says nothing of frames_peak");
-	fclose(file);
-	return strtoull(found + sizeof(field) - 1, NULL, 10) * 4096;
-}
-
 static void choose_memory(const struct workload *workload, const struct shortage *shortage)
 {
-	char options[64] = "-m " AMPLE;
+	char memory[32] = AMPLE;
 	if (shortage != NULL)
-		snprintf(options, sizeof(options), "-m %llu", footprint(workload) * shortage->percent / 100);
-	set_memory(options);
+		snprintf(memory, sizeof(memory), "%llu",
+		         programs_footprint(workload->command) * shortage->percent / 100);
+	snprintf(upage, sizeof(upage), "%s run -m %s --", programs_upage, memory);
 }
 
-static void row(const char *name, double value, double base, double *ratio, unsigned rounds,
-                double processor)
+static void compare(struct bench bench, const struct workload *workload, struct mean *mean)
 {
-	double median = bench_median(ratio, rounds);
-	printf("%-18s %9.3f   %9.3f   %6.2f   %5.2f to %5.2f   %9.2f\n", name, value / 1e3, base / 1e3,
-	       median, ratio[0], ratio[rounds - 1], processor);
-	fflush(stdout);
-	if (json != NULL)
-		fprintf(json,
-		        "{\"bench\": \"resident\", \"case\": \"%s\", \"value\": %.3f, \"unit\": \"ms\", "
-		        "\"against\": \"native\", \"baseline\": %.3f, \"ratio\": %.3f, \"cpu_ratio\": %.3f}\n",
-		        name, value, base, median, processor);
-}
-
-static void compare(const struct workload *workload, struct mean *mean)
-{
-	double our[BENCH_ROUNDS_MAX], their[BENCH_ROUNDS_MAX], ratio[BENCH_ROUNDS_MAX];
-	double processor[BENCH_ROUNDS_MAX];
 	const struct shortage *shortage = shortage_of(workload);
-	unsigned rounds = shortage != NULL ? shortage->rounds : rounds_most;
-
-	if (!is_there(workload->needs)) {
-		printf("%-18s skipped: there is no %s\n", workload->name, workload->needs);
+	bool whole = strncmp(workload->name, "linked", 6) != 0;
+	if (!programs_have(workload->needs) || (whole && access(programs_upage, X_OK) < 0)) {
+		bench_skip(workload->name, "there is no %s, or no upage run", workload->needs);
 		return;
 	}
+	if (shortage != NULL)
+		bench.rounds = shortage->rounds;
 	choose_memory(workload, shortage);
-	if (rounds > 1) {
-		run(workload, true);
-		run(workload, false);
+	subject = workload;
+	our_processor = their_processor = 0;
+	double ratio = bench_case(&bench, workload->name, paged_run, "native", native_run);
+	printf("%24s processor times: %.2f\n", "", our_processor / their_processor);
+	if (workload->part == MEAN) {
+		mean->logarithms += log(ratio);
+		mean->count++;
 	}
-	for (unsigned i = 0; i < rounds; i++) {
-		struct times ours, theirs;
-		if (i % 2 == 0) {
-			ours = run(workload, true);
-			theirs = run(workload, false);
-		} else {
-			theirs = run(workload, false);
-			ours = run(workload, true);
-		}
-		our[i] = ours.wall;
-		their[i] = theirs.wall;
-		ratio[i] = ours.wall / theirs.wall;
-		processor[i] = theirs.processor > 0 ? ours.processor / theirs.processor : 1;
-	}
-	row(workload->name, bench_median(our, rounds), bench_median(their, rounds), ratio, rounds,
-	    bench_median(processor, rounds));
-	mean->logarithms += log(ratio[rounds / 2]);
-	mean->count++;
 }
 
-static void geometric_mean(const char *mode, const struct mean *mean)
+static void geometric_mean(struct bench bench, const char *mode, const struct mean *mean)
 {
-	double value = mean->count > 0 ? exp(mean->logarithms / mean->count) : 0;
-	if (mean->count == 0)
+	char name[40], against[40];
+	snprintf(name, sizeof(name), "%s-geomean", mode);
+	if (mean->count == 0) {
+		bench_skip(name, "none of its programs was run");
 		return;
-	printf("%s-%-*s geometric mean of %u programs: %.2f\n", mode, (int)(17 - strlen(mode)),
-	       "geomean", mean->count, value);
-	if (json != NULL)
-		fprintf(json,
-		        "{\"bench\": \"resident\", \"case\": \"%s-geomean\", \"value\": %.3f, \"unit\": "
-		        "\"ratio\", \"against\": \"native\", \"baseline\": 1, \"ratio\": %.3f}\n",
-		        mode, value, value);
+	}
+	bench.unit = "ratio";
+	snprintf(against, sizeof(against), "native, %u programs", mean->count);
+	bench_figure(&bench, name, exp(mean->logarithms / mean->count), against, 1);
 }
 
-/* Whether a word of the command line means this one: its whole name, that without the mode, or
- * the mode. */
+/* Whether a word of the command line means this one: its whole name, that without the mode, the
+ * mode, or "mean". */
 static bool is_meant(const struct workload *workload, const char *word)
 {
 	size_t mode = strcspn(workload->name, "-");
 	return strcmp(workload->name, word) == 0 || strcmp(workload->name + mode + 1, word) == 0 ||
-	       (strlen(word) == mode && strncmp(workload->name, word, mode) == 0);
+	       (strlen(word) == mode && strncmp(workload->name, word, mode) == 0) ||
+	       (workload->part == MEAN && strcmp(word, "mean") == 0);
 }
 
 static bool is_chosen(const struct workload *workload, char **words)
@@ -323,87 +223,40 @@ static bool is_chosen(const struct workload *workload, char **words)
 	return chosen;
 }
 
-__attribute__((noreturn)) static void usage(void)
+static void check_words(char **words)
 {
-	fprintf(stderr, "usage: resident [--quick] [--json FILE] [linked|run|short|NAME]...\n");
-	exit(2);
-}
-
-/* Return: the words that are no options. */
-static char **options(char **words)
-{
-	setenv("SMALL", "1", 1);
-	for (; *words != NULL && (*words)[0] == '-'; words++) {
-		if (strcmp(*words, "--quick") == 0) {
-			setenv("SMALL", "4", 1);
-			rounds_most = 5;
-		} else if (strcmp(*words, "--json") == 0 && words[1] != NULL) {
-			json = fopen(*++words, "w");
-			if (json == NULL)
-				bench_fail("%s: %s", *words, strerror(errno));
-		} else {
-			usage();
-		}
-	}
-	for (char **word = words; *word != NULL; word++) {
+	for (; *words != NULL; words++) {
 		bool known = false;
 		for (size_t i = 0; i < WORKLOADS && !known; i++)
-			known = is_meant(&workloads[i], *word);
+			known = is_meant(&workloads[i], *words);
 		if (!known)
-			usage();
+			bench_fail("there is no '%s'", *words);
 	}
-	return words;
-}
-
-/* What is run is found from where we are ourselves: build/bench. */
-static void find_programs(void)
-{
-	char here[PATH_MAX - 64], linked[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", here, sizeof(here) - 1);
-	if (length < 0)
-		bench_fail("/proc/self/exe: %s", strerror(errno));
-	here[length] = '\0';
-	*strrchr(here, '/') = '\0';
-	snprintf(upage_command, sizeof(upage_command), "%s/../tools/upage", here);
-	snprintf(linked, sizeof(linked), "%s/../tests/linked", here);
-	setenv("LINKED", linked, 1);
-	setenv("SOURCES", LINKED_SOURCES, 1);
-	setenv("UPAGE_OPTIONS", "memory=" AMPLE, 1); /* the native ones do not look at it */
-	/* Not the wrappers of version managers, which are programs of their own. */
-	setenv("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", 1);
-	setenv("LC_ALL", "C", 1);
-}
-
-static void clean_up(void)
-{
-	char command[64];
-	struct times times;
-	snprintf(command, sizeof(command), "cd / && rm -r %s", directory);
-	shell(command, &times);
 }
 
 int main(int argc, char **argv)
 {
-	struct mean linked = { 0 }, whole = { 0 }, scarce = { 0 };
+	struct bench bench = bench_open("resident", "ms", "[mean|linked|run|short|NAME]...", argc, argv);
+	struct mean linked = { 0 }, whole = { 0 };
 	struct times times;
-	char **words = options(argv + (argc > 0));
+	char here[PATH_MAX - 64], directory[PATH_MAX];
 
-	find_programs();
-	if (mkdtemp(directory) == NULL || chdir(directory) < 0)
-		bench_fail("%s: %s", directory, strerror(errno));
-	atexit(clean_up);
-	if (!shell(input, &times))
+	check_words(bench.words);
+	bench.rounds = bench.divisor > 1 ? 1 : 5;
+	programs_find(here);
+	snprintf(directory, sizeof(directory), "%s/../tests/linked", here);
+	setenv("LINKED", directory, 1);
+	setenv("SOURCES", LINKED_SOURCES, 1);
+	setenv("SMALL", bench.divisor > 1 ? "8" : "1", 1);
+	setenv("UPAGE_OPTIONS", "memory=" AMPLE, 1); /* the native ones do not look at it */
+	programs_enter();
+	if (!programs_run(programs_inputs, &times) || !programs_run(input, &times))
 		bench_fail("the inputs could not be made");
-	printf("%-18s %9s   %9s   %6s   %14s   %9s\n", "resident", "paged s", "native s", "ratio",
-	       "single rounds", "cpu ratio");
 	for (size_t i = 0; i < WORKLOADS; i++)
-		if (is_chosen(&workloads[i], words))
-			compare(&workloads[i], shortage_of(&workloads[i]) != NULL              ? &scarce
-			                       : strncmp(workloads[i].name, "run", 3) == 0 ? &whole
-			                                                                   : &linked);
-	geometric_mean("linked", &linked);
-	geometric_mean("run", &whole);
-	if (json != NULL && fclose(json) != 0)
-		bench_fail("--json: %s", strerror(errno));
+		if (is_chosen(&workloads[i], bench.words))
+			compare(bench, &workloads[i], strncmp(workloads[i].name, "run", 3) == 0 ? &whole : &linked);
+	geometric_mean(bench, "linked", &linked);
+	geometric_mean(bench, "run", &whole);
+	bench_end(&bench);
 	return 0;
 }

@@ -14,16 +14,11 @@
  * end: every other page of 2,048, each a host mapping of its own, which the host moves one by one. In
  * base and bounds all pages of a space are one mapping.
  */
-#define BENCH_UNIT "ns/switch"
 #include "bench.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "upage.h"
-
-#define PAGE ((size_t)4096)
-#define RW (PROT_READ | PROT_WRITE)
 #define FEW 16
 #define SWITCHES 64 /* a round */
 
@@ -35,12 +30,6 @@ struct pair {
 	upage_space *space[2];
 };
 static struct pair few_pages, many_pages, scattered_pages, short_runs, long_runs;
-
-static void need(int result, const char *what)
-{
-	if (result < 0)
-		bench_fail("%s: %s", what, upage_strerror(result));
-}
 
 static void pair_make(struct pair *pair, enum upage_scheme scheme, size_t pages, size_t stride)
 {
@@ -131,7 +120,7 @@ static double plain_mmap(void)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = bench_begin("switch", argc, argv);
+	struct bench bench = bench_begin("switch", "ns/switch", argc, argv);
 	char name[32], against[32];
 	many /= bench.divisor;
 	pair_make(&few_pages, UPAGE_SCHEME_PAGING, FEW, 1);
@@ -139,12 +128,12 @@ int main(int argc, char **argv)
 	pair_make(&scattered_pages, UPAGE_SCHEME_PAGING, 1024, 2);
 	pair_make(&short_runs, UPAGE_SCHEME_BASE_BOUNDS, FEW, 1);
 	pair_make(&long_runs, UPAGE_SCHEME_BASE_BOUNDS, many, 1);
-	snprintf(name, sizeof(name), "%zu pages each", many);
+	snprintf(name, sizeof(name), "%zu-pages", many);
 	snprintf(against, sizeof(against), "mmap over %zu pages", many);
 	bench_case(&bench, name, with_many, "16 pages each", with_few);
-	bench_case(&bench, name, with_many, against, plain_mmap);
-	bench_case(&bench, "1024 scattered", scattered, "16 pages each", with_few);
-	snprintf(name, sizeof(name), "%zu in a run", many);
+	bench_case(&bench, "many-against-mmap", with_many, against, plain_mmap);
+	bench_case(&bench, "1024-scattered", scattered, "16 pages each", with_few);
+	snprintf(name, sizeof(name), "%zu-in-a-run", many);
 	bench_case(&bench, name, with_long_runs, "16 in a run", with_short_runs);
 	pair_end(&few_pages);
 	pair_end(&many_pages);

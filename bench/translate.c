@@ -12,17 +12,15 @@
  * Repeat     make bench, or bench/translate [--quick] [--json FILE]. One processor, quiet machine.
  *
  * Cases (pages of 4 KiB, at random; 48 bits of address but for the linear table's 1 GiB)
- *   … 16 MiB     the entries in use, 32 KiB, are in the caches
- *   … 1 GiB      they are 2 MiB
- *   radix 2      two levels in a space of 1 GiB; radix 4: the form of x86-64
+ *   …-16M        the entries in use, 32 KiB, are in the caches
+ *   …-1G         they are 2 MiB
+ *   radix-2      two levels in a space of 1 GiB; radix-4: the form of x86-64
  *   inverted     a hash and a chain, of 262,144 entries
  *
  * The memory of the tables is that of three spaces which are made up, and of the pages of a native
  * sqlite3 (process.h). Of the last, linear tables are calculated: of all 47 bits of address, as the
  * others, and of no more than what is from its lowest to its highest page.
  */
-#define BENCH_UNIT "ns/look"
-#define BENCH_DIGITS 1
 #include "bench.h"
 
 #include "base_bounds.h"
@@ -41,27 +39,12 @@
 
 static uint64_t addresses[ADDRESSES];
 static unsigned looks = 4000000;
+static uint64_t state; /* of the random numbers */
 static struct table_memory memory;
 
 /* What a case looks at. */
 static const struct translator *subject;
 static pte_t *bare;
-
-static void need(int result, const char *what)
-{
-	if (result < 0)
-		bench_fail("%s: %s", what, upage_strerror(result));
-}
-
-/* splitmix64 */
-static uint64_t random_number(void)
-{
-	static uint64_t state;
-	uint64_t z = (state += 0x9e3779b97f4a7c15u);
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
 
 /* ---- Rounds -------------------------------------------------------------------------------- */
 
@@ -108,12 +91,12 @@ static void measure(const struct bench *bench, const char *name, const struct tr
 	static const struct {
 		const char *name;
 		uint64_t pages;
-	} parts[] = { { "16 MiB", 4096 }, { "1 GiB", GIB_PAGES } };
+	} parts[] = { { "16M", 4096 }, { "1G", GIB_PAGES } };
 	for (unsigned part = 0; part < 2; part++) {
 		char whole[40];
-		snprintf(whole, sizeof(whole), "%s %s", name, parts[part].name);
+		snprintf(whole, sizeof(whole), "%s-%s", name, parts[part].name);
 		for (unsigned i = 0; i < ADDRESSES; i++)
-			addresses[i] = random_number() % (parts[part].pages << PAGE_SHIFT);
+			addresses[i] = bench_random(&state) % (parts[part].pages << PAGE_SHIFT);
 		subject = translator;
 		for (unsigned i = 0; i < ADDRESSES; i++) {
 			uint64_t physical = 0;
@@ -155,8 +138,8 @@ static void measure_all(const struct bench *bench)
 	}
 	bare = linear.entries;
 	measure(bench, "linear", &linear.paging.translator);
-	measure(bench, "radix 2", &radix[0].paging.translator);
-	measure(bench, "radix 4", &radix[1].paging.translator);
+	measure(bench, "radix-2", &radix[0].paging.translator);
+	measure(bench, "radix-4", &radix[1].paging.translator);
 	measure(bench, "inverted", &space.paging.translator);
 	measure(bench, "segment", &segmentation.translator);
 	measure(bench, "base-bounds", &registers.translator);
@@ -166,8 +149,8 @@ static void measure_all(const struct bench *bench)
 
 enum layout { ALL_OF_IT, DENSE, SCATTERED, PROCESS, LAYOUTS };
 
-static const char *const layouts[] = { "all of a space of 1 GiB", "1 GiB at the start of 1 TiB",
-	                               "1 GiB scattered over 1 TiB", "sqlite3, in 128 TiB" };
+/* All of a space of 1 GiB; 1 GiB at the start of 1 TiB; 1 GiB scattered over 1 TiB; sqlite3, in 128 TiB. */
+static const char *const layouts[] = { "all-of-1G", "dense-in-1T", "scattered-in-1T", "sqlite3" };
 
 static struct process_pages process;
 
@@ -229,59 +212,41 @@ static size_t inverted_bytes(enum layout layout)
 	return bytes;
 }
 
-static void json_bytes(const struct bench *bench, const char *table, const char *layout, size_t bytes)
+/* Against the least there can be: an entry for each page that is there. */
+static void figure_bytes(const struct bench *bench, const char *table, enum layout layout, size_t bytes)
 {
-	if (bench->json != NULL)
-		fprintf(bench->json,
-		        "{\"bench\": \"translate\", \"case\": \"%s, %s\", \"value\": %zu, "
-		        "\"unit\": \"bytes\"}\n",
-		        table, layout, bytes);
+	char name[40];
+	snprintf(name, sizeof(name), "%s-%s", table, layouts[layout]);
+	bench_figure(bench, name, (double)bytes, "an entry a page", (double)(count_of(layout) * sizeof(pte_t)));
 }
 
-/* What the table of all layouts has no room for. */
-static void count_process(const struct bench *bench)
-{
-	if (process.count == 0) {
-		printf("sqlite3 is not installed: nothing is known of its address space.\n");
-		return;
-	}
-	uint64_t span = process.vpn[process.count - 1] - process.vpn[0] + 1;
-	printf("sqlite3: %zu pages are resident, %zu KiB; "
-	       "a linear table from its lowest to its highest page: %zu KiB\n",
-	       process.count, process.count << PAGE_SHIFT >> 10, span * sizeof(pte_t) >> 10);
-	json_bytes(bench, "linear, its span", layouts[PROCESS], span * sizeof(pte_t));
-}
-
-static void count_memory(const struct bench *bench)
+static void count_memory(struct bench *bench)
 {
 	static const struct {
 		const char *name;
 		size_t (*bytes)(enum layout layout);
 	} tables[] = { { "linear", linear_bytes }, { "radix", radix_bytes }, { "inverted", inverted_bytes } };
 	process = process_pages();
-	unsigned shown = process.count > 0 ? LAYOUTS : PROCESS;
-	printf("\n%-10s", "KiB");
-	for (unsigned layout = 0; layout < shown; layout++)
-		printf("   %28s", layouts[layout]);
-	putchar('\n');
-	for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-		printf("%-10s", tables[t].name);
-		for (unsigned layout = 0; layout < shown; layout++) {
+	bench->unit = "bytes";
+	if (process.count == 0)
+		bench_skip("linear-span-sqlite3", "sqlite3 is not installed");
+	for (unsigned layout = 0; layout < (process.count > 0 ? LAYOUTS : PROCESS); layout++)
+		for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 			table_memory_init(&memory, host_metadata, host_metadata_release);
 			size_t bytes = tables[t].bytes((enum layout)layout);
 			table_memory_destroy(&memory);
-			printf("   %28zu", bytes >> 10);
-			json_bytes(bench, tables[t].name, layouts[layout], bytes);
+			figure_bytes(bench, tables[t].name, (enum layout)layout, bytes);
 		}
-		putchar('\n');
-	}
-	count_process(bench);
+	/* From its lowest to its highest page. */
+	if (process.count > 0)
+		figure_bytes(bench, "linear-span", PROCESS,
+		             (process.vpn[process.count - 1] - process.vpn[0] + 1) * sizeof(pte_t));
 	free(process.vpn);
 }
 
 int main(int argc, char **argv)
 {
-	struct bench bench = bench_begin("translate", argc, argv);
+	struct bench bench = bench_begin("translate", "ns/look", argc, argv);
 	looks /= bench.divisor;
 	table_memory_init(&memory, host_metadata, host_metadata_release);
 	measure_all(&bench);

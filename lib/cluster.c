@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cluster.h"
 
+#include <string.h>
+
 #include "host.h"
+#include "reclaim.h"
 #include "view.h"
 
 /* Pages of a file that come in together, whoever is asked for; and where so much is free that nobody
  * will miss it. */
 #define FILE_BLOCK 4u
 #define FILE_BLOCK_AMPLE 8u
+
+/* Of the pages before it as many follow, up to so many; then one for so many. */
+#define FOLLOW_ALL 16u
+#define FOLLOW_PART 4u
+
+/* No more come at once than one of so many free frames, where that is more than FOLLOW_ALL. */
+#define FREE_PART 16
+
+/* From so many pages on frames are filled at an address of ours, and that mapping is moved to the pages:
+ * bench/fault, "fill". */
+#define BORROW_LEAST 32
 
 /* ---- Who takes part ----------------------------------------------------------------------- */
 
@@ -46,19 +60,31 @@ static bool is_suitable(const struct backing *backing, int access)
 	return backing->store->ops->clusters && !backing->shared && !(access & PROT_WRITE);
 }
 
-/* Resident pages in a row beside @pte, in the leaf: on the left of it by -1, on the right by 1. */
-static unsigned resident_run(const pte_t *pte, int direction, unsigned most)
+/* Resident pages in a row beside page @vpn, which has the entry @pte: on the left of it by -1, on the
+ * right by 1. */
+static size_t resident_run(const struct page_table *table, upage_vpn vpn, const pte_t *pte, int direction,
+                           size_t most)
 {
-	size_t index = pte_index(pte);
-	size_t there = direction < 0 ? index : PAGE_TABLE_NODE_ENTRIES - 1 - index;
-	unsigned run = 0;
-	while (run < most && run < there) {
-		pte += direction;
-		if (!(atomic_load(pte) & PTE_PRESENT))
+	size_t edge = direction < 0 ? 0 : PAGE_TABLE_NODE_ENTRIES - 1, run = 0;
+	for (; run < most; run++) {
+		bool inside = pte_index(pte) != edge;
+		vpn += (upage_vpn)direction;
+		if (inside)
+			pte += direction;
+		else /* below the first page is past the last one */
+			pte = vpn >> table->vpn_bits == 0 ? page_table_walk(table, vpn) : NULL;
+		if (pte == NULL || !(atomic_load(pte) & PTE_PRESENT))
 			break;
-		run++;
 	}
 	return run;
+}
+
+/* How many pages follow a run of resident ones. */
+static size_t followers(const struct page_table *table, upage_vpn vpn, const pte_t *pte, int direction,
+                        size_t most)
+{
+	size_t run = resident_run(table, vpn, pte, direction, FOLLOW_PART * most);
+	return smaller(run <= FOLLOW_ALL ? run : larger(FOLLOW_ALL, run / FOLLOW_PART), most);
 }
 
 /* Locks empty entries beside @pte, up to @most. */
@@ -73,21 +99,49 @@ static unsigned lock_empty(pte_t *pte, int direction, size_t most)
 	return locked;
 }
 
-void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, int access,
-                  uintptr_t start, uintptr_t end)
+/* Whether all that a reference changes about a resident page is that it is shown. */
+static bool is_just_hidden(uint64_t value, int access)
 {
-	unsigned most = pool->cluster_pages - 1;
+	bool more = value & (PTE_ACCESS | PTE_PREFETCHED | PTE_EXPECTED | PTE_FILE | PTE_SHARED);
+	return (value & PTE_PRESENT) && !more && ((value & PTE_DIRTY) || !(access & PROT_WRITE));
+}
+
+/* Locks pages beside @pte, whose entry was @value, that are as it is and its neighbours in frames too. */
+static unsigned lock_hidden(pte_t *pte, uint64_t value, int direction, size_t most)
+{
+	unsigned locked = 0;
+	for (; locked < most; locked++) {
+		pte += direction;
+		value = pte_with_number(value, pte_number(value) + (uint64_t)(int64_t)direction);
+		uint64_t found = value;
+		if (!atomic_compare_exchange_strong(pte, &found, value | PTE_LOCKED))
+			break;
+	}
+	return locked;
+}
+
+void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage_vpn vpn,
+                  struct page *page, uint64_t value, int access, uintptr_t start, uintptr_t end)
+{
 	page->before = page->after = 0;
-	if (most == 0 || value != 0 || !is_plenty(pool) || !is_suitable(page->backing, access))
+	if (pool->cluster_pages == 1 || !is_plenty(pool))
 		return;
+	size_t most = smaller(pool->cluster_pages - 1,
+	                      larger(FOLLOW_ALL, atomic_load(&pool->frames.free) / FREE_PART));
 	size_t index = pte_index(page->pte);
-	size_t block = smaller(block_of(pool, page->backing), most + 1);
 	size_t on_left = smaller(index, (page->address - start) / page_size(pool));
 	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
 	                  index - 1;
-	size_t after = larger(resident_run(page->pte, -1, most), block - 1 - index % block);
+	if (is_just_hidden(value, access)) {
+		page->after = (uint16_t)lock_hidden(page->pte, value, 1, smaller(most, on_right));
+		page->before = (uint16_t)lock_hidden(page->pte, value, -1, smaller(most - page->after, on_left));
+	}
+	if (value != 0 || !is_suitable(page->backing, access))
+		return;
+	size_t block = smaller(block_of(pool, page->backing), most + 1);
+	size_t after = larger(followers(table, vpn, page->pte, -1, most), block - 1 - index % block);
 	after = larger(after, second_page(pool, page, start));
-	size_t before = larger(resident_run(page->pte, 1, most), index % block);
+	size_t before = larger(followers(table, vpn, page->pte, 1, most), index % block);
 	page->after = (uint16_t)lock_empty(page->pte, 1, smaller(after, on_right));
 	before = smaller(before, most - page->after);
 	page->before = (uint16_t)lock_empty(page->pte, -1, smaller(before, on_left));
@@ -102,6 +156,7 @@ struct cluster {
 	uint32_t count;  /* of pages */
 	uint32_t own;    /* which of them was referenced */
 	uint32_t pfn;    /* of the first */
+	void *filled;    /* where the frames are mapped meanwhile; NULL: nowhere */
 };
 
 /* Gives up the entries from @from on, but the page's own: they stay empty. */
@@ -161,25 +216,53 @@ static bool find_end(struct upage_pool *pool, struct cluster *c, const struct ba
 	return bytes > 0 && end_with_file(pool, c, (uint64_t)bytes);
 }
 
-/* Their content. Return: whether all is well. */
-static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
+/* What @backing has of the pages, in memory of ours. Return: whether all is well. */
+static bool read_pages(struct upage_pool *pool, struct cluster *c, const struct backing *backing, void *at)
 {
-	if (backing->store == NULL)
-		return frame_zero_run(&pool->frames, c->pfn, c->count) == 0;
-	char *buffer = buffer_take_run(&pool->buffers, c->count);
-	if (buffer == NULL)
-		return false;
 	struct store_request request = { .operation = STORE_READ,
-		                         .buffer = buffer,
+		                         .buffer = at,
 		                         .length = c->count * page_size(pool),
 		                         .offset = backing_offset(backing, c->address) };
 	store_submit(backing->store, &request);
-	bool good = store_complete(&request) == 0;
-	if (good)
-		good = end_with_file(pool, c, request.moved);
-	if (good)
-		good = frame_write_run(&pool->frames, c->pfn, c->count, buffer) == 0;
-	buffer_give_run(&pool->buffers, buffer, c->count);
+	return store_complete(&request) == 0 && end_with_file(pool, c, request.moved);
+}
+
+/* The frames are filled where they are mapped. */
+static bool fill_borrowed(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
+{
+	size_t bytes = c->count * page_size(pool);
+	void *at;
+	if (frame_borrow(&pool->frames, c->pfn, c->count, &at) < 0)
+		return false;
+	bool good = true;
+	if (backing->store == NULL)
+		memset(at, 0, bytes);
+	else
+		good = read_pages(pool, c, backing, at);
+	size_t used = good ? c->count * page_size(pool) : 0; /* its file may have ended before */
+	if (used < bytes)
+		host_release((char *)at + used, bytes - used);
+	c->filled = good ? at : NULL;
+	return good;
+}
+
+/* Their content. Return: whether all is well. */
+static bool fill(struct upage_pool *pool, struct cluster *c, const struct backing *backing)
+{
+	if (backing->store == NULL) {
+		bool borrow = c->count >= BORROW_LEAST && !frame_is_fresh_run(&pool->frames, c->pfn, c->count);
+		return borrow ? fill_borrowed(pool, c, backing)
+		              : reclaim_zero(pool, c->pfn, c->count) == 0;
+	}
+	if (c->count > BUFFER_RUN_MAX)
+		return fill_borrowed(pool, c, backing);
+	char *buffer = buffer_take_run(&pool->buffers, c->count);
+	if (buffer == NULL)
+		return false;
+	uint32_t count = c->count;
+	bool good = read_pages(pool, c, backing, buffer) &&
+	            frame_write_run(&pool->frames, c->pfn, c->count, buffer) == 0;
+	buffer_give_run(&pool->buffers, buffer, count);
 	return good;
 }
 
@@ -207,7 +290,7 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 	}
 	/* What the host does not show is resident nevertheless, and read ahead. */
 	bool shown = view_show_run(pool, c.ptes, values, c.count, c.address,
-	                           page_access(page, dirty) | dirty) == 0;
+	                           page_access(page, dirty) | dirty, c.filled) == 0;
 	for (uint32_t i = 0; i < c.count; i++) {
 		if (i == c.own)
 			continue;
@@ -216,4 +299,22 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 	}
 	*value = values[c.own];
 	return true;
+}
+
+/* ---- Showing them --------------------------------------------------------------------------- */
+
+int cluster_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access)
+{
+	uint64_t values[CLUSTER_PAGES_MAX];
+	unsigned own = page->before, count = own + 1u + page->after;
+	pte_t *ptes = page->pte - own;
+	for (unsigned i = 0; i < count; i++)
+		values[i] = pte_with_number(*value, pte_number(*value) - own + i);
+	int result = view_show_run(pool, ptes, values, count, page->address - own * page_size(pool),
+	                           access, NULL);
+	for (unsigned i = 0; i < count; i++)
+		if (i != own)
+			pte_unlock(&ptes[i], values[i]);
+	*value = values[own];
+	return result;
 }

@@ -7,15 +7,19 @@
  * its own, by one zeroing or reading and one call to the host. They are accessible at once, so
  * that a reference to them is never seen.
  *
- * How many? As many as are resident in a row on the other side of the page: what was dense so far
- * will go on so. Touched in order, pages come in by 1, 2, 4 ... up to the most; what comes in
- * for nothing is never more than what was there before it. Of a file, which is code more often
+ * How many? As many as are resident in a row on the other side of the page, up to 16, and a quarter
+ * of longer rows: what was dense so far will go on so. Touched in order, pages come in by 1, 2, 4 ... 16,
+ * 20, 25 ... up to 64; what comes in for nothing is never more than what was there before it, nor more
+ * than a sixteenth of what is free. Of a file, which is code more often
  * than not, at least four come together, those of an aligned block; eight of files that are shown as
  * they are (PTE_FILE), which costs little, while seven frames of eight are free. So long, the first
  * page of a mapping without a file brings the second: the use of new memory begins at its beginning.
  *
  * Only what is empty takes part: swapped pages come in alone. Under pressure all pages do:
  * to evict one for another that nobody asked for is poison.
+ *
+ * A resident page that is hidden (it was moved to another address, or a fork copied it) is shown with
+ * those beside it that are hidden in the same way, if their frames are side by side too.
  *
  * Locks: the PTEs of the neighbours are only tried, under the space's lock, like that of the page
  * itself; until they are given up nobody is waited for, but the file. Signal context: yes.
@@ -26,27 +30,34 @@
 
 #include "physical.h"
 
-#define CLUSTER_PAGES_MAX BUFFER_RUN_MAX
-#define CLUSTER_BYTES_MAX ((size_t)64 << 10)
+#define CLUSTER_PAGES_MAX 64
+#define CLUSTER_BYTES_MAX ((size_t)256 << 10)
+#define CLUSTER_PAGE_MAX ((size_t)32 << 10) /* of larger pages the trap is the least part */
 
 /* Of pages of that size, as many of @wanted as go with each other. */
 static inline unsigned cluster_pages(unsigned wanted, unsigned page_shift)
 {
+	if ((size_t)1 << page_shift > CLUSTER_PAGE_MAX)
+		return 1;
 	size_t fit = CLUSTER_BYTES_MAX >> page_shift;
 	size_t most = wanted < CLUSTER_PAGES_MAX ? wanted : CLUSTER_PAGES_MAX;
-	return (unsigned)(most < fit ? most : fit > 0 ? fit : 1);
+	return (unsigned)(most < fit ? most : fit);
 }
 
 /* Whether so much is free that nobody will miss a few. */
 bool cluster_is_ample(const struct upage_pool *pool);
 
-/* Locks neighbours of a page, whose PTE is locked and was @value, in its mapping [start, end), for
- * pager_resolve(), which gives them up. The space's lock is held. */
-void cluster_lock(struct upage_pool *pool, struct page *page, uint64_t value, int access,
-                  uintptr_t start, uintptr_t end);
+/* Locks neighbours of page @vpn of @table, whose PTE is locked and was @value, in its mapping
+ * [start, end), for pager_resolve(), which gives them up. The space's lock is held. */
+void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage_vpn vpn,
+                  struct page *page, uint64_t value, int access, uintptr_t start, uintptr_t end);
 
 /* The page and its neighbours come in, accessible for @access. Return: whether the page did; else
  * all is as before. In any case the neighbours are given up. */
 bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value, int access);
+
+/* The page and its neighbours, all hidden, are shown with @access. Return: 0, or the host's error: they
+ * are as before. In any case the neighbours are given up. */
+int cluster_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access);
 
 #endif

@@ -164,7 +164,7 @@ static int move_content(struct movement *m, uint32_t to, bool overlaps)
 		return result; /* what was hidden comes by a soft fault: here, and if it cannot be shown */
 	view_renumber(pool, m->ptes, m->values, m->count, to);
 	if (access != 0)
-		view_show_run(pool, m->ptes, m->values, m->count, m->address, access);
+		view_show_run(pool, m->ptes, m->values, m->count, m->address, access, NULL);
 	return 0;
 }
 

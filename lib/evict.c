@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "evict.h"
 
-#include <string.h>
+#include <errno.h>
 
 #include "host.h"
 #include "view.h"
+#include "writeback.h"
 
 #define WAIT_LIMIT_NS UINT64_C(10000000000) /* for frames that others are about to free */
 
@@ -12,141 +13,10 @@
  * looks. Then the next has to go. */
 #define SPARED_MAX 8
 
-/* A comparison with a slot costs a third of what it saves when the page is as it was: it need not be
- * written, nor be expected to be the next time. */
-#define COMPARE_CHANGED_MAX 192 /* of 256 */
-#define COMPARE_EACH 8
+/* No more than one of so many frames are taken at once. */
+#define BATCH_PART 64
 
-/* One pass over the candidates, and what stood in its way. */
-struct search {
-	bool busy;     /* something was locked by another thread, who is about to finish */
-	bool no_slots; /* swap is full, and no resident page has a slot to spare */
-	int failure;   /* why a page could not be saved */
-	unsigned spared; /* candidates that had been referenced */
-	uint32_t own;  /* frame: locked by ourselves, and no candidate */
-};
-
-/* ---- Slots ------------------------------------------------------------------------------- */
-
-/* The slot of the page to the left, plus one, if that is known: pages that lie side by side
- * should lie so in swap. */
-static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
-{
-	uint64_t left = pte_left(pte);
-	if (left & PTE_SWAPPED)
-		return (uint32_t)pte_number(left) + 1;
-	if (left & PTE_PRESENT) {
-		/* A hint: its page may be leaving just now. */
-		uint32_t *kept = &pool->frames.frame[pte_number(left)].slot;
-		uint32_t slot = __atomic_load_n(kept, __ATOMIC_RELAXED);
-		return slot != 0 ? slot : SWAP_NONE; /* kept plus one */
-	}
-	return SWAP_NONE;
-}
-
-/* Swap is full: a slot whose page is resident, and so holds only a copy, serves the page of
- * frame @needy. Each frame is looked at, whoever else is looking. */
-static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct search *search)
-{
-	uint64_t frames = pool->frames.frames;
-	uint64_t start = atomic_load(&pool->slot_hand);
-	bool busy = false;
-	for (uint64_t i = 0; i < frames && !search->no_slots; i++) {
-		uint32_t pfn = (uint32_t)((start + i) % frames);
-		struct frame *frame = &pool->frames.frame[pfn];
-		pte_t *pte;
-		uint64_t value;
-		if (pfn == search->own || frame_seems_shared(frame)) /* and has no slot */
-			continue;
-		if (!frame_trylock(pool, pfn, &pte, &value)) {
-			busy = busy || (pfn != needy && frame->state == FRAME_USED);
-			continue;
-		}
-		uint32_t slot = frame->slot;
-		if (slot != 0) {
-			frame->slot = 0;
-			value = (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
-		}
-		pte_unlock(pte, value);
-		if (slot != 0) {
-			atomic_store(&pool->slot_hand, pfn + UINT64_C(1));
-			return slot - 1;
-		}
-	}
-	search->busy = search->busy || busy;
-	search->no_slots = !busy; /* for the rest of this pass: looking costs O(frames) */
-	return SWAP_NONE;
-}
-
-/* A slot for the page of frame @pfn, whose PTE is locked; SWAP_NONE: there is none now. */
-static uint32_t slot_take(struct upage_pool *pool, uint32_t pfn, pte_t *pte, struct search *search)
-{
-	uint32_t slot = swap_allocate(pool->swap, slot_near(pool, pte));
-	return slot != SWAP_NONE ? slot : slot_reclaim(pool, pfn, search);
-}
-
-/* ---- Saving a page ----------------------------------------------------------------------- */
-
-/* Whether it is worth reading a slot to compare a page with it. Not while nearly all of those that are
- * expected to be written to are: then one of eight is compared, in case that has changed. These are
- * estimates: threads need not agree. */
-static bool comparing_pays(struct upage_pool *pool)
-{
-	if (atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COMPARE_CHANGED_MAX)
-		return true;
-	return atomic_fetch_add_explicit(&pool->not_compared, 1, memory_order_relaxed) % COMPARE_EACH == 0;
-}
-
-/* Of the last sixteen or so. */
-static void note_comparison(struct upage_pool *pool, bool same)
-{
-	int changed = (int)atomic_load_explicit(&pool->changed, memory_order_relaxed);
-	changed += ((same ? 0 : 256) - changed) / 16;
-	atomic_store_explicit(&pool->changed, (uint32_t)changed, memory_order_relaxed);
-}
-
-/* Whether @slot has what is in @buffer, as far as that can be seen without waiting, and is looked at. */
-static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
-{
-	if (!comparing_pays(pool))
-		return false;
-	char *other = buffer_take_run(&pool->buffers, 1); /* who has one does not wait */
-	if (other == NULL)
-		return false;
-	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
-	            memcmp(buffer, other, page_size(pool)) == 0;
-	buffer_give(&pool->buffers, other);
-	note_comparison(pool, same);
-	return same;
-}
-
-int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uint32_t *slot)
-{
-	struct frame *frame = &pool->frames.frame[pfn];
-	const struct backing *backing = share_first_backing(frame);
-	char *buffer = buffer_take(&pool->buffers);
-	int result = frame_read(&pool->frames, pfn, buffer);
-	bool written = false;
-	if (result < 0) {
-		/* fall through to the buffer's return */
-	} else if (backing->shared) {
-		result = store_transfer(backing->store, STORE_WRITE, buffer, page_size(pool),
-		                        backing_offset(backing, frame->page));
-		written = true;
-	} else if (backing->store == NULL && buffer_is_zero(buffer, page_size(pool))) {
-		swap_free(pool->swap, *slot);
-		*slot = SWAP_NONE;
-	} else if ((*value & PTE_EXPECTED) && slot_has(pool, *slot, buffer)) {
-		*value &= ~(uint64_t)(PTE_DIRTY | PTE_EXPECTED);
-	} else {
-		result = swap_transfer(pool->swap, STORE_WRITE, *slot, buffer);
-		written = true;
-	}
-	buffer_give(&pool->buffers, buffer);
-	if (written)
-		stats_count(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS);
-	return result;
-}
+/* ---- Leaving ------------------------------------------------------------------------------- */
 
 /* What the PTE of a page becomes that leaves its frame with its content in @slot. What is shared has
  * not been written to for long. */
@@ -169,30 +39,59 @@ static int hide(struct upage_pool *pool, pte_t *pte, const struct frame *frame, 
 	return result;
 }
 
-/* Saves the page of frame @pfn, whose PTE is locked, as far as it has to be, and hides it. On
- * success *slot is where it is. Return: 0, or what stood in the way; the page is resident then. */
-static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *slot,
-                struct search *search)
+/* A page that is saved leaves its frame, which nobody has then. */
+static void leave_frame(struct upage_pool *pool, const struct leaving *pages, unsigned i)
 {
-	uint32_t pfn = (uint32_t)pte_number(*value);
-	struct frame *frame = &pool->frames.frame[pfn];
-	bool dirty = *value & PTE_DIRTY, new_slot = false;
-	int result = 0;
-	*slot = frame->slot - 1; /* 0 becomes SWAP_NONE */
-	if (dirty && !share_first_backing(frame)->shared && *slot == SWAP_NONE) {
-		*slot = slot_take(pool, pfn, pte, search);
-		new_slot = *slot != SWAP_NONE;
-		result = new_slot ? 0 : UPAGE_ENOSPC;
+	struct frame *frame = leaving_frame(pool, pages, i);
+	if (frame->references > 1 && pages->slots[i] != SWAP_NONE)
+		swap_share(pool->swap, pages->slots[i], frame->references - 1u);
+	frame->slot = 0;
+	atomic_store(&frame->pte, NULL);
+	replace_remove(&pool->replace, pte_number(pages->values[i]));
+	stats_count(pool->stats, COUNT_EVICTIONS);
+}
+
+static void unlock_leaving(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	struct frame *frame = leaving_frame(pool, pages, i);
+	pte_t *pte = &pages->ptes[i];
+	if (pages->results[i] < 0) {
+		frame_unlock_all(pool, pte, pages->values[i]);
+		return;
 	}
-	if (result == 0)
-		result = hide(pool, pte, frame, value);
-	if (new_slot)
-		*value &= ~(uint64_t)PTE_EXPECTED; /* there is nothing in it to compare with */
-	if (result == 0 && dirty)
-		result = evict_write_back(pool, pfn, value, slot);
-	if (result < 0 && new_slot)
-		swap_free(pool->swap, *slot);
-	return result;
+	uint64_t evicted = pte_evicted(pages->values[i], pages->slots[i]);
+	if (pages->values[i] & PTE_SHARED)
+		share_end(&pool->shares, frame, pte, evicted);
+	frame->references = 0;
+	pte_unlock(pte, evicted);
+}
+
+/* Takes the frames of pages that are locked, hidden and not pinned, and unlocks them. All frames but the
+ * first's are free then. Return: whether it was had; else that page is resident as before, and *search says
+ * what stood in the way. */
+static bool evict_run(struct upage_pool *pool, struct leaving *pages, struct search *search)
+{
+	atomic_fetch_add(&pool->evicting, 1);
+	writeback(pool, pages, search);
+	for (unsigned i = 0; i < pages->count; i++)
+		if (pages->results[i] == 0)
+			leave_frame(pool, pages, i);
+	atomic_fetch_sub(&pool->evicting, 1);
+	if (pages->results[0] < 0)
+		search->failure = pages->results[0];
+	for (unsigned i = 0; i < pages->count; i++)
+		unlock_leaving(pool, pages, i);
+	for (unsigned i = 1, n; i < pages->count; i += n) {
+		uint64_t pfn = pte_number(pages->values[i]);
+		for (n = 0; i + n < pages->count && pages->results[i + n] == 0 &&
+		            pte_number(pages->values[i + n]) == pfn + n;)
+			n++;
+		if (n > 0)
+			frame_free(&pool->frames, (uint32_t)pfn, n);
+		else
+			n = 1;
+	}
+	return pages->results[0] == 0;
 }
 
 /* Takes the frame of a page whose PTE is locked, and those of all that share it (frame_trylock_all),
@@ -200,33 +99,19 @@ static int save(struct upage_pool *pool, pte_t *pte, uint64_t *value, uint32_t *
  * hidden, and *search says what stood in the way. */
 static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, struct search *search)
 {
-	uint32_t pfn = (uint32_t)pte_number(value), slot;
-	struct frame *frame = &pool->frames.frame[pfn];
+	const struct frame *frame = &pool->frames.frame[pte_number(value)];
 	if (frame->pins > 0) {
 		pte_unlock(pte, value);
 		return false;
 	}
-	atomic_fetch_add(&pool->evicting, 1);
-	int result = save(pool, pte, &value, &slot, search);
+	int result = hide(pool, pte, frame, &value);
 	if (result < 0) {
 		search->failure = result;
-		atomic_fetch_sub(&pool->evicting, 1);
 		frame_unlock_all(pool, pte, value);
 		return false;
 	}
-	uint64_t evicted = pte_evicted(value, slot);
-	if (frame->references > 1 && slot != SWAP_NONE)
-		swap_share(pool->swap, slot, frame->references - 1u);
-	frame->slot = 0;
-	atomic_store(&frame->pte, NULL);
-	replace_remove(&pool->replace, pfn);
-	atomic_fetch_sub(&pool->evicting, 1);
-	stats_count(pool->stats, COUNT_EVICTIONS);
-	if (value & PTE_SHARED)
-		share_end(&pool->shares, frame, pte, evicted);
-	frame->references = 0;
-	pte_unlock(pte, evicted);
-	return true;
+	struct leaving page = { .ptes = pte, .count = 1, .values = { value } };
+	return evict_run(pool, &page, search);
 }
 
 int evict_page(struct upage_pool *pool, pte_t *pte)
@@ -249,6 +134,59 @@ int evict_page(struct upage_pool *pool, pte_t *pte)
 		pte_unlock(pte, value);
 		pte_wait(busy);
 	}
+}
+
+/* Locks pages from the first on, as far as they can leave together. Return: how many. */
+static unsigned lock_leaving(struct upage_pool *pool, pte_t *ptes, size_t count, struct leaving *pages)
+{
+	unsigned n = 0;
+	for (; n < count && n < LEAVING_MAX && pte_trylock(&ptes[n], &pages->values[n]); n++) {
+		uint64_t value = pages->values[n];
+		if (!(value & PTE_PRESENT) || (value & PTE_SHARED) || leaving_frame(pool, pages, n)->pins > 0) {
+			pte_unlock(&ptes[n], value);
+			break;
+		}
+	}
+	pages->ptes = ptes;
+	pages->count = n;
+	return n;
+}
+
+/* Those that are locked leave; the others of @results are as they were. */
+static void evict_together(struct upage_pool *pool, struct leaving *pages)
+{
+	struct search search = { .own = FRAME_NONE };
+	uint32_t first = (uint32_t)pte_number(pages->values[0]);
+	int result = view_hide_run(pool, pages->ptes, pages->values, pages->count,
+	                           leaving_frame(pool, pages, 0)->page);
+	for (unsigned i = 0; i < pages->count && result < 0; i++) {
+		pages->results[i] = result;
+		pte_unlock(&pages->ptes[i], pages->values[i]);
+	}
+	if (result == 0 && evict_run(pool, pages, &search))
+		frame_free(&pool->frames, first, 1);
+}
+
+int evict_range(struct upage_pool *pool, pte_t *ptes, size_t count)
+{
+	int result = 0;
+	for (size_t i = 0, n; i < count; i += n) {
+		struct leaving pages = { .results = { -EAGAIN } };
+		n = (atomic_load(&ptes[i]) & PTE_PRESENT) && !swap_is_full(pool->swap)
+		            ? lock_leaving(pool, &ptes[i], count - i, &pages)
+		            : 0;
+		if (n > 0)
+			evict_together(pool, &pages);
+		else
+			n = 1;
+		for (size_t k = 0; k < n; k++) {
+			/* Who works on an empty one may be bringing it in. */
+			bool any = atomic_load(&ptes[i + k]) & (PTE_PRESENT | PTE_LOCKED);
+			int failure = pages.results[k] < 0 && any ? evict_page(pool, &ptes[i + k]) : 0;
+			result = result == 0 ? failure : result;
+		}
+	}
+	return result;
 }
 
 /* ---- Choosing one ------------------------------------------------------------------------ */
@@ -361,6 +299,42 @@ static size_t idle_pages(struct upage_pool *pool, const struct locked_page *page
 	return known == LOOK_NONE ? !look(pool, *page) : known == LOOK_IDLE;
 }
 
+/* How many pages may leave at once: fewer frames are free then than would be missed, and slots. */
+static unsigned batch_of(struct upage_pool *pool)
+{
+	uint64_t most = smaller(pool->frames.frames / BATCH_PART, LEAVING_MAX);
+	return most > 1 && pool->replace.ops->follows != NULL && !swap_is_full(pool->swap) ? (unsigned)most : 1;
+}
+
+/* A page that leaves, and those behind it, in frames behind its own, that would be the next to go: hidden by
+ * one call, saved together. @idle: so many are known not to be in use; of hidden ones nobody is. */
+static bool evict_idle(struct upage_pool *pool, const struct locked_page *page, size_t idle,
+                       struct search *search)
+{
+	uint64_t values[IDLE_RUN_MAX] = { page->value };
+	struct leaving pages = { .ptes = page->pte };
+	unsigned most = batch_of(pool);
+	size_t count = page->value & PTE_ACCESS
+	                       ? idle : smaller(most, PAGE_TABLE_NODE_ENTRIES - pte_index(page->pte));
+	count = view_hide_idle(pool, page->pte, page->address, values, count);
+	bool hidden = !(values[0] & PTE_ACCESS); /* or the host would not */
+	for (size_t i = 0; i < count; i++) {
+		bool follows = hidden && pages.count == i && i < most && !(values[i] & PTE_ACCESS) &&
+		               (i == 0 || replace_follows(&pool->replace, pte_number(values[i])));
+		if (i == 0 || follows)
+			pages.values[pages.count++] = values[i];
+		else
+			pte_unlock(page->pte + i, values[i]);
+	}
+	if (!hidden)
+		return evict_locked(pool, page->pte, values[0], search);
+	bool gone = evict_run(pool, &pages, search);
+	for (unsigned i = 1; i < pages.count; i++)
+		if (pages.results[i] < 0)
+			replace_touch(&pool->replace, pte_number(pages.values[i]));
+	return gone;
+}
+
 /* Takes frame @pfn from its page, or pages, if nobody else works on that, and it was not referenced. */
 static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, struct search *search)
 {
@@ -389,8 +363,12 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 			frame_unlock_all(pool, page.pte, page.value);
 			return false;
 		}
-		if (idle > 1)
-			view_hide_idle(pool, page.pte, page.address, &page.value, idle);
+		if (frame->pins == 0 && !(page.value & PTE_SHARED)) {
+			if (evict_idle(pool, &page, idle, search))
+				return true;
+			replace_touch(&pool->replace, pfn);
+			return false;
+		}
 	}
 	if (evict_locked(pool, page.pte, page.value, search))
 		return true;
@@ -415,6 +393,14 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 		age(pool, &aged);
 	}
 	return false;
+}
+
+int evict_one(struct upage_pool *pool, uint32_t *out)
+{
+	struct search search = { .own = FRAME_NONE };
+	if (pass(pool, &search, out))
+		return 0;
+	return search.failure != 0 ? search.failure : UPAGE_ENOMEM;
 }
 
 /* Whether another thread has, or had since pool->placed was @placed, what a pass over the

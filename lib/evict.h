@@ -32,13 +32,15 @@
  * be saved. */
 int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out);
 
+/* The same for who needs none, and never waits: one pass over the candidates. Nothing is held. Return: 0,
+ * UPAGE_ENOMEM (none can be taken now), or why no page could be saved. */
+int evict_one(struct upage_pool *pool, uint32_t *out);
+
 /* The page's frame is free, if it had one, and is not pinned; whoever shared it. Return: 0, or why
  * it could not be saved: it stays. No other PTE is locked: may wait for those that share it. */
 int evict_page(struct upage_pool *pool, pte_t *pte);
 
-/* Saves a dirty page, which nobody can write to now, to its store or its slot. On success
- * *slot is where it is: SWAP_NONE for a shared page, and for an anonymous one of zeros; and a page
- * that turned out not to have been written to, though that was expected, is not dirty in @value. */
-int evict_write_back(struct upage_pool *pool, uint32_t pfn, uint64_t *value, uint32_t *slot);
+/* So for @count pages beside each other, in one leaf: those that go together are saved together. */
+int evict_range(struct upage_pool *pool, pte_t *ptes, size_t count);
 
 #endif

@@ -188,22 +188,29 @@ static void take_from_run(struct frame_table *table, uint32_t head, unsigned ord
 	range_free(table, pfn + count, end - pfn - count);
 }
 
+/* The order of the free run that frame @pfn is in; FRAME_ORDERS: it is in none. */
+static unsigned free_run_of(const struct frame_table *table, uint64_t pfn)
+{
+	unsigned order = 0;
+	while (order <= table->zone_shift && !is_free_run(table, pfn >> order << order, order))
+		order++;
+	return order <= table->zone_shift ? order : FRAME_ORDERS;
+}
+
 /* As many of @count frames from @pfn on as the free run has that @pfn is in. */
 static uint32_t take_at(struct frame_table *table, uint64_t pfn, uint32_t count)
 {
 	struct frame_zone *zone = zone_of(table, pfn);
 	while (pfn >= zone->fresh)
 		take_fresh(table, zone);
-	for (unsigned order = 0; order <= table->zone_shift; order++) {
-		uint64_t head = pfn & ~((UINT64_C(1) << order) - 1);
-		if (!is_free_run(table, head, order))
-			continue;
-		uint64_t there = head + (UINT64_C(1) << order) - pfn;
-		uint32_t taken = there < count ? (uint32_t)there : count;
-		take_from_run(table, (uint32_t)head, order, (uint32_t)pfn, taken);
-		return taken;
-	}
-	return 0;
+	unsigned order = free_run_of(table, pfn);
+	if (order == FRAME_ORDERS)
+		return 0;
+	uint64_t head = pfn >> order << order;
+	uint64_t there = head + (UINT64_C(1) << order) - pfn;
+	uint32_t taken = there < count ? (uint32_t)there : count;
+	take_from_run(table, (uint32_t)head, order, (uint32_t)pfn, taken);
+	return taken;
 }
 
 /* @count frames from @pfn on, as far as they are free and the zones go whose locks are held. */
@@ -594,28 +601,82 @@ int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32
 	                 (size_t)count << table->page_shift);
 }
 
+static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		table->frame[pfn + i].stained = true;
+}
+
+/* A run that was never written to, too: the host makes its pages for a fifth less by this than when they
+ * are shown. Of one page that would be another call. */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
-	for (uint32_t i = 0, end; i < count; i = end) {
-		struct frame *frame = &table->frame[pfn + i];
-		bool stained = frame->stained;
-		/* It is zero now, or will be, and handed out. */
-		for (end = i; end < count && table->frame[pfn + end].stained == stained; end++)
-			;
-		for (uint32_t k = i; k < end; k++)
-			table->frame[pfn + k].stained = true;
-		int result = stained ? host_zero(table->memory, frame_offset(table, pfn + i),
-		                                 (size_t)(end - i) << table->page_shift)
-		                     : 0;
-		if (result < 0)
-			return result;
-	}
-	return 0;
+	stain(table, pfn, count);
+	return host_zero(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift);
 }
 
 int frame_zero(struct frame_table *table, uint32_t pfn)
 {
-	return frame_zero_run(table, pfn, 1);
+	if (table->frame[pfn].stained)
+		return frame_zero_run(table, pfn, 1);
+	table->frame[pfn].stained = true; /* it is zero now, or will be, and handed out */
+	return 0;
+}
+
+/* Of [start, end), in free runs, the first frame that is stained; @end: none. The lock is held. */
+static uint64_t find_stained(const struct frame_table *table, uint64_t start, uint64_t end)
+{
+	unsigned order = free_run_of(table, start);
+	uint64_t run_end = start;
+	if (order < FRAME_ORDERS)
+		run_end = (start >> order << order) + (UINT64_C(1) << order);
+	for (uint64_t pfn = start; pfn < end; pfn++) {
+		const struct frame *frame = &table->frame[pfn];
+		if (frame->state == FRAME_FREE_HEAD)
+			run_end = pfn + (UINT64_C(1) << frame->order);
+		if (pfn < run_end && frame->stained)
+			return pfn;
+	}
+	return end;
+}
+
+/* Free frames of a zone beside each other that are stained, from the hand on. Its lock is held. Return:
+ * how many, from *@first on; the hand stands behind what was looked at. */
+static uint32_t take_stained(struct frame_table *table, const struct frame_zone *zone, uint64_t *hand,
+                             uint32_t most, uint32_t *first)
+{
+	if (*hand >= zone->fresh) { /* there are none behind */
+		*hand = zone->end;
+		return 0;
+	}
+	uint64_t end = smaller(*hand + FRAME_ZERO_LOOK, zone->fresh);
+	uint64_t pfn = find_stained(table, *hand, end);
+	uint32_t count = 0;
+	while (count < most && pfn + count < end && table->frame[pfn + count].stained)
+		count++;
+	*first = (uint32_t)pfn;
+	if (count > 0)
+		count = take_at(table, pfn, count);
+	*hand = count > 0 ? pfn + count : end;
+	return count;
+}
+
+int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most)
+{
+	uint32_t first = 0;
+	if (*hand >= frame_table_end(table))
+		*hand = 0;
+	struct frame_zone *zone = zone_of(table, *hand);
+	lock_acquire(&zone->lock);
+	uint32_t count = take_stained(table, zone, hand, most, &first);
+	lock_release(&zone->lock);
+	if (count == 0)
+		return 0;
+	int result = host_zero(table->memory, frame_offset(table, first), (size_t)count << table->page_shift);
+	for (uint32_t i = 0; i < count && result == 0; i++)
+		table->frame[first + i].stained = false;
+	frame_free(table, first, count);
+	return result < 0 ? result : (int)count;
 }
 
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer)
@@ -629,10 +690,23 @@ int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count
 	                 frame_offset(table, pfn));
 }
 
+bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count)
+{
+	bool fresh = true;
+	for (uint32_t i = 0; i < count && fresh; i++)
+		fresh = !table->frame[pfn + i].stained;
+	return fresh;
+}
+
+int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at)
+{
+	stain(table, pfn, count);
+	return host_borrow(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift, at);
+}
+
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)
 {
-	for (uint32_t i = 0; i < count; i++)
-		table->frame[pfn + i].stained = true;
+	stain(table, pfn, count);
 	return host_write(table->memory, buffer, (size_t)count << table->page_shift,
 	                  frame_offset(table, pfn));
 }

@@ -152,10 +152,21 @@ uint64_t frame_largest_run(struct frame_table *table);
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
+bool frame_is_fresh_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* never written to */
+
+/* Makes zeros of free frames that are none, up to @most beside each other, from *@hand on, which moves
+ * on and goes round; the next frame_zero() of them is free of cost. They are taken for that time.
+ * Return: how many; 0: there is none in the FRAME_ZERO_LOOK frames from there on, or the host's failure. */
+#define FRAME_ZERO_LOOK 1024u
+int frame_zero_ahead(struct frame_table *table, uint64_t *hand, uint32_t most);
 int frame_read(const struct frame_table *table, uint32_t pfn, void *buffer);
 int frame_read_run(const struct frame_table *table, uint32_t pfn, uint32_t count, void *buffer);
 int frame_write(struct frame_table *table, uint32_t pfn, const void *buffer);
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer);
+
+/* Frames beside each other at an address of ours, which nobody else knows: to be filled there, until
+ * host_release() or host_show_borrowed(). Return: 0, or the host's negated errno. */
+int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at);
 
 /* Around a fork, while nothing changes. A memory of the child's own, which has the content of all
  * used frames: made before, and then let go in the parent and adopted in the child. @shared: the

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -622,12 +623,30 @@ int host_thread_id(void)
 	return (int)syscall_6(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
-bool host_has_threads(void)
+bool host_has_threads(unsigned ours)
 {
 	/* A directory has two links and one for each thread in it. */
 	struct stat status;
 	long result = syscall_4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &status, 0);
-	return result < 0 || status.st_nlink != 3;
+	return result < 0 || status.st_nlink != 3 + ours;
+}
+
+int host_first_thread_status(void)
+{
+	char text[1024];
+	int file = (int)syscall_4(SYS_openat, AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+	long length = file >= 0 ? syscall_3(SYS_read, file, text, sizeof(text) - 1) : 0;
+	if (file >= 0)
+		syscall_1(SYS_close, file);
+	text[length > 0 ? length : 0] = '\0';
+	/* Behind the name, which may have anything in it: the state, ...; the last word is the status. */
+	const char *state = strrchr(text, ')'), *last = strrchr(text, ' ');
+	int status = 0;
+	if (state == NULL || strncmp(state, ") Z", 3) != 0 || last == NULL)
+		return 0;
+	for (last++; *last >= '0' && *last <= '9'; last++)
+		status = 10 * status + (*last - '0');
+	return status >> 8 & 0xff;
 }
 
 bool host_is_paged(void)

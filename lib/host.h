@@ -215,8 +215,11 @@ uint64_t host_nanoseconds(void);
 void host_yield(void);
 int host_thread_id(void);
 
-/* Whether the process has other threads than the caller, or may have. */
-bool host_has_threads(void);
+/* Whether the process has other threads than the caller and @ours, or may have. */
+bool host_has_threads(unsigned ours);
+
+/* The exit status of the first thread of the process, if that has ended, and others are left; else 0. */
+int host_first_thread_status(void);
 
 /* Asks whoever carries out our system calls whether it pages all of the memory: `upage run` answers
  * 1, a kernel -EINVAL. A request of prctl(2). */

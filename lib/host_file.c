@@ -100,7 +100,7 @@ int host_write(int descriptor, const void *buffer, size_t length, off_t offset)
 
 int host_zero(int descriptor, off_t offset, size_t length)
 {
-	static const char zeros[16 * 4096]; /* the kernel's one zero page, many times */
+	static const char zeros[64 * 4096]; /* the kernel's one zero page, many times */
 	while (length > 0) {
 		size_t part = length < sizeof(zeros) ? length : sizeof(zeros);
 		int result = host_write(descriptor, zeros, part, offset);

@@ -105,7 +105,7 @@ bool mapping_covers(const struct mappings *all, uintptr_t start, uintptr_t end)
 	return true;
 }
 
-uintptr_t mapping_gap(const struct mappings *all, uintptr_t start, uintptr_t limit, size_t length)
+static uintptr_t gap(const struct mappings *all, uintptr_t start, uintptr_t limit, size_t length)
 {
 	for (size_t i = mapping_index(all, start); i < all->count; i++) {
 		const struct mapping *m = &all->mapping[i];
@@ -119,8 +119,20 @@ uintptr_t mapping_gap(const struct mappings *all, uintptr_t start, uintptr_t lim
 	return start <= limit && limit - start >= length ? start : 0;
 }
 
+uintptr_t mapping_gap(const struct mappings *all, uintptr_t start, uintptr_t limit, size_t length)
+{
+	uintptr_t found = 0;
+	if (!mapping_is_kept(all, start, limit))
+		return gap(all, start, limit, length);
+	if (start < all->kept)
+		found = gap(all, start, all->kept, length);
+	return found != 0 ? found : gap(all, all->kept_end, limit, length);
+}
+
 bool mapping_is_free(const struct mappings *all, uintptr_t start, uintptr_t end)
 {
 	size_t i = mapping_index(all, start);
+	if (mapping_is_kept(all, start, end))
+		return false;
 	return i == all->count || all->mapping[i].start >= end;
 }

@@ -53,7 +53,13 @@ static inline int effective_prot(int prot)
 struct mappings {
 	struct mapping *mapping; /* [count] */
 	size_t count;
+	uintptr_t kept, kept_end; /* where none may be: what is ours there */
 };
+
+static inline bool mapping_is_kept(const struct mappings *all, uintptr_t start, uintptr_t end)
+{
+	return start < all->kept_end && end > all->kept;
+}
 
 /* The first mapping that ends past @address: the one that has it, or the next; or count. */
 size_t mapping_index(const struct mappings *all, uintptr_t address);

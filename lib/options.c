@@ -22,7 +22,7 @@ static const struct option {
 	{ "memory", KIND_SIZE, FIELD(memory), "a size such as 64M" },
 	{ "page-size", KIND_SIZE, FIELD(page_size), "a power of two from 4K to 2M" },
 	{ "policy", KIND_TEXT, FIELD(policy), "the name of a policy" },
-	{ "store", KIND_TEXT, FIELD(store), "file or file:PATH" },
+	{ "store", KIND_TEXT, FIELD(store), "file, file:PATH or lz4" },
 	{ "swap-size", KIND_SIZE, FIELD(swap_size), "a size such as 1G" },
 	{ "mapping", KIND_TEXT, FIELD(mapping), "auto or remap" },
 	{ "mapping-budget", KIND_NUMBER, FIELD(mapping_budget), "a number of host mappings" },
@@ -36,7 +36,10 @@ static const struct option {
 	{ "stats-json", KIND_TEXT, FIELD(stats_json), "the name of a file" },
 	{ "intercept", KIND_TEXT, FIELD(intercept), "on or off" },
 	{ "adopt-data", KIND_FLAG, FIELD(adopt_data), "no value" },
+	{ "direct", KIND_FLAG, FIELD(direct), "no value" },
 	{ "guard-metadata", KIND_FLAG, FIELD(guard_metadata), "no value" },
+	{ "reclaimers", KIND_TEXT, FIELD(reclaimers), "auto, or a number of threads" },
+	{ "patch", KIND_TEXT, FIELD(patch), "auto, on or off" },
 #undef FIELD
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -171,6 +174,56 @@ unsigned options_prefetch(const struct upage_config *config)
 	return (unsigned)n;
 }
 
+unsigned options_reclaimers(const struct upage_config *config)
+{
+	uint64_t n;
+	const char *end;
+	if (config->reclaimers[0] == '\0' || strcmp(config->reclaimers, "auto") == 0)
+		return RECLAIMERS_AUTO;
+	if (parse_number(config->reclaimers, &n, &end) < 0 || *end != '\0' || n > RECLAIMERS_MAX)
+		return RECLAIMERS_MAX + 1;
+	return (unsigned)n;
+}
+
+#define DIRECT ",direct"
+
+int options_store(const struct upage_config *config, struct store_choice *out)
+{
+	*out = (struct store_choice){ .direct = config->direct != 0 };
+	size_t length = strlen(config->store), end = strlen(DIRECT);
+	if (length >= end && strcmp(config->store + length - end, DIRECT) == 0) {
+		out->direct = true;
+		length -= end;
+	}
+	if (length == 3 && strncmp(config->store, "lz4", 3) == 0) {
+		out->lz4 = true;
+		return out->direct ? UPAGE_EOPTION : 0;
+	}
+	if (length == 0 || (length == 4 && strncmp(config->store, "file", 4) == 0))
+		return 0;
+	if (strncmp(config->store, "file:", 5) != 0)
+		return UPAGE_EOPTION;
+	memcpy(out->path, config->store + 5, length - 5);
+	return 0;
+}
+
+static int check_store(struct upage_config *config)
+{
+	struct store_choice choice;
+	int result = options_store(config, &choice);
+	if (choice.lz4 && choice.direct)
+		return refuse(config, UPAGE_EOPTION, "direct: is of files, and store=%.80s is none", config->store);
+	if (result < 0)
+		return refuse(config, UPAGE_EOPTION, "store=%.80s: there are file and file:PATH, each also "
+		              "with %s behind it, and lz4", config->store, DIRECT);
+#ifndef HAVE_LZ4
+	if (choice.lz4)
+		return refuse(config, UPAGE_EOPTION, "store=lz4: this library was built without liblz4; "
+		              "there are file and file:PATH");
+#endif
+	return 0;
+}
+
 static const char *const schemes[] = { [UPAGE_SCHEME_POOLS] = "",
 	                               [UPAGE_SCHEME_PAGING] = "paging",
 	                               [UPAGE_SCHEME_BASE_BOUNDS] = "base-bounds",
@@ -212,9 +265,9 @@ static int check_values(struct upage_config *config)
 		replace_names(names, sizeof(names));
 		return refuse(config, UPAGE_EOPTION, "policy=%s: there are %s", config->policy, names);
 	}
-	if (!is_one_of(config->store, "file", "file") && strncmp(config->store, "file:", 5) != 0)
-		return refuse(config, UPAGE_EOPTION, "store=%.80s: there are file and file:PATH",
-		              config->store);
+	int result = check_store(config);
+	if (result < 0)
+		return result;
 	if (!is_one_of(config->mapping, "auto", "remap"))
 		return refuse(config, UPAGE_EOPTION, "mapping=%s: there are auto and remap",
 		              config->mapping);
@@ -224,9 +277,15 @@ static int check_values(struct upage_config *config)
 	if (!is_one_of(config->intercept, "on", "off"))
 		return refuse(config, UPAGE_EOPTION, "intercept=%s: there are on and off",
 		              config->intercept);
+	if (!is_one_of(config->patch, "on", "off") && strcmp(config->patch, "auto") != 0)
+		return refuse(config, UPAGE_EOPTION, "patch=%s: there are auto, on and off",
+		              config->patch);
 	if (options_prefetch(config) == 0)
 		return refuse(config, UPAGE_EOPTION, "prefetch=%s: there are auto, off, and 1 to %d",
 		              config->prefetch, PREFETCH_AUTO);
+	if (options_reclaimers(config) > RECLAIMERS_MAX)
+		return refuse(config, UPAGE_EOPTION, "reclaimers=%s: there are auto, and 0 to %d",
+		              config->reclaimers, RECLAIMERS_MAX);
 	if (config->mapping_budget != 0 && config->mapping_budget < MAPPING_BUDGET_MIN)
 		return refuse(config, UPAGE_EOPTION, "mapping-budget=%llu: it must be at least %d",
 		              (unsigned long long)config->mapping_budget, MAPPING_BUDGET_MIN);

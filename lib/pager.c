@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pager.h"
 
+#include <string.h>
+
 #include "cluster.h"
 #include "evict.h"
 #include "host.h"
+#include "reclaim.h"
 #include "view.h"
+#include "writeback.h"
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
 
@@ -32,7 +36,7 @@ static int fill(struct upage_pool *pool, const struct page *page, uint64_t value
 {
 	const struct backing *backing = page->backing;
 	if (!(value & PTE_SWAPPED) && backing->store == NULL)
-		return frame_zero(&pool->frames, pfn);
+		return reclaim_zero(pool, pfn, 1);
 	char *buffer = buffer_take(&pool->buffers);
 	int result;
 	if (value & PTE_SWAPPED)
@@ -196,6 +200,14 @@ static enum counter kind_of_fault(const struct page *page, uint64_t value, int a
 	return value & PTE_SWAPPED || page->backing->store != NULL ? COUNT_MAJOR : COUNT_ZERO_FILL;
 }
 
+/* With its hidden neighbours, if it has any, by a @soft fault; where that fails, alone. */
+static int show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access, bool soft)
+{
+	if (soft && page->before + page->after > 0 && cluster_show(pool, page, value, access) == 0)
+		return 0;
+	return view_show(pool, page, value, access);
+}
+
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
                   enum pin pin, enum counter *kind)
 {
@@ -212,7 +224,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		if (after & PTE_FILE && after & PTE_DIRTY)
 			result = fill(pool, page, after, (uint32_t)pte_number(after));
 		if (result == 0 && (after & PTE_ACCESS) != give)
-			result = view_show(pool, page, &shown, give);
+			result = show(pool, page, &shown, give, counter == COUNT_SOFT);
 		if (result == 0) {
 			if (value & PTE_PREFETCHED)
 				stats_count(pool->stats, COUNT_PREFETCH_USED);
@@ -229,6 +241,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		*kind = counter;
 	physical_note_placed(pool, 1);
 	pte_unlock(page->pte, value);
+	reclaim_look(pool);
 	return result;
 }
 
@@ -246,6 +259,57 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 	}
 	pte_unlock(page->pte, value);
 	return room;
+}
+
+/* ---- Changes that the program does not make ------------------------------------------------ */
+
+/* A page of the program's that it may not write to becomes dirty: room for it was not promised. */
+static bool promise_changed(struct upage_pool *pool)
+{
+	uint64_t changed = atomic_fetch_add(&pool->changed_pages, 1) + 1;
+	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1;
+	bool promised = pool->config.overcommit || atomic_load(&pool->committed) + changed <= most;
+	if (!promised || changed > PAGER_CHANGED_MOST)
+		atomic_fetch_sub(&pool->changed_pages, 1);
+	return promised && changed <= PAGER_CHANGED_MOST;
+}
+
+/* Content of its own, which nobody refers to any more; *value stays what it is until that is so. */
+static int take_out(struct upage_pool *pool, const struct page *page, uint64_t *value)
+{
+	int result = 0;
+	if (!(*value & PTE_PRESENT))
+		result = page_bring_in(pool, page, value, PROT_WRITE);
+	else if (*value & PTE_SHARED)
+		result = page_split(pool, page, value, PROT_WRITE);
+	if (result == 0 && pool->frames.frame[pte_number(*value)].pins > 0)
+		result = UPAGE_EBUSY;
+	if (result == 0 && *value & PTE_FILE)
+		result = fill(pool, page, *value, (uint32_t)pte_number(*value));
+	return result < 0 ? result : view_hide(pool, page->pte, page->address, value);
+}
+
+int pager_change(struct upage_pool *pool, const struct page *page, uint64_t value, size_t offset,
+                 const void *before, const void *after, size_t count)
+{
+	int result = take_out(pool, page, &value);
+	uint32_t pfn = (uint32_t)pte_number(value);
+	char *buffer = buffer_take(&pool->buffers);
+	if (result == 0)
+		result = frame_read(&pool->frames, pfn, buffer);
+	if (result == 0 && memcmp(buffer + offset, before, count) != 0)
+		result = UPAGE_EBUSY;
+	if (result == 0 && !(value & PTE_DIRTY) && !promise_changed(pool))
+		result = UPAGE_ENOMEM;
+	if (result == 0) {
+		memcpy(buffer + offset, after, count);
+		result = frame_write(&pool->frames, pfn, buffer);
+	}
+	if (result == 0)
+		value = (value & ~(uint64_t)(PTE_FILE | PTE_PREFETCHED | PTE_EXPECTED)) | PTE_DIRTY;
+	buffer_give(&pool->buffers, buffer);
+	pte_unlock(page->pte, value);
+	return result;
 }
 
 /* ---- Pins ----------------------------------------------------------------------------- */
@@ -375,14 +439,8 @@ void pager_wait(pte_t *ptes, size_t count)
 int pager_page_out(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t address)
 {
 	int result = pager_hide(pool, ptes, count, address);
-	for (size_t i = 0; i < count; i++) {
-		if ((atomic_load(&ptes[i]) & (PTE_PRESENT | PTE_LOCKED)) == 0)
-			continue;
-		int failure = evict_page(pool, &ptes[i]);
-		if (result == 0)
-			result = failure;
-	}
-	return result;
+	int failure = evict_range(pool, ptes, count);
+	return result == 0 ? failure : result;
 }
 
 void pager_discard(struct upage_pool *pool, pte_t *ptes, size_t count)
@@ -523,14 +581,15 @@ int pager_sync(struct upage_pool *pool, const struct page *page)
 	uint64_t value = pte_lock(page->pte);
 	int result = 0;
 	if ((value & PTE_PRESENT) && (value & PTE_DIRTY)) {
-		uint32_t pfn = (uint32_t)pte_number(value);
-		bool pinned = pool->frames.frame[pfn].pins > 0;
-		uint32_t slot = SWAP_NONE;
+		bool pinned = pool->frames.frame[pte_number(value)].pins > 0;
 		/* The kernel may write to a pinned page now: it stays writable, and dirty. */
 		if ((value & PTE_WRITE) && !pinned)
 			result = view_show(pool, page, &value, (value & PTE_ACCESS) & ~(uint64_t)PTE_WRITE);
-		if (result == 0)
-			result = evict_write_back(pool, pfn, &value, &slot);
+		if (result == 0) {
+			struct leaving one = { .ptes = page->pte, .count = 1, .values = { value } };
+			writeback(pool, &one, &(struct search){ .own = FRAME_NONE });
+			result = one.results[0];
+		}
 		if (result == 0 && !pinned)
 			value &= ~(uint64_t)PTE_DIRTY;
 	}
@@ -544,7 +603,8 @@ bool pager_commit(struct upage_pool *pool, uint64_t pages)
 {
 	if (atomic_load(&pool->frames.free) == 0 && swap_is_full(pool->swap))
 		return false;
-	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1;
+	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1 -
+	                atomic_load(&pool->changed_pages);
 	uint64_t committed = atomic_load(&pool->committed);
 	do {
 		uint64_t promised = pool->config.overcommit ? 0 : committed;

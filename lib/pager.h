@@ -41,6 +41,22 @@ enum pin { PIN_NONE, PIN_PROGRAM, PIN_CALL };
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
                   enum pin pin, enum counter *kind);
 
+/**
+ * pager_change - other bytes in a locked page, private and of a file; it is unlocked
+ * @offset: of them, in the page
+ * @before: what has to be there
+ *
+ * Nobody can reference the page meanwhile: who tries waits, as for a page that is being read. It is
+ * hidden afterwards, and dirty. For code: each processor learns of a page that is hidden and shown
+ * again by an interrupt or a trap, so that none goes on with instructions that it had read.
+ *
+ * Return: 0, UPAGE_EBUSY (something else is there, or it is pinned), UPAGE_ENOMEM (no room could be
+ *         promised, or this was done with PAGER_CHANGED_MOST pages), or as pager_resolve().
+ */
+#define PAGER_CHANGED_MOST 256
+int pager_change(struct upage_pool *pool, const struct page *page, uint64_t value, size_t offset,
+                 const void *before, const void *after, size_t count);
+
 /* The page's content into a free frame, not yet accessible: nothing is evicted for it.
  * Return: whether there was a free frame. Unlocks the page. */
 bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t value);

@@ -42,6 +42,20 @@ struct compaction {
 	uint64_t rest;             /* host_nanoseconds() until when they do not              */
 };
 
+/* Of reclaim.c. */
+struct reclaim {
+	unsigned threads;             /* that there may be; 0: none                      */
+	uint64_t low, high;           /* free frames: who rings, and what is enough      */
+	_Atomic uint32_t awake;       /* 0: the next ring wakes them                     */
+	_Atomic uint32_t stopping;    /* they shall end                                  */
+	_Atomic uint32_t zeroed_late; /* frames that page faults had to zero, since last */
+	_Atomic uint64_t zero_from;   /* behind the last of those                        */
+	struct lock lock;             /* guards what follows                             */
+	_Atomic unsigned running;     /* the first of them                               */
+	int process;                  /* the id of the process that they belong to       */
+	char *stacks;
+};
+
 /* Guards the access bits of the PTEs in a leaf: two neighbours may change at once. A lock is that of
  * many leaves, but of few that are used at once. */
 #define LEAF_LOCKS 32
@@ -60,6 +74,7 @@ struct upage_pool {
 	struct stats *stats;            /* in the record of this process: report.c       */
 	struct report *report;
 	struct compaction compaction;
+	struct reclaim reclaim;
 	struct turn turn;               /* of threads whose instructions need several pages */
 	_Atomic uint64_t pinned;        /* frames with pins                              */
 	_Atomic uint64_t calls;         /* pins of system calls under way                */
@@ -76,6 +91,7 @@ struct upage_pool {
 	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
 	_Atomic uint32_t not_compared;  /* pages that could have been                    */
 	_Alignas(CACHE_LINE) _Atomic uint64_t committed; /* pages of private mappings that may be written  */
+	_Atomic uint64_t changed_pages; /* others that are dirty: pager_change()         */
 	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */
 	_Atomic uint64_t foreign_bytes_peak;
 	_Atomic uint32_t spaces;        /* that use this pool                            */
@@ -95,7 +111,7 @@ struct page {
 	uintptr_t address;
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
-	uint16_t before, after;  /* empty neighbours, locked, that may come in with it: cluster.h */
+	uint16_t before, after;  /* neighbours, locked, that come in or are shown with it: cluster.h */
 };
 
 /* The lock of the space that has them is held for writing. */

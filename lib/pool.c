@@ -22,6 +22,7 @@
 #include "host.h"
 #include "options.h"
 #include "pool_fork.h"
+#include "reclaim.h"
 #include "report.h"
 #include "signals.h"
 #include "space.h"
@@ -34,9 +35,38 @@ static size_t replace_bytes(const upage_pool *pool)
 	return pool->replace.ops->state_size(pool->frames.frames);
 }
 
-static const char *swap_path(const struct upage_config *config)
+/* In words of the store's. */
+static void refuse_swap(struct upage_config *config, const struct store_choice *store, const char *path,
+                        int failure)
 {
-	return strncmp(config->store, "file:", 5) == 0 ? config->store + 5 : "";
+	if (store->lz4)
+		snprintf(config->message, sizeof(config->message), "store=lz4: no memory for its tables: %s",
+		         strerrordesc_np(-failure));
+	else if (store->direct && failure == UPAGE_ENOTSUP)
+		snprintf(config->message, sizeof(config->message),
+		         "direct: the file system of %.150s cannot do without its page cache (O_DIRECT)", path);
+	else
+		snprintf(config->message, sizeof(config->message),
+		         "store=file:%.150s: no swap file can be made there: %s", path,
+		         failure == -EEXIST ? "the file exists; a directory or a new name is right"
+		                            : strerrordesc_np(-failure));
+}
+
+static int swap_init(struct swap **out, struct upage_config *config, unsigned page_shift)
+{
+	struct store_choice store;
+	const char *path = "";
+	int result = options_store(config, &store);
+	const struct swap_config swap = { .lz4 = store.lz4,
+		                          .direct = store.direct,
+		                          .path = store.path,
+		                          .bytes = config->swap_size,
+		                          .page_shift = page_shift };
+	if (result == 0)
+		result = swap_create(out, &swap, &path);
+	if (result < 0)
+		refuse_swap(config, &store, path, result);
+	return result;
 }
 
 static void *table_metadata(size_t bytes)
@@ -50,17 +80,11 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	const struct replace_ops *policy = replace_by_name(config->policy);
 	uint64_t frames = config->memory >> page_shift;
 	const _Atomic uint64_t *word = host_fork_word();
-	const char *path;
 	if (word == NULL)
 		return UPAGE_ENOMEM;
-	int result = swap_create(&pool->swap, swap_path(config), config->swap_size, page_shift, &path);
-	if (result < 0) {
-		snprintf(config->message, sizeof(config->message),
-		         "store=file:%.150s: no swap file can be made there: %s", path,
-		         result == -EEXIST ? "the file exists; a directory or a new name is right"
-		                           : strerrordesc_np(-result));
+	int result = swap_init(&pool->swap, config, page_shift);
+	if (result < 0)
 		return result;
-	}
 	result = frame_table_init(&pool->frames, frames, page_shift);
 	if (result < 0) {
 		snprintf(config->message, sizeof(config->message), "memory=%zu: %s%s",
@@ -95,6 +119,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 
 static void pool_release(upage_pool *pool)
 {
+	reclaim_destroy(pool);
 	signal_mask saved = guard_open_alone();
 	compact_destroy(pool);
 	host_metadata_release(pool->buffers.memory, buffers_bytes(pool->buffers.page_shift));
@@ -157,7 +182,9 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		host_metadata_release(pool, sizeof(*pool));
 		return result;
 	}
-	result = report_open(pool);
+	result = reclaim_init(pool, options_reclaimers(config));
+	if (result == 0)
+		result = report_open(pool);
 	if (result < 0) {
 		pool_release(pool);
 		return result;
@@ -210,6 +237,7 @@ PUBLIC int upage_pool_destroy(upage_pool *pool)
 		return 0;
 	if (atomic_load(&pool->spaces) > 0)
 		return UPAGE_EBUSY;
+	reclaim_destroy(pool);
 	report_close(pool);
 	pool_list_remove(pool);
 	pool_release(pool);
@@ -300,6 +328,7 @@ PUBLIC int upage_compact(upage_pool *pool, struct upage_compaction *given)
 
 PUBLIC int upage_pool_verify(upage_pool *pool)
 {
+	reclaim_stop(pool);
 	signal_mask saved = guard_open_alone();
 	int result = verify(pool);
 	guard_close_alone(saved);

@@ -5,8 +5,9 @@
 #include <pthread.h>
 
 #include "host.h"
-#include "rlimit.h"
+#include "reclaim.h"
 #include "report.h"
+#include "rlimit.h"
 #include "signals.h"
 #include "space.h"
 
@@ -100,10 +101,13 @@ static void movers_go(void)
 			rwlock_write_release(&pool->compaction.moving);
 }
 
-/* In the child: whoever made a pass is not here. */
+/* In the child: whoever made a pass is not here, nor who evicted ahead of need. */
 static void movers_forget(void)
 {
+	atomic_store(&reclaim_held, 0);
+	atomic_store(&reclaim_threads, 0);
 	for (upage_pool *pool = pools; pool != NULL; pool = pool->next) {
+		reclaim_fork_child(pool);
 		pool->compaction.lock = (struct lock){ 0 };
 		pool->compaction.moving = (struct rwlock){ 0 };
 	}
@@ -260,7 +264,7 @@ static void before_fork(void)
 {
 	if (atomic_load(&pool_fork_by_guest))
 		return;
-	bool threads = host_has_threads();
+	bool threads = host_has_threads(atomic_load(&reclaim_threads));
 	bool files = threads && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
 	             _IO_list_resetlock != NULL;
 	if (files)
@@ -310,6 +314,24 @@ __attribute__((constructor(101))) void pool_fork_register(void)
 		pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
+/* ---- Reclaimers ---------------------------------------------------------------------------- */
+
+void pool_reclaimers_hold(void)
+{
+	signal_mask mask = signals_block();
+	atomic_fetch_add(&reclaim_held, 1);
+	lock_acquire(&pools_lock);
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
+		reclaim_stop(pool);
+	lock_release(&pools_lock);
+	signals_set(mask);
+}
+
+void pool_reclaimers_go(void)
+{
+	atomic_fetch_sub(&reclaim_held, 1);
+}
+
 /* ---- Descriptors --------------------------------------------------------------------------- */
 
 int pool_move_descriptor(int descriptor)
@@ -320,6 +342,8 @@ int pool_move_descriptor(int descriptor)
 	if (result == 0) {
 		/* Transfers that began with the old number end; later ones read the new one. */
 		space_wait_all();
+		movers_stop(); /* reclaimers write to frames that no page has */
+		movers_go();
 		host_close(descriptor);
 	}
 	lock_release(&pools_lock);

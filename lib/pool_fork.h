@@ -67,6 +67,11 @@ int pool_fork_begin(bool other_threads);
 void pool_fork_parent(bool failed, bool share_files);
 void pool_fork_child(bool share_files);
 
+/* The reclaimers of all pools end, and none begins until pool_reclaimers_go(), as often as there was a
+ * pool_reclaimers_hold(). For who must be seen with the program's own threads alone. */
+void pool_reclaimers_hold(void);
+void pool_reclaimers_go(void);
+
 /**
  * pool_move_descriptor - make room for the program at the number of a descriptor of ours
  * @descriptor: host_owns_descriptor() says yes

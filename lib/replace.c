@@ -86,6 +86,14 @@ void replace_move(struct replace *replace, upage_pfn from, upage_pfn to)
 	leave(replace);
 }
 
+bool replace_follows(struct replace *replace, upage_pfn pfn)
+{
+	lock_acquire(&replace->lock);
+	bool follows = replace->ops->follows(replace->state, pfn);
+	lock_release(&replace->lock);
+	return follows;
+}
+
 unsigned replace_ahead(struct replace *replace, upage_pfn *frames)
 {
 	enter(replace);

@@ -56,6 +56,7 @@ struct replace_ops {
 	void (*insert)(void *state, upage_pfn pfn);
 	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care, and has no ... */
 	bool (*idle)(void *state, upage_pfn pfn);   /* ... whether it stays for now */
+	bool (*follows)(void *state, upage_pfn pfn); /* NULL: it offers them one by one */
 	void (*remove)(void *state, upage_pfn pfn);
 	void (*move)(void *state, upage_pfn from, upage_pfn to); /* what is known of one is of the other */
 	unsigned (*ahead)(void *state, upage_pfn *frames);
@@ -86,6 +87,8 @@ void replace_insert(struct replace *replace, upage_pfn pfn);
 void replace_touch(struct replace *replace, upage_pfn pfn);
 /* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
 bool replace_idle(struct replace *replace, upage_pfn pfn);
+/* Whether a frame would be offered next, and go, since it is idle. Then it has been offered. */
+bool replace_follows(struct replace *replace, upage_pfn pfn);
 /* Up to REPLACE_AHEAD_MAX frames that would be offered soon. Return: how many. */
 unsigned replace_ahead(struct replace *replace, upage_pfn *frames);
 /* What a look at such a frame found is told when it is offered. */

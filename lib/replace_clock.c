@@ -129,6 +129,21 @@ static bool is_candidate(struct clock_frame frame)
 	return frame.held && frame.passes == 0 && !frame.referenced;
 }
 
+/* If the hand is just before it, and a look would take it off the lowest step. */
+static bool clock_follows(void *state, upage_pfn pfn)
+{
+	struct clock *clock = state;
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (atomic_load(&clock->hand) != pfn || !is_candidate(seen) || seen.step > 1)
+			return false;
+		next = seen;
+		next.looked = LOOK_NONE;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
+	atomic_store(&clock->hand, pfn + 1);
+	return true;
+}
+
 static unsigned clock_ahead(void *state, upage_pfn *frames)
 {
 	struct clock *clock = state;
@@ -233,6 +248,7 @@ const struct replace_ops replace_clock = { .name = "clock",
 	                                   .insert = clock_insert,
 	                                   .touch = clock_touch,
 	                                   .idle = clock_idle,
+	                                   .follows = clock_follows,
 	                                   .ahead = clock_ahead,
 	                                   .note = clock_note,
 	                                   .remove = clock_remove,

@@ -660,6 +660,7 @@ PUBLIC int upage_stats_get(upage_pool *pool, struct upage_stats *out)
 	stats.largest_free_run = frame_largest_run(&pool->frames);
 	guard_close();
 	stats.swap_slots = swap_used(pool->swap);
+	stats.store_bytes = swap_bytes(pool->swap);
 	signals_set(mask);
 	memcpy(out, &stats, out->size < sizeof(stats) ? out->size : sizeof(stats));
 	return 0;

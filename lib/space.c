@@ -528,6 +528,17 @@ void space_fork_begin(void)
 	}
 }
 
+/* Between two mappings of the host's own, but what is kept. */
+static int hide_between(const struct mappings *all, uintptr_t start, uintptr_t end)
+{
+	int result = 0;
+	if (mapping_is_kept(all, start, end)) {
+		result = start < all->kept ? host_hide(start, all->kept - start) : 0;
+		start = all->kept_end;
+	}
+	return result == 0 && end > start ? host_hide(start, end - start) : result;
+}
+
 /* Hides all that is shown, and nothing that the host maps itself: its mappings stand still, here
  * or where we come from. */
 static int hide_all(upage_space *space)
@@ -539,11 +550,10 @@ static int hide_all(upage_space *space)
 		const struct mapping *m = &space->mappings.mapping[i];
 		if (!m->backing->foreign) /* never in a window */
 			continue;
-		if (m->start > start)
-			result = host_hide(start, m->start - start);
+		result = hide_between(&space->mappings, start, m->start);
 		start = m->end;
 	}
-	return result == 0 && end > start ? host_hide(start, end - start) : result;
+	return result == 0 ? hide_between(&space->mappings, start, end) : result;
 }
 
 /* Who works on a page got its entry while he had the space's lock, which he has given back: once

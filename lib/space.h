@@ -76,6 +76,11 @@ enum fault_outcome space_fault(upage_space *space, uintptr_t address, int access
  * about to make the reference, and would otherwise trap. No lock is held. */
 bool space_bring_in(upage_space *space, uintptr_t address, int access);
 
+/* Other bytes in place of @before in the code of a private file mapping, which may not be @forbidden
+ * (PROT_* bits); all lie in one page. As pager_change(); UPAGE_EBUSY too if it is none. No lock is held. */
+int space_change_code(upage_space *space, uintptr_t address, int forbidden, const void *before,
+                      const void *after, size_t count);
+
 /* Lets the mapping above @address, which is in none, grow down to it if that is one that grows, as
  * far as the limit of stacks allows. Return: whether it did. No lock is held. */
 bool space_grow(upage_space *space, uintptr_t address);

@@ -49,7 +49,8 @@ enum fault_outcome space_lock_page(upage_space *space, uintptr_t address, int ac
 				locked = pte_trylock(page->pte, value);
 			}
 			if (locked && mapping->advice != UPAGE_RANDOM)
-				cluster_lock(space->pool, page, *value, access, mapping->start, mapping->end);
+				cluster_lock(space->pool, &space->table, space_vpn(space, address), page, *value,
+				             access, mapping->start, mapping->end);
 		}
 		space_read_part_end(space, part);
 		if (locked || outcome != FAULT_SERVED)
@@ -111,7 +112,7 @@ bool space_grow(upage_space *space, uintptr_t address)
 	if (m != NULL && m->start <= address) {
 		grown = true; /* another thread was faster */
 	} else if (m != NULL && m->flags & MAPPING_GROWS && start >= space->base &&
-	           m->end - start <= host_stack_limit() && start >= lowest_start(&space->mappings, i) &&
+	           !mapping_is_kept(&space->mappings, start, m->start) && m->end - start <= host_stack_limit() && start >= lowest_start(&space->mappings, i) &&
 	           grow_into(space, m, start)) {
 		m->start = start;
 		mapping_join(&space->mappings, i, i);
@@ -232,4 +233,45 @@ bool space_bring_in(upage_space *space, uintptr_t address, int access)
 	bool there = bring_in(space, address, access);
 	guard_close();
 	return there;
+}
+
+/* ---- Changes of code ------------------------------------------------------------------------- */
+
+/* As space_lock_page(), of a page of a private file mapping that lacks @forbidden. */
+static int lock_code(upage_space *space, uintptr_t address, int forbidden, struct page *page,
+                     uint64_t *value)
+{
+	for (;;) {
+		bool locked = false;
+		space_read(space);
+		const struct mapping *mapping = mapping_find(&space->mappings, address);
+		const struct backing *backing = mapping != NULL ? mapping->backing : NULL;
+		bool meant = backing != NULL && backing->store != NULL && !backing->shared &&
+		             !backing->foreign && !(mapping->flags & MAPPING_GUARD) &&
+		             !(mapping->prot & forbidden);
+		if (meant)
+			*page = page_at(space, mapping, address);
+		if (meant && page->pte != NULL)
+			locked = pte_trylock(page->pte, value);
+		space_read_end(space);
+		if (!meant || page->pte == NULL)
+			return meant ? UPAGE_ENOMEM : UPAGE_EBUSY;
+		if (locked)
+			return 0;
+		pte_wait(page->pte);
+	}
+}
+
+int space_change_code(upage_space *space, uintptr_t address, int forbidden, const void *before,
+                      const void *after, size_t count)
+{
+	struct page page;
+	uint64_t value;
+	guard_open();
+	int result = lock_code(space, address, forbidden, &page, &value);
+	if (result == 0)
+		result = pager_change(space->pool, &page, value, address - page.address, before, after,
+		                      count);
+	guard_close();
+	return result;
 }

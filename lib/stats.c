@@ -141,6 +141,9 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->moves = c[COUNT_MOVES];
 	out->pause_ns_max = atomic_load(&stats->pause_ns_max);
 	out->switches = c[COUNT_SWITCHES];
+	out->reclaimed = c[COUNT_RECLAIMED];
+	out->zeroed_ahead = c[COUNT_ZEROED_AHEAD];
+	out->patched_sites = c[COUNT_PATCHED];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(&sum, 50));
@@ -212,8 +215,11 @@ static const struct number counts[] = {
 	N(", \"writebacks\": ", writebacks),
 	N(", \"writeback_failures\": ", writeback_failures),
 	N(", \"swap_slots\": ", swap_slots),
+	N(", \"store_bytes\": ", store_bytes),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
+	N(", \"reclaimed\": ", reclaimed),
+	N(", \"zeroed_ahead\": ", zeroed_ahead),
 	N(",\n \"switches\": ", switches),
 	N(",\n \"host\": {\"mappings\": ", host_mappings),
 	N(", \"mappings_peak\": ", host_mappings_peak),
@@ -224,6 +230,7 @@ static const struct number counts[] = {
 	N("},\n \"syscalls\": {\"intercepted\": ", intercepted),
 	N(", \"pinned_pages\": ", pinned_pages),
 	N(", \"unenforced\": ", unenforced),
+	N(", \"patched_sites\": ", patched_sites),
 };
 static const struct number times[] = {
 	N(", \"fault_ns\": {\"p50\": ", fault_ns_p50),
@@ -314,6 +321,15 @@ static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
 	}
 }
 
+static void add_ahead_of_need(struct stream *out, const struct upage_stats *stats)
+{
+	if (stats->reclaimed + stats->zeroed_ahead == 0)
+		return;
+	N("\n  ahead of need ", reclaimed);
+	N(" of the evictions, ", zeroed_ahead);
+	stream_text(out, " frames zeroed");
+}
+
 static void add_system_calls(struct stream *out, const struct upage_stats *stats)
 {
 	if (stats->intercepted == 0)
@@ -323,6 +339,10 @@ static void add_system_calls(struct stream *out, const struct upage_stats *stats
 	if (stats->pinned_pages > 0) {
 		N(", ", pinned_pages);
 		stream_text(out, " pages pinned");
+	}
+	if (stats->patched_sites > 0) {
+		N(", ", patched_sites);
+		stream_text(out, " places patched");
 	}
 }
 
@@ -364,7 +384,8 @@ static void add_evictions(struct stream *out, const struct upage_stats *stats)
 		stream_text(out, " failed)");
 	}
 	N(", ", swap_slots);
-	stream_text(out, " slots in use");
+	stream_text(out, " slots in use, ");
+	add_size(out, stats->store_bytes);
 }
 
 /* A long one was spent waiting: for a store, or for a processor. */
@@ -414,6 +435,7 @@ void stats_table(struct stream *out, const struct upage_stats *stats,
 	add_copies(out, stats);
 	add_other_traps(out, stats);
 	add_evictions(out, stats);
+	add_ahead_of_need(out, stats);
 	add_read_ahead(out, stats);
 	add_unenforced(out, stats);
 	add_switches(out, stats);

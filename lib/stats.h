@@ -43,6 +43,9 @@ enum counter {
 	COUNT_COMPACTIONS,
 	COUNT_MOVES,
 	COUNT_SWITCHES,
+	COUNT_RECLAIMED,    /* of the evictions */
+	COUNT_ZEROED_AHEAD,
+	COUNT_PATCHED,
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };

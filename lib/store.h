@@ -42,7 +42,6 @@ struct store_ops {
 	bool clusters; /* a read may be of several pages, and says in `moved` how many there are */
 	void (*submit)(upage_store *store, struct store_request *request);
 	int (*sync)(upage_store *store);
-	void (*discard)(upage_store *store, off_t offset, size_t length); /* NULL: no use for it */
 	void (*close)(upage_store *store); /* frees the store too */
 };
 
@@ -117,25 +116,31 @@ static inline off_t backing_offset(const struct backing *backing, uintptr_t page
 /* ---- Swap: the store of anonymous and private pages ---------------------------------- */
 
 /*
- * Slots are page-sized places in a store, its medium, given out in runs: a page asks for the
- * slot behind its neighbour's, else for the next free stretch. The medium is a sparse file.
+ * Slots are page-sized places in a store, its medium (store_medium.h), given out in runs: a page asks for
+ * the slot behind its neighbour's, else for the next free stretch.
  * Several pages may have one slot, which counts them; it is written to by who alone has it.
  */
 struct swap;
 
+struct swap_config {
+	bool lz4;            /* in memory, compressed, if the library was built so; else in a file */
+	const char *path;    /* of a file: a directory (an unnamed file in it), a name (created, then unlinked
+	                        at once), a block device, or "": $TMPDIR or /tmp */
+	bool direct;         /* past the host's page cache: buffers of transfers are aligned to host pages then */
+	uint64_t bytes;      /* the most that it may hold; 0: as much as the disk; of memory, half of the
+	                        machine's */
+	unsigned page_shift;
+};
+
 /**
- * swap_create - make a swap file
- * @path:  a directory (an unnamed file in it), a name (created, then unlinked at once), a
- *         block device, or "": $TMPDIR or /tmp
- * @bytes: the most that it may hold; 0: as much as the disk
- * @used:  out: the path that was meant, for messages
- * Return: 0 or a negated errno value.
+ * swap_create - make a swap
+ * @used: out: the path that was meant, for messages, if it is a file
+ * Return: 0, or a negated errno value; UPAGE_ENOTSUP: there is no O_DIRECT in that file system.
  */
-int swap_create(struct swap **out, const char *path, uint64_t bytes, unsigned page_shift,
-                const char **used);
+int swap_create(struct swap **out, const struct swap_config *config, const char **used);
 void swap_destroy(struct swap *swap);
 
-/* Around a fork: keeps the slots as they are, and a file of the child's own with the content of
+/* Around a fork: keeps the slots as they are, and a medium of the child's own with the content of
  * all that are taken, as frame_copy_begin() and its like. If none is, the child makes its file
  * when it needs one. */
 void swap_fork_begin(struct swap *swap);
@@ -146,8 +151,18 @@ void swap_copy_adopt(struct swap *swap, bool shared);
 
 #define SWAP_NONE UINT32_MAX
 
-/* A slot, @near if it is free, else another; SWAP_NONE: full. */
-uint32_t swap_allocate(struct swap *swap, uint32_t near);
+/* Up to @count slots beside each other, at most SWAP_RUN_MAX: from @near on, if that is free, else where
+ * the search finds as many, or the most. Return: how many; *first is the first of them. 0: full. */
+#define SWAP_RUN_MAX 64
+unsigned swap_allocate_run(struct swap *swap, uint32_t near, unsigned count, uint32_t *first);
+
+/* One; SWAP_NONE: full. */
+static inline uint32_t swap_allocate(struct swap *swap, uint32_t near)
+{
+	uint32_t slot;
+	return swap_allocate_run(swap, near, 1, &slot) != 0 ? slot : SWAP_NONE;
+}
+
 void swap_free(struct swap *swap, uint32_t slot); /* once a page that has it */
 uint64_t swap_used(struct swap *swap);
 
@@ -165,10 +180,21 @@ bool swap_leave(struct swap *swap, uint32_t slot);
 uint64_t swap_references(struct swap *swap);
 uint64_t swap_slots(struct swap *swap);
 
+/* Bytes that their content takes, on the disk or in memory. */
+uint64_t swap_bytes(struct swap *swap);
+
 /* Whether another page would find no slot: all taken, or the medium refused the last write. */
 bool swap_is_full(struct swap *swap);
 
-/* Moves the page of a slot. Return: 0 or a negated errno value. */
-int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot, void *buffer);
+/* Moves the pages of @count slots beside each other by one request. Return: 0 or a negated errno value:
+ * some of them may have been moved. */
+int swap_transfer_run(struct swap *swap, enum store_operation operation, uint32_t slot, unsigned count,
+                      void *buffer);
+
+static inline int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot,
+                                void *buffer)
+{
+	return swap_transfer_run(swap, operation, slot, 1, buffer);
+}
 
 #endif

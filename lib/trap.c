@@ -3,13 +3,7 @@
 
 #include <sigsegv.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <ucontext.h>
-
-#if defined(__x86_64__)
-#include <asm/hwcap2.h>
-#include <asm/prctl.h>
-#endif
 
 #include "guard.h"
 #include "host.h"
@@ -17,6 +11,7 @@
 #include "report.h"
 #include "signals.h"
 #include "space.h"
+#include "tls.h"
 
 /* One reference that trapped: what libsigsegv cannot carry. */
 struct trap {
@@ -225,31 +220,6 @@ static int dispatch(void *note, int serious)
 	return sigsegv_dispatch(&dispatcher, note);
 }
 
-/* libsigsegv's code looks at thread-local storage, for its stack protector. That of a thread of
- * a guest may be in paged memory, not resident: the look would trap, and again, without end. */
-#if defined(__x86_64__)
-static uintptr_t exchange_tls(uintptr_t tls)
-{
-	static _Atomic int can; /* 1: by instruction, 2: by system call */
-	uintptr_t before = 0;
-	if (can == 0)
-		can = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE ? 1 : 2;
-	if (can == 1) {
-		__asm__ volatile("rdfsbase %0" : "=r"(before));
-		__asm__ volatile("wrfsbase %0" : : "r"(tls));
-	} else {
-		syscall_2(SYS_arch_prctl, ARCH_GET_FS, &before);
-		syscall_2(SYS_arch_prctl, ARCH_SET_FS, tls);
-	}
-	return before;
-}
-#else
-static uintptr_t exchange_tls(uintptr_t tls)
-{
-	return tls; /* no guests here */
-}
-#endif
-
 /* A reference to what is guarded is counted with the faults of the lowest space's pool: the address
  * does not say whose it is, and there are seldom two. */
 static enum trap_verdict refuse(const char *name, const struct trap *trap, const ucontext_t *context)
@@ -281,12 +251,12 @@ static enum trap_verdict take(int number, siginfo_t *info, ucontext_t *context,
 	if (turn != NULL)
 		turn_begin(turn, thread, program_counter(context),
 		           space_address(trap->space, space_vpn(trap->space, trap->address)));
-	uintptr_t tls = private_tls != 0 ? exchange_tls(private_tls) : 0;
+	uintptr_t tls = private_tls != 0 ? tls_exchange(private_tls) : 0;
 	guard_open();
 	libsigsegv_handler(number, &note, context);
 	guard_close();
 	if (private_tls != 0)
-		exchange_tls(tls);
+		tls_exchange(tls);
 	if (turn != NULL)
 		turn_end(turn, thread);
 	switch (trap->outcome) {

@@ -124,7 +124,8 @@ struct upage_config {
 	size_t size;            /* sizeof(struct upage_config)                               */
 	size_t memory;          /* memory=SIZE: bytes of frames; 0: 256 MiB                  */
 	size_t page_size;       /* page-size=SIZE: bytes; power of two, 4 KiB to 2 MiB; 0: 4 KiB */
-	size_t swap_size;       /* swap-size=SIZE: most bytes of swap; 0: what the disk holds */
+	size_t swap_size;       /* swap-size=SIZE: most bytes of swap, compressed ones if they are;
+	                           0: what the disk holds, or of memory half of the machine's */
 	size_t mapping_budget;  /* mapping-budget=N: most host mappings, at least 64;
 	                           0: from vm.max_map_count                                  */
 	uint64_t seed;          /* seed=N: of every random choice                            */
@@ -132,8 +133,9 @@ struct upage_config {
 	unsigned overcommit;    /* overcommit: with swap-size, map more than can be held: once
 	                           both are full a first touch is SIGBUS, not a map UPAGE_ENOMEM */
 	char policy[32];        /* policy=clock|fifo|random; "": clock                       */
-	char store[256];        /* store=file[:PATH]: where swapped pages go; "": file, an
-	                           unlinked temporary file in $TMPDIR or /tmp                */
+	char store[256];        /* store=file[:PATH][,direct]|lz4: where swapped pages go; "": file, an
+	                           unlinked temporary file in $TMPDIR or /tmp; lz4: memory, in
+	                           which they are compressed; direct: see below              */
 	char mapping[16];       /* mapping=auto|remap; "": auto                              */
 	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id;
 	                           a relative name is one in the directory at the start      */
@@ -143,7 +145,7 @@ struct upage_config {
 	unsigned adopt_data;    /* adopt-data: for programs linked with upage-malloc: their .data
 	                           and .bss become paged memory too                          */
 	char prefetch[16];      /* prefetch=auto|off|N: while a quarter of the frames is free, the
-	                           most pages that one fault brings in: N from 1 to 16, auto: 16,
+	                           most pages that one fault brings in: N from 1 to 64, auto: 64,
 	                           off: 1. "": auto for programs linked with upage-malloc and for
 	                           whole ones, else off: a fault a page                      */
 	char scheme[16];        /* scheme=paging|segmentation|base-bounds: of its spaces; "": paging */
@@ -156,6 +158,16 @@ struct upage_config {
 	                           call or a fault of one is under way, others reach them. For all
 	                           pools of the process: the first one has to ask for it (else
 	                           UPAGE_EBUSY). A fault takes two calls of mprotect(2) more     */
+	char reclaimers[8];     /* reclaimers=auto|N: threads of the pool's own, up to 8, that evict
+	                           pages while less than 1/128 of the frames is free, until 1/64
+	                           is, and zero free frames; memories under 256 frames have none.
+	                           They begin when first needed, and end when they are not; every
+	                           signal is blocked in them. "": auto, which is 0               */
+	unsigned direct;        /* direct: the swap file is read and written past the host's page
+	                           cache (O_DIRECT), which then holds no second copy of pages    */
+	char patch[8];          /* patch=auto|on|off: of `upage run`: where a program often makes
+	                           system calls its code is changed so that they do not trap.
+	                           The program can see that, if it reads its code; auto: off  */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 
@@ -772,6 +784,10 @@ struct upage_stats {
 	uint64_t switches;      /* of spaces of a window, to one of this pool              */
 	uint64_t copied;        /* pages copied, since they were shared (upage_space_clone()): most
 	                           are the write upgrades of pages that could be read          */
+	uint64_t reclaimed;     /* of the evictions, those ahead of need: option reclaimers    */
+	uint64_t zeroed_ahead;  /* free frames that were zeroed ahead of need, by the same     */
+	uint64_t store_bytes;   /* that swapped pages take, on the disk or, compressed, in memory   */
+	uint64_t patched_sites; /* places of a whole program where system calls no longer trap    */
 };
 
 /**

@@ -290,8 +290,8 @@ int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size
 	return result;
 }
 
-/* Locks the pages behind a locked one that are its neighbours in frames, too, and may be hidden.
- * Return: how many, the first one included. */
+/* Locks the pages behind a locked one that are its neighbours in frames, too, not pinned, and shown or hidden
+ * as it is. Return: how many, the first one included. */
 static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count)
 {
 	uint32_t pfn = (uint32_t)pte_number(values[0]);
@@ -300,7 +300,8 @@ static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values,
 		pte_t *other;
 		if (!frame_trylock(pool, pfn + (uint32_t)n, &other, &values[n]))
 			break;
-		if (other == pte + n && may_hide(pool, values[n]) &&
+		bool alike = !(values[n] & PTE_ACCESS) == !(values[0] & PTE_ACCESS);
+		if (other == pte + n && alike && pool->frames.frame[pfn + n].pins == 0 &&
 		    !turn_keeps(&pool->turn, pool->frames.frame[pfn + n].page))
 			continue;
 		pte_unlock(other, values[n]);
@@ -332,16 +333,11 @@ size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t
 	return references.bits[0] != 0 ? (size_t)__builtin_ctzll(references.bits[0]) : run;
 }
 
-void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value,
-                    size_t count)
+size_t view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *values, size_t count)
 {
-	uint64_t values[IDLE_RUN_MAX] = { *value };
 	count = lock_behind(pool, pte, values, count);
-	if (count > 1)
-		view_hide_run(pool, pte, values, count, address);
-	*value = values[0];
-	for (size_t i = 1; i < count; i++)
-		pte_unlock(pte + i, values[i]);
+	view_hide_run(pool, pte, values, count, address);
+	return count;
 }
 
 /* Whether two entries have the same content to be shown. */
@@ -383,13 +379,35 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 	return view_replace(pool, page, value, after);
 }
 
-int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
-                  uintptr_t address, uint64_t access)
+/* Moves a mapping of ours, of frames for writing, to hidden pages. */
+static int show_borrowed(const struct place *place, uintptr_t address, size_t length, int prot, void *borrowed)
 {
+	uintptr_t at = address + window_enter(place);
+	int result = 0;
+	if (prot != (PROT_READ | PROT_WRITE))
+		result = host_protect((uintptr_t)borrowed, length, prot);
+	if (result == 0) {
+		result = host_show_borrowed(borrowed, at, length);
+		if (result < 0) /* there may be nothing in the way of other mappings now */
+			host_hide(at, length);
+	}
+	if (result < 0)
+		host_release(borrowed, length);
+	window_exit(place);
+	return result;
+}
+
+int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
+                  uintptr_t address, uint64_t access, void *borrowed)
+{
+	const struct place *place = place_of(pool, ptes, values[0]);
+	uint64_t after = values[0] | access;
 	view_make_room(pool);
 	for (size_t i = 0; i < count; i++)
 		record(pool, &ptes[i], values[i], values[i] | access);
-	int result = show(pool, place_of(pool, ptes, values[0]), values[0] | access, address, count, false);
+	int result = borrowed != NULL ? show_borrowed(place, address, count * page_size(pool),
+	                                              pte_prot(after), borrowed)
+	                              : show(pool, place, after, address, count, false);
 	for (size_t i = 0; i < count; i++) {
 		if (result == 0)
 			values[i] |= access;

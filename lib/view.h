@@ -50,9 +50,10 @@ int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value,
 int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t after);
 
 /* As view_show() for @count pages beside each other, all hidden and in frames beside each other, by one
- * call. @access: with DIRTY if it is to write. @values: kept as the entries are. */
+ * call. @access: with DIRTY if it is to write. @values: kept as the entries are. @borrowed: where the frames
+ * are mapped for writing (frame_borrow), and are no more then, whatever becomes of it; or NULL. */
 int view_show_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
-                  uintptr_t address, uint64_t access);
+                  uintptr_t address, uint64_t access, void *borrowed);
 
 /* No reference to the page succeeds any more until it is shown. Return: as above. */
 int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value);
@@ -77,10 +78,10 @@ size_t view_run(const struct upage_pool *pool, pte_t *pte);
 /* Of so many from @page on, how many from the first on were not referenced since they were aged. */
 size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t run);
 
-/* Hides a page that is about to leave, and by the same call those of the @count, it included, that
- * nobody else works on. */
-void view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value,
-                    size_t count);
+/* Hides a page that is about to leave, and by the same call up to @count from it on, in frames behind its
+ * own, that nobody else works on and that are shown, or hidden, as it is. @values: the first is given.
+ * Return: how many: they are locked. Where the host fails they are shown still. */
+size_t view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *values, size_t count);
 
 /* @count locked pages beside each other, but pinned ones, which the kernel may be using: as few
  * calls as there are stretches without a pinned page. @values: kept as the entries are. */

@@ -43,6 +43,7 @@ layers()
 		if (part == "malloc") return "upage_malloc"
 		if (part == "generic") return "table"
 		if (part == "ioctl_table") return "ioctl"
+		if (part ~ /^store_(swap_file|lz4)$/) return "store_medium"
 		if (part ~ /^(replace|space|store|run|host)_/) { sub(/_.*/, "", part); return part }
 		return ""
 	}

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What libupage.so shows to a program: all of upage.h, four functions of the C library
 # (interpose.c), what it lends to libupage-malloc.so (adopt.h), nothing else. That one shows the
-# malloc family and upage_malloc.h. And what they ask of the loader: no libsigsegv, jemalloc or
-# libstdc++, nothing lazy.
+# malloc family and upage_malloc.h. And what they ask of the loader: no libsigsegv, jemalloc, liblz4
+# or libstdc++, nothing lazy.
 set -u
 srcdir=${srcdir-.}
 LC_ALL=C
@@ -45,7 +45,7 @@ examine()
 
 	dynamic=$(readelf -d "$library")
 	expect "private libraries of $library" "" \
-		"$(echo "$dynamic" | grep NEEDED | grep -E 'sigsegv|jemalloc|stdc\+\+')"
+		"$(echo "$dynamic" | grep NEEDED | grep -E 'sigsegv|jemalloc|lz4|stdc\+\+')"
 	echo "$dynamic" | grep -q BIND_NOW || fail "$library: symbols are bound lazily"
 
 	# Thread-local storage that the loader allocates on first use is not for signal handlers.

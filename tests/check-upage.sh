@@ -58,7 +58,8 @@ expect 126 "memory cannot hold its segments" run -m 64K --scheme segmentation tr
 for word in page-table inject trace; do
 	expect 125 "'--$word' is not there yet" run --$word x true
 done
-expect 125 "store=lz4: there are file" run --store lz4 true
+expect 125 "store=ram: there are file" run --store ram true
+expect 125 "direct: is of files" run --store lz4,direct true
 expect 125 "mapping=guard: there are auto and remap" run --mapping guard true
 expect 125 "pages of 4K" run --page-size 64K true
 expect 125 "'--resume=1'" run --resume=1 true

@@ -45,6 +45,48 @@ START_TEST(a_stack_that_grows_down_does_so_too)
 }
 END_TEST
 
+/* In memory that a window of 64 is a small part of. */
+static uint64_t faults_in_order(const char *prefetch, bool backwards)
+{
+	char words[64];
+	snprintf(words, sizeof(words), "memory=64M,prefetch=%s", prefetch);
+	struct machine m = machine_make(words);
+	volatile char *memory = machine_map(m, 4096, RW);
+	for (size_t i = 0; i < 4096; i++)
+		memory[(backwards ? 4095 - i : i) * PAGE] = 1;
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.zero_fill + stats.prefetched, 4096);
+	machine_end(m);
+	return stats.faults;
+}
+
+START_TEST(a_long_run_grows_its_window)
+{
+	ck_assert_uint_eq(faults_in_order("1", _i), 4096);
+	ck_assert_uint_lt(faults_in_order("16", _i), 4096 / 16 + 8);
+	ck_assert_uint_gt(faults_in_order("16", _i), 4096 / 16);
+	/* It begins anew neither at the end of a leaf of the page table, nor before the memory is half full. */
+	ck_assert_uint_lt(faults_in_order("64", _i), 4096 / 64 + 24);
+	ck_assert_uint_lt(faults_in_order("auto", _i), 4096 / 64 + 24);
+}
+END_TEST
+
+START_TEST(a_jump_ends_the_window)
+{
+	struct machine m = machine_make("memory=64M,prefetch=64");
+	volatile char *memory = machine_map(m, 8192, RW);
+	for (size_t i = 0; i < 2048; i++)
+		memory[i * PAGE] = 1;
+	uint64_t before = machine_resident(m), faults = machine_stats(m).faults;
+	ck_assert_uint_le(before, 2048 + 64);
+	for (size_t i = 4096; i < 8192; i += 64)
+		memory[i * PAGE] = 1;
+	ck_assert_uint_eq(machine_resident(m), before + 64);
+	ck_assert_uint_eq(machine_stats(m).faults, faults + 64);
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(scattered_pages_come_alone)
 {
 	struct machine m = machine_make("memory=4M,prefetch=auto");
@@ -179,6 +221,69 @@ START_TEST(pages_that_were_discarded_are_zero_again)
 }
 END_TEST
 
+/* Long runs, which are filled before they are at their addresses: for writing, and for reading. */
+START_TEST(long_runs_are_zero_again_too)
+{
+	struct machine m = machine_make("memory=64M,prefetch=64");
+	for (int round = 0; round < 3; round++) {
+		char *memory = machine_map(m, 8192, RW);
+		ck_assert_ok(upage_protect(m.space, memory + 4096 * PAGE, 4096 * PAGE, PROT_READ));
+		for (size_t i = 0; i < 8192 * PAGE; i += 64)
+			must(*(volatile char *)(memory + i) == 0);
+		ck_assert_ok(upage_protect(m.space, memory, 8192 * PAGE, RW));
+		memset(memory, 0xff, 8192 * PAGE);
+		for (size_t i = 0; i < 8192 * PAGE; i += 64)
+			must(*(volatile char *)(memory + i) == -1);
+		ck_assert_uint_eq(machine_resident(m), 8192);
+		ck_assert_ok(upage_pool_verify(m.pool));
+		ck_assert_ok(upage_unmap(m.space, memory, 8192 * PAGE));
+		ck_assert_uint_eq(machine_resident(m), 0);
+	}
+	machine_end(m);
+}
+END_TEST
+
+/* ---- Hidden pages ---------------------------------------------------------------------------- */
+
+#define CLEAN_FROM 100 /* of MANY pages: these were only read */
+#define CLEAN_TO 140
+
+/* Return: soft faults of reading every @step-th page once they all were hidden. */
+static uint64_t show_again(struct machine m, volatile char *memory, size_t step)
+{
+	uint64_t before = machine_stats(m).soft;
+	ck_assert_ok(upage_protect(m.space, (void *)(uintptr_t)memory, MANY * PAGE, PROT_NONE));
+	ck_assert_ok(upage_protect(m.space, (void *)(uintptr_t)memory, MANY * PAGE, RW));
+	for (size_t i = 0; i < MANY; i += step)
+		ck_assert_int_eq(memory[i * PAGE], i >= CLEAN_FROM && i < CLEAN_TO ? 0 : (char)(i + 1));
+	ck_assert_ok(upage_pool_verify(m.pool));
+	return machine_stats(m).soft - before;
+}
+
+START_TEST(hidden_pages_are_shown_with_their_neighbours)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, MANY, RW);
+	for (size_t i = CLEAN_FROM; i < CLEAN_TO; i++)
+		(void)memory[i * PAGE];
+	for (size_t i = 0; i < MANY; i++)
+		if (i < CLEAN_FROM || i >= CLEAN_TO)
+			memory[i * PAGE] = (char)(i + 1);
+	uint64_t upgrades = machine_stats(m).write_upgrade;
+	ck_assert_uint_lt(show_again(m, memory, 1), MANY / 8);
+	memory[(CLEAN_FROM + 9) * PAGE] = 0;
+	ck_assert_uint_eq(machine_stats(m).write_upgrade, upgrades + 1);
+	memory[(CLEAN_TO + 20) * PAGE] = (char)(CLEAN_TO + 21);
+	ck_assert_uint_eq(machine_stats(m).write_upgrade, upgrades + 1);
+	/* While frames are short each comes alone. */
+	volatile char *more = machine_map(m, 500, RW);
+	for (size_t i = 0; i < 500; i++)
+		more[i * PAGE] = 1;
+	ck_assert_uint_eq(show_again(m, memory, 3), (MANY + 2) / 3);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- Files ---------------------------------------------------------------------------------- */
 
 static upage_store *file_of(size_t bytes)
@@ -219,6 +324,45 @@ START_TEST(a_file_comes_by_clusters_and_ends_where_it_ends)
 		ck_assert_int_eq(memory[i * PAGE + 1], (char)(i + (i * PAGE + 1) % 7 + 1));
 	}
 	ck_assert_ok(upage_unmap(m.space, address, 64 * PAGE));
+	ck_assert_ok(upage_store_close(store));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_long_file_comes_by_long_clusters_and_ends_where_it_ends)
+{
+	struct machine m = machine_make("memory=64M,prefetch=auto");
+	upage_store *store = file_of(300 * PAGE + 100);
+	for (int round = 0; round < 2; round++) {
+		void *address = NULL;
+		ck_assert_ok(upage_map(m.space, &address, 400 * PAGE, RW, 0, store, 0));
+		const volatile char *memory = address;
+		uint64_t before = machine_stats(m).major;
+		for (size_t i = 0; i < 301 * PAGE; i++)
+			must(memory[i] == (i < 300 * PAGE + 100 ? (char)(i / PAGE + i % 7 + 1) : 0));
+		ck_assert_uint_lt(machine_stats(m).major - before, 300 / 16);
+		ck_assert_uint_eq(machine_resident(m), 301);
+		ck_assert(is_bus_error((char *)address + 301 * PAGE, false));
+		ck_assert_ok(upage_pool_verify(m.pool));
+		ck_assert_ok(upage_unmap(m.space, address, 400 * PAGE));
+	}
+	ck_assert_ok(upage_store_close(store));
+	machine_end(m);
+}
+END_TEST
+
+/* As many as there are buffers, and some more. */
+START_TEST(the_ends_of_files_keep_no_buffers)
+{
+	struct machine m = machine_make("memory=4M,prefetch=16");
+	upage_store *store = file_of(2 * PAGE);
+	for (int i = 0; i < 100; i++) {
+		void *address = NULL;
+		ck_assert_ok(upage_map(m.space, &address, 4 * PAGE, RW, 0, store, 0));
+		ck_assert_int_eq(*(volatile char *)address, 1);
+		ck_assert_uint_eq(machine_resident(m), 2);
+		ck_assert_ok(upage_unmap(m.space, address, 4 * PAGE));
+	}
 	ck_assert_ok(upage_store_close(store));
 	machine_end(m);
 }
@@ -284,6 +428,8 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, in_order_there_are_few_faults_and_each_page_comes_once);
 	tcase_add_test(tcase, a_stack_that_grows_down_does_so_too);
+	tcase_add_loop_test(tcase, a_long_run_grows_its_window, 0, 2);
+	tcase_add_test(tcase, a_jump_ends_the_window);
 	tcase_add_test(tcase, scattered_pages_come_alone);
 	tcase_add_test(tcase, the_first_page_of_a_mapping_brings_the_second_while_frames_are_ample);
 	tcase_add_test(tcase, what_comes_for_nothing_is_no_more_than_what_was_wanted);
@@ -292,7 +438,11 @@ int main(void)
 	tcase_add_test(tcase, nothing_is_evicted_for_a_neighbour);
 	tcase_add_test(tcase, a_cluster_ends_with_its_mapping_and_its_protection);
 	tcase_add_test(tcase, pages_that_were_discarded_are_zero_again);
+	tcase_add_test(tcase, long_runs_are_zero_again_too);
+	tcase_add_test(tcase, hidden_pages_are_shown_with_their_neighbours);
 	tcase_add_test(tcase, a_file_comes_by_clusters_and_ends_where_it_ends);
+	tcase_add_test(tcase, a_long_file_comes_by_long_clusters_and_ends_where_it_ends);
+	tcase_add_test(tcase, the_ends_of_files_keep_no_buffers);
 	tcase_add_test(tcase, a_page_that_is_written_first_comes_alone);
 	tcase_add_test(tcase, threads_that_meet_do_the_work_once);
 	suite_add_tcase(suite, tcase);

@@ -11,9 +11,26 @@
 
 /* ---- The copy ---------------------------------------------------------------------------- */
 
+static const char *const stores[] = { MEMORY, MEMORY ",direct",
+#ifdef HAVE_LZ4
+	                              MEMORY ",store=lz4"
+#endif
+};
+
+/* Not every file system can do without its page cache. */
+static bool is_supported(const char *words)
+{
+	struct upage_config config = UPAGE_CONFIG_INIT;
+	upage_pool *pool;
+	ck_assert_ok(upage_config_parse(&config, words));
+	return upage_pool_create(&pool, &config) != UPAGE_ENOTSUP && upage_pool_destroy(pool) == 0;
+}
+
 START_TEST(a_child_has_all_and_neither_sees_the_others)
 {
-	struct machine m = machine_make(MEMORY);
+	if (!is_supported(stores[_i]))
+		return;
+	struct machine m = machine_make(stores[_i]);
 	char *memory = machine_map(m, PAGES, RW), *zero = machine_map(m, PAGES, RW);
 	fill(memory, PAGES, 1);
 	ck_assert(is_zero(zero, 8)); /* resident zeros, evicted ones, and pages never touched */
@@ -531,7 +548,7 @@ int main(void)
 {
 	Suite *suite = suite_create("fork");
 	TCase *tests = tcase_create("fork");
-	tcase_add_test(tests, a_child_has_all_and_neither_sees_the_others);
+	tcase_add_loop_test(tests, a_child_has_all_and_neither_sees_the_others, 0, LENGTH(stores));
 	tcase_add_test(tests, all_pages_resident_are_copied_too);
 	tcase_add_loop_test(tests, what_was_shown_is_shown_again_in_both, 0, 2);
 	tcase_add_test(tests, of_many_pages_apart_none_is_shown_again);

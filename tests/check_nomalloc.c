@@ -98,7 +98,11 @@ static void *use(void *memory)
 }
 
 static const char *const policies[] = { "memory=128K,policy=clock", "memory=128K,policy=fifo",
-	                                "memory=128K,policy=random" };
+	                                "memory=128K,policy=random",
+#ifdef HAVE_LZ4
+	                                "memory=128K,store=lz4"
+#endif
+};
 
 START_TEST(no_kind_of_page_fault_allocates)
 {
@@ -200,7 +204,7 @@ int main(void)
 {
 	Suite *suite = suite_create("nomalloc");
 	TCase *tests = tcase_create("nomalloc");
-	tcase_add_loop_test(tests, no_kind_of_page_fault_allocates, 0, 3);
+	tcase_add_loop_test(tests, no_kind_of_page_fault_allocates, 0, LENGTH(policies));
 	tcase_add_test(tests, nor_does_a_refused_one);
 	tcase_add_test(tests, the_count_rises_for_a_store_that_does);
 	tcase_set_timeout(tests, 60);

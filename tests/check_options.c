@@ -90,6 +90,7 @@ START_TEST(every_word_goes_to_its_own_field)
 	EXPECT("mapping-budget=1000", expected.mapping_budget = 1000);
 	EXPECT("seed=42", expected.seed = 42);
 	EXPECT("stats", expected.stats = 1);
+	EXPECT("direct", expected.direct = 1);
 	EXPECT("policy=random", strcpy(expected.policy, "random"));
 	EXPECT("store=file:/a/b=c", strcpy(expected.store, "file:/a/b=c"));
 	EXPECT("mapping=remap", strcpy(expected.mapping, "remap"));
@@ -387,10 +388,57 @@ START_TEST(a_policy_that_there_is_not_is_named_with_those_that_there_are)
 }
 END_TEST
 
-START_TEST(a_store_is_file_or_file_with_a_path)
+static struct store_choice choice_of(const char *words, const char *store)
 {
-	static const char *const right[] = { "", "file", "file:/tmp", "file:x:y" };
-	static const char *const wrong[] = { "ram", "files", "File", "/tmp", "fil", "file/tmp" };
+	struct upage_config config = parsed(words);
+	struct store_choice choice;
+	if (store != NULL)
+		strcpy(config.store, store);
+	ck_assert_ok(options_store(&config, &choice));
+	return choice;
+}
+
+START_TEST(direct_is_a_word_of_its_own_or_of_the_store)
+{
+	static const struct {
+		const char *words, *store, *path;
+		bool direct;
+	} cases[] = {
+		{ "", NULL, "", false },
+		{ "store=file", NULL, "", false },
+		{ "store=file,direct", NULL, "", true }, /* two words */
+		{ "direct,store=file:/tmp", NULL, "/tmp", true },
+		{ "direct", NULL, "", true },
+		{ "", "file,direct", "", true }, /* one, as on the command line */
+		{ "", "file:/tmp,direct", "/tmp", true },
+		{ "", "file:/tmp/a,directory", "/tmp/a,directory", false },
+		{ "", "file:,direct", "", true },
+	};
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		struct store_choice choice = choice_of(cases[i].words, cases[i].store);
+		ck_assert_msg(choice.direct == cases[i].direct, "case %zu", i);
+		ck_assert_str_eq(choice.path, cases[i].path);
+		ck_assert(!choice.lz4);
+	}
+	expect_refused("direct=yes", "direct=yes", "no value");
+#ifdef HAVE_LZ4
+	ck_assert(choice_of("store=lz4", NULL).lz4);
+	expect_refused("store=lz4,direct", "direct", "lz4");
+#else
+	expect_refused("store=lz4", "store=lz4", "without liblz4");
+#endif
+}
+END_TEST
+
+START_TEST(a_store_is_one_that_there_is)
+{
+	static const char *const right[] = { "", "file", "file:/tmp", "file:x:y", "file,direct", "file:/tmp,direct",
+#ifdef HAVE_LZ4
+		                             "lz4"
+#endif
+	};
+	static const char *const wrong[] = { "ram", "files", "File", "/tmp", "fil", "file/tmp", "lz", "lz44", "lz4:",
+		                             "files,direct", "lz4:x,direct" };
 	for (size_t i = 0; i < LENGTH(right); i++) {
 		struct upage_config config = UPAGE_CONFIG_INIT;
 		strcpy(config.store, right[i]);
@@ -402,6 +450,8 @@ START_TEST(a_store_is_file_or_file_with_a_path)
 		ck_assert_msg(options_check(&config) == UPAGE_EOPTION, "%s", wrong[i]);
 		ck_assert_ptr_nonnull(strstr(config.message, wrong[i]));
 		ck_assert_ptr_nonnull(strstr(config.message, "file:PATH"));
+		ck_assert_ptr_nonnull(strstr(config.message, ",direct"));
+		ck_assert_ptr_nonnull(strstr(config.message, "lz4"));
 	}
 }
 END_TEST
@@ -484,7 +534,8 @@ int main(void)
 	tcase_add_test(checks, a_page_is_a_power_of_two_from_4096_to_2_mebibytes);
 	tcase_add_test(checks, memory_is_from_16_frames_to_two_to_the_31);
 	tcase_add_test(checks, a_policy_that_there_is_not_is_named_with_those_that_there_are);
-	tcase_add_test(checks, a_store_is_file_or_file_with_a_path);
+	tcase_add_test(checks, a_store_is_one_that_there_is);
+	tcase_add_test(checks, direct_is_a_word_of_its_own_or_of_the_store);
 	tcase_add_test(checks, a_way_of_mapping_is_auto_or_remap);
 	tcase_add_test(checks, swap_holds_a_page_at_least);
 	tcase_add_test(checks, every_code_has_a_text_of_its_own);

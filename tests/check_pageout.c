@@ -77,6 +77,60 @@ START_TEST(zeros_and_pages_never_touched_take_no_slot)
 }
 END_TEST
 
+/* Pages beside each other take slots beside each other, and few writes. */
+START_TEST(pages_beside_each_other_are_written_together)
+{
+	struct machine m = machine_make("memory=1M");
+	char *memory = machine_map(m, PAGES, RW);
+	fill(memory, PAGES, 1);
+	uint64_t before = calls_made("syscw");
+	ck_assert_ok(upage_advise(m.space, memory, PAGES * PAGE, UPAGE_PAGEOUT));
+	uint64_t calls = calls_made("syscw") - before;
+	ck_assert_uint_eq(machine_stats(m).writebacks, PAGES);
+	ck_assert_uint_le(calls, PAGES / 8);
+	ck_assert_uint_eq(machine_stats(m).frames_free, machine_stats(m).frames);
+	must_hold(memory, PAGES, 1);
+	/* Of some only: every third is zero, every fourth as it was. */
+	for (size_t i = 0; i < PAGES; i++)
+		if (i % 3 == 0)
+			memset(memory + i * PAGE, 0, PAGE);
+		else if (i % 4 != 0)
+			memset(memory + i * PAGE, 7, PAGE);
+	ck_assert_ok(upage_advise(m.space, memory, PAGES * PAGE, UPAGE_PAGEOUT));
+	ck_assert_uint_eq(resident(m, memory, PAGES), 0);
+	ck_assert_uint_eq(machine_stats(m).swap_slots, PAGES - (PAGES + 2) / 3);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	for (size_t i = 0; i < PAGES; i++)
+		ck_assert_int_eq(memory[i * PAGE + 9], i % 3 == 0 ? 0 : i % 4 != 0 ? 7 : (char)(1 + (char)i));
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_shared_file_is_written_to_in_runs)
+{
+	char name[] = "check_pageout-XXXXXX", byte = 0;
+	struct machine m = machine_make("memory=1M");
+	int file = mkstemp(name);
+	upage_store *store;
+	void *shared = NULL;
+	ck_assert_int_eq(ftruncate(file, (off_t)(31 * PAGE + 5)), 0); /* the last is not lengthened */
+	ck_assert_ok(upage_store_open(&store, name, UPAGE_STORE_WRITABLE));
+	unlink(name);
+	ck_assert_ok(upage_map(m.space, &shared, 32 * PAGE, RW, UPAGE_MAP_SHARED, store, 0));
+	fill(shared, 32, 1);
+	uint64_t before = calls_made("syscw");
+	ck_assert_ok(upage_advise(m.space, shared, 32 * PAGE, UPAGE_PAGEOUT));
+	ck_assert_uint_le(calls_made("syscw") - before, 4);
+	for (size_t i = 0; i < 32; i++)
+		ck_assert(pread(file, &byte, 1, (off_t)(i * PAGE + 4)) == 1 && byte == (char)(i + 1));
+	ck_assert_int_eq(pread(file, &byte, 1, (off_t)(31 * PAGE + 5)), 0);
+	close(file);
+	ck_assert_ok(upage_space_destroy(m.space));
+	ck_assert_ok(upage_store_close(store));
+	ck_assert_ok(upage_pool_destroy(m.pool));
+}
+END_TEST
+
 START_TEST(a_pinned_page_stays)
 {
 	struct machine m = machine_make("memory=1M");
@@ -195,6 +249,8 @@ int main(void)
 	TCase *tests = tcase_create("pageout");
 	tcase_add_test(tests, all_of_a_range_is_evicted_and_comes_back);
 	tcase_add_test(tests, zeros_and_pages_never_touched_take_no_slot);
+	tcase_add_test(tests, pages_beside_each_other_are_written_together);
+	tcase_add_test(tests, a_shared_file_is_written_to_in_runs);
 	tcase_add_test(tests, a_pinned_page_stays);
 	tcase_add_test(tests, files_are_written_to_or_read_again);
 	tcase_add_test(tests, without_room_in_swap_pages_stay);

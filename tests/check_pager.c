@@ -231,6 +231,53 @@ START_TEST(pages_only_read_cost_no_write)
 }
 END_TEST
 
+/* What was idle beside a page that leaves goes with it: by one write, and only while memory is large. */
+START_TEST(pages_leave_in_runs)
+{
+	struct machine m = machine_make(_i == 0 ? "memory=8M" : "memory=256K");
+	size_t pages = 2 * machine_stats(m).frames;
+	volatile char *memory = machine_map(m, pages, RW);
+	uint64_t before = calls_made("syscw"), most = 0;
+	for (size_t i = 0; i < pages; i++)
+		memory[i * PAGE + i % 1000] = (char)(i % 100 + 1);
+	uint64_t calls = calls_made("syscw") - before;
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_eq(stats.writebacks, stats.evictions);
+	ck_assert_uint_ge(stats.evictions, pages / 2);
+	ck_assert_uint_le(stats.evictions, pages / 2 + (_i == 0 ? 16 : 1));
+	if (_i == 0) /* and one for each frame that is zeroed */
+		ck_assert_uint_le(calls, stats.zero_fill - pages / 2 + stats.writebacks / 8);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	for (size_t i = 0; i < pages; i++) {
+		ck_assert_int_eq(memory[i * PAGE + i % 1000], (char)(i % 100 + 1));
+		most = machine_stats(m).frames_free > most ? machine_stats(m).frames_free : most;
+	}
+	ck_assert_uint_le(most, _i == 0 ? 16 : 0);
+	machine_end(m);
+}
+END_TEST
+
+/* Whatever runs the slots come in, each page has one of the two. */
+START_TEST(runs_that_find_too_few_slots_stay_in_part)
+{
+	struct machine m = machine_make("memory=4M,swap-size=900K");
+	const size_t pages = 1024 + 224; /* one slot is for the page that makes room */
+	uint64_t random = 1;
+	unsigned version[1024 + 224];
+	volatile uint64_t *memory = (volatile uint64_t *)(void *)machine_map(m, pages, RW);
+	for (size_t i = 0; i < 8 * pages; i++) {
+		size_t page = i < pages ? i : i < 4 * pages ? random_number(&random) % pages : (i * 3) % pages;
+		must(i < pages || memory[page * 512 + 77] == version[page]);
+		version[page] = (unsigned)i + 1;
+		memory[page * 512 + 77] = version[page];
+	}
+	for (size_t i = 0; i < pages; i++)
+		ck_assert_uint_eq(memory[i * 512 + 77], version[i]);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(full_swap_lends_the_slots_of_resident_pages)
 {
 	/* 16 frames and 32 slots hold 48 pages; kept slots must not count twice. */
@@ -605,6 +652,8 @@ int main(void)
 	tcase_add_test(tests, an_expected_write_gives_no_right_to_write);
 	tcase_add_test(tests, pages_of_zeros_need_no_slot);
 	tcase_add_test(tests, pages_only_read_cost_no_write);
+	tcase_add_loop_test(tests, pages_leave_in_runs, 0, 2);
+	tcase_add_test(tests, runs_that_find_too_few_slots_stay_in_part);
 	tcase_add_test(tests, full_swap_lends_the_slots_of_resident_pages);
 	tcase_add_test(tests, a_page_in_use_can_go_where_no_other_can);
 	tcase_add_test(tests, threads_that_fault_on_one_page_read_it_once);

@@ -40,6 +40,9 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(COMPACTIONS, compactions, false),
 		C(MOVES, moves, false),
 		C(SWITCHES, switches, false),
+		C(RECLAIMED, reclaimed, false),
+		C(ZEROED_AHEAD, zeroed_ahead, false),
+		C(PATCHED, patched_sites, false),
 #undef C
 	};
 	ck_assert_uint_eq(LENGTH(counters), COUNTERS);

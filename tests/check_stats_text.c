@@ -82,6 +82,8 @@ static const struct {
 	N("writebacks", writebacks),
 	N("prefetched", prefetched),
 	N("prefetch_used", prefetch_used),
+	N("reclaimed", reclaimed),
+	N("zeroed_ahead", zeroed_ahead),
 	N("switches", switches),
 	N("host.mappings", host_mappings),
 	N("host.mappings_peak", host_mappings_peak),
@@ -89,6 +91,7 @@ static const struct {
 	N("syscalls.intercepted", intercepted),
 	N("syscalls.pinned_pages", pinned_pages),
 	N("syscalls.unenforced", unenforced),
+	N("syscalls.patched_sites", patched_sites),
 	N("compaction.runs", compactions),
 	N("compaction.moves", moves),
 	N("compaction.max_pause_ns", pause_ns_max),
@@ -257,6 +260,7 @@ START_TEST(the_table_leaves_out_what_did_not_happen)
 	ck_assert_ptr_null(strstr(text, "system calls"));
 	ck_assert_ptr_null(strstr(text, "shared"));
 	ck_assert_ptr_null(strstr(text, "copied"));
+	ck_assert_ptr_null(strstr(text, "ahead of need"));
 	stats.bounds = stats.prefetched = 1;
 	table_text(&stats, &labels, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "other traps"));
@@ -302,14 +306,15 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"soft\": 1000013, \"write_upgrade\": 1000014, \"copied\": 1000039, \"protection\": 1000015, "
 	        "\"bounds\": 1000016, \"failed\": 1000017},\n"
 	        " \"evictions\": 1000018, \"writebacks\": 1000019, "
-	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, "
-	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022,\n"
+	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, \"store_bytes\": 1000042, "
+	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022, "
+	        "\"reclaimed\": 1000040, \"zeroed_ahead\": 1000041,\n"
 	        " \"switches\": 1000038,\n"
 	        " \"host\": {\"mappings\": 1000024, \"mappings_peak\": 1000025, "
 	        "\"mapping_budget\": 1000026},\n"
 	        " \"compaction\": {\"runs\": 1000035, \"moves\": 1000036, \"max_pause_ns\": 1000037},\n"
 	        " \"syscalls\": {\"intercepted\": 1000031, \"pinned_pages\": 1000027, "
-	        "\"unenforced\": 1000034}, "
+	        "\"unenforced\": 1000034, \"patched_sites\": 1000043}, "
 	        "\"injected\": {},\n"
 	        " \"wall_seconds\": 12.250000, \"fault_ns\": {\"p50\": 1000028, "
 	        "\"p99\": 1000029, \"max\": 1000030},\n"
@@ -335,11 +340,12 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  copied        1000039 pages that were shared\n"
 	        "  other traps   1000015 protection, 1000016 bounds, 1000017 that failed\n"
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
-	        "1000023 slots in use\n"
+	        "1000023 slots in use, 977 KiB\n"
+	        "  ahead of need 1000040 of the evictions, 1000041 frames zeroed\n"
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
 	        "  protection    1000034 changes of it are not enforced\n"
 	        "  switches      1000038 of spaces at the same addresses\n"
-	        "  system calls  1000031 intercepted, 1000027 pages pinned\n"
+	        "  system calls  1000031 intercepted, 1000027 pages pinned, 1000043 places patched\n"
 	        "  host mappings 1000024, most 1000025, budget 1000026\n"
 	        "  compaction    1000035 runs, 1000036 moves, longest pause 1000.0 us\n"
 	        "  fault time    median 1000.0 us, 99th percentile 1000.0 us, longest 1000.0 us\n";

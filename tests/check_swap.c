@@ -4,6 +4,8 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +15,12 @@
 #include "support_directory.h"
 
 static char page[PAGE];
+
+static int swap_at(struct swap **out, const char *path, uint64_t bytes, unsigned page_shift, const char **used)
+{
+	const struct swap_config config = { .path = path, .bytes = bytes, .page_shift = page_shift };
+	return swap_create(out, &config, used);
+}
 
 /* ---- Where ----------------------------------------------------------------------------- */
 
@@ -34,7 +42,7 @@ static struct swap *swap_with_descriptor(const char *path, uint64_t bytes, unsig
 		before[i] = fcntl(i, F_GETFD) >= 0;
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, path, bytes, page_shift, &used));
+	ck_assert_ok(swap_at(&swap, path, bytes, page_shift, &used));
 	ck_assert_ptr_nonnull(swap);
 	*descriptor = newest_descriptor(before, 4096);
 	return swap;
@@ -44,7 +52,7 @@ static struct swap *swap_make(uint64_t slots)
 {
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, slots * PAGE, 12, &used));
+	ck_assert_ok(swap_at(&swap, directory, slots * PAGE, 12, &used));
 	return swap;
 }
 
@@ -91,11 +99,11 @@ START_TEST(swap_without_a_path_goes_to_tmpdir)
 	swap_destroy(swap);
 	const char *used = NULL;
 	ck_assert_int_eq(setenv("TMPDIR", "", 1), 0);
-	ck_assert_ok(swap_create(&swap, "", 64 * PAGE, 12, &used));
+	ck_assert_ok(swap_at(&swap, "", 64 * PAGE, 12, &used));
 	ck_assert_str_eq(used, "/tmp");
 	swap_destroy(swap);
 	ck_assert_int_eq(unsetenv("TMPDIR"), 0);
-	ck_assert_ok(swap_create(&swap, "", 64 * PAGE, 12, &used));
+	ck_assert_ok(swap_at(&swap, "", 64 * PAGE, 12, &used));
 	ck_assert_str_eq(used, "/tmp");
 	swap_destroy(swap);
 }
@@ -110,7 +118,7 @@ static void expect_refused(const char *path, int expected)
 	size_t descriptors = open_descriptors();
 	size_t metadata = host_metadata_bytes();
 	errno = 1234;
-	ck_assert_int_eq(swap_create(&swap, path, 64 * PAGE, 12, &used), expected);
+	ck_assert_int_eq(swap_at(&swap, path, 64 * PAGE, 12, &used), expected);
 	ck_assert_int_eq(errno, 1234);
 	ck_assert_str_eq(used, path);
 	ck_assert_ptr_eq(swap, untouched);
@@ -180,7 +188,7 @@ START_TEST(swap_without_room_for_its_map_leaves_nothing)
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &low), 0);
 	struct swap *swap = NULL;
 	const char *used;
-	int result = swap_create(&swap, directory, 0, 12, &used);
+	int result = swap_at(&swap, directory, 0, 12, &used);
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &saved), 0);
 	ck_assert_int_eq(result, UPAGE_ENOMEM);
 	ck_assert_ptr_null(swap);
@@ -226,10 +234,10 @@ START_TEST(a_part_of_a_page_is_no_slot)
 {
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, 3 * PAGE + PAGE - 1, 12, &used));
+	ck_assert_ok(swap_at(&swap, directory, 3 * PAGE + PAGE - 1, 12, &used));
 	ck_assert_uint_eq(swap_slots(swap), 3);
 	swap_destroy(swap);
-	ck_assert_ok(swap_create(&swap, directory, 3 << 21, 21, &used));
+	ck_assert_ok(swap_at(&swap, directory, 3 << 21, 21, &used));
 	ck_assert_uint_eq(swap_slots(swap), 3);
 	swap_destroy(swap);
 }
@@ -239,7 +247,7 @@ START_TEST(swap_without_a_limit_goes_on_past_a_million_slots)
 {
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, 0, 12, &used));
+	ck_assert_ok(swap_at(&swap, directory, 0, 12, &used));
 	ck_assert_uint_gt(swap_slots(swap), 1 << 20);
 	ck_assert_uint_lt(swap_slots(swap), SWAP_NONE);
 	uint32_t far = swap_allocate(swap, (1 << 20) + 5);
@@ -320,6 +328,82 @@ START_TEST(pages_that_leave_one_after_another_lie_one_after_another)
 }
 END_TEST
 
+START_TEST(a_run_of_slots_is_beside_the_neighbour_or_where_it_fits)
+{
+	struct swap *swap = swap_make(200);
+	uint32_t first = 0;
+	ck_assert_uint_eq(swap_allocate_run(swap, 100, 16, &first), 16);
+	ck_assert_uint_eq(first, 100);
+	ck_assert_uint_eq(swap_used(swap), 16);
+	/* Across a border of words, and up to what is taken. */
+	ck_assert_uint_eq(swap_allocate_run(swap, 60, 64, &first), 40);
+	ck_assert_uint_eq(first, 60);
+	/* What is wanted is taken: 60 in front, 84 behind. */
+	ck_assert_uint_eq(swap_allocate_run(swap, 100, 64, &first), 64);
+	ck_assert_uint_ge(first, 116);
+	for (uint32_t slot = first; slot < first + 64; slot++)
+		swap_free(swap, slot);
+	/* Nothing of that length is left: the longest there is. */
+	ck_assert_uint_eq(swap_allocate_run(swap, 190, 10, &first), 10);
+	ck_assert_uint_eq(swap_allocate_run(swap, 130, 1, &first), 1);
+	ck_assert_uint_eq(first, 130);
+	/* 0 to 59, 116 to 129, 131 to 189: */
+	ck_assert_uint_eq(swap_allocate_run(swap, SWAP_NONE, 64, &first), 60);
+	ck_assert_uint_eq(first, 0);
+	ck_assert_uint_eq(swap_allocate_run(swap, SWAP_NONE, 64, &first), 59);
+	ck_assert_uint_eq(first, 131);
+	ck_assert_uint_eq(swap_allocate_run(swap, SWAP_NONE, 64, &first), 14);
+	ck_assert_uint_eq(first, 116);
+	ck_assert_uint_eq(swap_allocate_run(swap, SWAP_NONE, 64, &first), 0);
+	ck_assert(swap_is_full(swap));
+	for (uint32_t slot = 0; slot < 200; slot++)
+		swap_free(swap, slot);
+	swap_destroy(swap);
+}
+END_TEST
+
+START_TEST(runs_of_slots_have_one_owner_in_a_long_life)
+{
+	static const uint64_t limits[] = { 70, 1000, 8192 };
+	uint64_t limit = limits[_i], random = 5, count = 0, pieces = 0;
+	bool *taken = calloc(limit, sizeof(*taken));
+	struct swap *swap = swap_make(limit);
+	for (unsigned step = 0; step < 20000; step++) {
+		if (random_number(&random) % 8 < (step / 2000 % 2 == 0 ? 6 : 2)) {
+			unsigned wanted = 1 + (unsigned)(random_number(&random) % SWAP_RUN_MAX);
+			uint32_t first = 0, near = random_number(&random) % 2 == 0
+			                                 ? SWAP_NONE
+			                                 : (uint32_t)(random_number(&random) % (limit + 10));
+			unsigned run = swap_allocate_run(swap, near, wanted, &first);
+			must(run <= wanted && (run == 0) == (count == limit));
+			must(run == 0 || near >= limit || taken[near] || first == near);
+			for (uint32_t slot = first; slot < first + run; slot++) {
+				must(slot < limit && !taken[slot]);
+				taken[slot] = true;
+			}
+			count += run;
+			pieces += run > 0 && run < wanted;
+		} else {
+			uint64_t start = random_number(&random) % limit;
+			for (uint64_t slot = start; slot < limit && slot < start + 48; slot++) {
+				if (!taken[slot])
+					continue;
+				taken[slot] = false;
+				swap_free(swap, (uint32_t)slot);
+				count--;
+			}
+		}
+		must(swap_used(swap) == count);
+	}
+	ck_assert_uint_gt(pieces, 100); /* it was tight, too */
+	for (uint32_t slot = 0; slot < limit; slot++)
+		if (taken[slot])
+			swap_free(swap, slot);
+	swap_destroy(swap);
+	free(taken);
+}
+END_TEST
+
 #define THREADS 4
 
 static struct swap *shared_swap;
@@ -374,7 +458,7 @@ START_TEST(a_slot_gives_back_its_page)
 	char *written = malloc(size), *found = malloc(size);
 	struct swap *swap = NULL;
 	const char *used;
-	ck_assert_ok(swap_create(&swap, directory, 16 * size, shifts[_i], &used));
+	ck_assert_ok(swap_at(&swap, directory, 16 * size, shifts[_i], &used));
 	for (uint32_t slot = 0; slot < 8; slot++) {
 		ck_assert_uint_eq(swap_allocate(swap, slot), slot);
 		random_bytes(written, size, slot);
@@ -389,6 +473,31 @@ START_TEST(a_slot_gives_back_its_page)
 	swap_destroy(swap);
 	free(written);
 	free(found);
+}
+END_TEST
+
+/* Each by itself, and several at once: the same content. */
+START_TEST(a_run_of_slots_moves_by_one_request)
+{
+	enum { RUN = 16 };
+	static char run[RUN * PAGE], found[RUN * PAGE];
+	struct swap *swap = swap_make(256);
+	uint32_t first = 0;
+	ck_assert_uint_eq(swap_allocate_run(swap, 57, RUN, &first), RUN);
+	random_bytes(run, sizeof(run), 3);
+	ck_assert_ok(swap_transfer_run(swap, STORE_WRITE, first, RUN, run));
+	for (uint32_t i = 0; i < RUN; i++) {
+		ck_assert_ok(swap_transfer(swap, STORE_READ, first + i, page));
+		ck_assert_mem_eq(page, run + i * PAGE, PAGE);
+	}
+	random_bytes(page, PAGE, 4);
+	ck_assert_ok(swap_transfer(swap, STORE_WRITE, first + 5, page));
+	memcpy(run + 5 * PAGE, page, PAGE);
+	ck_assert_ok(swap_transfer_run(swap, STORE_READ, first, RUN, found));
+	ck_assert_mem_eq(found, run, sizeof(run));
+	for (uint32_t i = 0; i < RUN; i++)
+		swap_free(swap, first + i);
+	swap_destroy(swap);
 }
 END_TEST
 
@@ -495,6 +604,100 @@ START_TEST(swap_on_a_medium_without_room_is_full_until_a_slot_comes_free)
 }
 END_TEST
 
+/* ---- Past the page cache --------------------------------------------------------------- */
+
+/* NULL: the file system cannot. */
+static struct swap *swap_direct(int *descriptor)
+{
+	bool before[4096];
+	for (int i = 0; i < 4096; i++)
+		before[i] = fcntl(i, F_GETFD) >= 0;
+	const struct swap_config config = { .direct = true, .path = directory, .page_shift = 12 };
+	struct swap *swap = NULL;
+	const char *used;
+	int result = swap_create(&swap, &config, &used);
+	if (result == UPAGE_ENOTSUP)
+		return NULL;
+	ck_assert_ok(result);
+	*descriptor = newest_descriptor(before, 4096);
+	return swap;
+}
+
+/* Of the first of a file, in the host's page cache. */
+static size_t cached_pages(int descriptor, size_t pages)
+{
+	char name[64];
+	unsigned char there[256];
+	size_t count = 0;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", descriptor);
+	int again = open(name, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(again, 0);
+	void *shown = mmap(NULL, pages * PAGE, PROT_READ, MAP_SHARED, again, 0);
+	ck_assert_ptr_ne(shown, MAP_FAILED);
+	ck_assert_int_eq(mincore(shown, pages * PAGE, there), 0);
+	for (size_t i = 0; i < pages; i++)
+		count += there[i] & 1;
+	munmap(shown, pages * PAGE);
+	close(again);
+	return count;
+}
+
+START_TEST(what_is_swapped_directly_is_on_the_disk_alone)
+{
+	enum { RUN = 16 };
+	static _Alignas(PAGE) char written[RUN * PAGE], found[RUN * PAGE];
+	int descriptor;
+	struct swap *swap = swap_direct(&descriptor);
+	if (swap == NULL)
+		return;
+	ck_assert_int_ne(fcntl(descriptor, F_GETFL) & O_DIRECT, 0);
+	for (uint32_t slot = 0; slot < 64; slot += RUN) {
+		uint32_t first;
+		ck_assert_uint_eq(swap_allocate_run(swap, slot, RUN, &first), RUN);
+		random_bytes(written, sizeof(written), slot);
+		ck_assert_ok(swap_transfer_run(swap, STORE_WRITE, first, RUN, written));
+	}
+	for (uint32_t slot = 0; slot < 64; slot += RUN) {
+		random_bytes(written, sizeof(written), slot);
+		ck_assert_ok(swap_transfer(swap, STORE_READ, slot + 5, found));
+		ck_assert_mem_eq(found, written + 5 * PAGE, PAGE);
+		ck_assert_ok(swap_transfer_run(swap, STORE_READ, slot, RUN, found));
+		ck_assert_mem_eq(found, written, sizeof(written));
+		ck_assert_int_eq(swap_transfer(swap, STORE_READ_CACHED, slot, found), -EAGAIN);
+	}
+	ck_assert_uint_eq(cached_pages(descriptor, 64), 0);
+	for (uint32_t slot = 0; slot < 64; slot++)
+		swap_free(swap, slot);
+	swap_destroy(swap);
+}
+END_TEST
+
+START_TEST(a_file_system_that_is_its_page_cache_is_refused)
+{
+	/* In a namespace of its own: the mount goes with this process. Who may make none skips it. */
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", directory, "ramfs", 0, NULL) < 0)
+		return;
+	struct swap *swap = NULL;
+	const char *used;
+	const struct swap_config config = { .direct = true, .path = directory, .page_shift = 12 };
+	size_t descriptors = open_descriptors(), metadata = host_metadata_bytes();
+	ck_assert_int_eq(swap_create(&swap, &config, &used), UPAGE_ENOTSUP);
+	ck_assert_ptr_null(swap);
+	ck_assert_str_eq(used, directory);
+	ck_assert_uint_eq(open_descriptors(), descriptors);
+	ck_assert_uint_eq(host_metadata_bytes(), metadata);
+	ck_assert_uint_eq(entries(directory), 0);
+	struct upage_config pool = UPAGE_CONFIG_INIT;
+	upage_pool *made = NULL;
+	snprintf(pool.store, sizeof(pool.store), "file:%.200s,direct", directory);
+	ck_assert_int_eq(upage_pool_create(&made, &pool), UPAGE_ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(pool.message, "direct"));
+	ck_assert_ptr_nonnull(strstr(pool.message, directory));
+	ck_assert_int_eq(umount(directory), 0);
+}
+END_TEST
+
 static Suite *swap_suite(void)
 {
 	Suite *suite = suite_create("swap");
@@ -517,14 +720,21 @@ static Suite *swap_suite(void)
 	tcase_add_loop_test(slots, a_slot_has_one_owner_in_a_long_life, 0, 3);
 	tcase_add_test(slots, the_slot_that_is_wanted_is_given_if_it_is_free);
 	tcase_add_test(slots, pages_that_leave_one_after_another_lie_one_after_another);
+	tcase_add_test(slots, a_run_of_slots_is_beside_the_neighbour_or_where_it_fits);
+	tcase_add_loop_test(slots, runs_of_slots_have_one_owner_in_a_long_life, 0, 3);
 	tcase_add_test(slots, no_two_threads_get_the_same_slot);
 
 	TCase *content = tcase_with_directory(suite, "content");
 	tcase_set_timeout(content, 60);
 	tcase_add_loop_test(content, a_slot_gives_back_its_page, 0, 3);
+	tcase_add_test(content, a_run_of_slots_moves_by_one_request);
 	tcase_add_test(content, a_page_in_swap_outlives_the_punching_around_it);
 	tcase_add_test(content, a_stretch_of_slots_that_is_all_free_gives_its_medium_back);
 	tcase_add_test(content, swap_on_a_medium_without_room_is_full_until_a_slot_comes_free);
+
+	TCase *direct = tcase_with_directory(suite, "direct");
+	tcase_add_test(direct, what_is_swapped_directly_is_on_the_disk_alone);
+	tcase_add_test(direct, a_file_system_that_is_its_page_cache_is_refused);
 	return suite;
 }
 

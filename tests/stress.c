@@ -16,7 +16,11 @@
  * memory meanwhile, and one more thread compacts at random moments. The round ends when it has seen its share of accesses and of major
  * faults; then everything is read once more, and no frame or slot may be missing.
  *
+ * How pages are mapped, how many come in at once, where they go and who frees frames is chosen at random
+ * in each round, by the seed, from all that there is (choices); --with has words for all rounds.
+ *
  *      stress [--scale N] [--seed N] [--threads N] [--frames N] [--policy NAME] [--page-size SIZE]
+ *             [--with WORDS]
  *
  * At scale 1 (make stress): at least 100 million accesses and 2 million major faults.
  */
@@ -55,6 +59,17 @@ static const struct round rounds[] = {
 };
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
 
+/* One word of each line for each round. */
+#define CHOICES_MAX 4
+static const char *const choices[][CHOICES_MAX] = {
+	{ "prefetch=off", "prefetch=auto", "prefetch=4", "prefetch=64" },
+	{ "reclaimers=0", "reclaimers=1", "reclaimers=3" },
+#ifdef HAVE_LZ4
+	{ "store=file", "store=lz4" },
+#endif
+};
+#define CHOICES (sizeof(choices) / sizeof(choices[0]))
+
 struct region {
 	char *base;
 	size_t pages;
@@ -75,8 +90,8 @@ struct worker {
 static struct options {
 	uint64_t scale, seed;
 	unsigned threads, frames;
-	const char *policy, *page_size;
-} options = { .scale = 1, .seed = 1, .threads = 8 };
+	const char *policy, *page_size, *with;
+} options = { .scale = 1, .seed = 1, .threads = 8, .with = "" };
 
 static upage_pool *pool;
 static upage_space *space;
@@ -417,13 +432,27 @@ static void run_until(uint64_t most_accesses, uint64_t most_major)
 		fprintf(stderr, "\r%60s\r", "");
 }
 
-static struct upage_stats round_run(const struct round *round)
+/* Appends one word of each line of the choices. */
+static void choose(char *words, size_t size, uint64_t *random)
+{
+	for (size_t i = 0; i < CHOICES; i++) {
+		size_t count = 0, length = strlen(words);
+		while (count < CHOICES_MAX && choices[i][count] != NULL)
+			count++;
+		snprintf(words + length, size - length, "%s%s", length > 0 ? "," : "",
+		         choices[i][random_number(random) % count]);
+	}
+}
+
+/* @chosen: words, those that the user gave last, so that they count. */
+static struct upage_stats round_run(const struct round *round, const char *chosen)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
-	char words[256];
-	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,prefetch=auto", round->policy,
-	         round->page_size, (unsigned long long)options.seed);
-	must(upage_config_parse(&config, words), "options");
+	char words[512];
+	snprintf(words, sizeof(words), "policy=%s,page-size=%s,seed=%llu,%s", round->policy,
+	         round->page_size, (unsigned long long)options.seed, chosen);
+	if (upage_config_parse(&config, words) < 0)
+		fail(config.message);
 	config.memory = round->frames * config.page_size;
 	if (upage_pool_create(&pool, &config) < 0)
 		fail(config.message);
@@ -505,10 +534,12 @@ static void parse(int argc, char **argv)
 			options.policy = value;
 		else if (strcmp(argv[i], "--page-size") == 0)
 			options.page_size = value;
+		else if (strcmp(argv[i], "--with") == 0)
+			options.with = value;
 		else {
 			fprintf(stderr,
 			        "stress: unknown option '%s'; there are --scale, --seed, --threads, "
-			        "--frames, --policy, --page-size\n",
+			        "--frames, --policy, --page-size, --with\n",
 			        argv[i]);
 			exit(2);
 		}
@@ -519,6 +550,7 @@ int main(int argc, char **argv)
 {
 	uint64_t all_accesses = 0, all_major = 0;
 	parse(argc, argv);
+	uint64_t random = options.seed;
 	struct sigaction action = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
 	sigaction(SIGALRM, &action, NULL);
 	for (size_t i = 0; i < ROUNDS; i++) {
@@ -526,14 +558,18 @@ int main(int argc, char **argv)
 		round.frames = options.frames != 0 ? options.frames : round.frames;
 		round.policy = options.policy != NULL ? options.policy : round.policy;
 		round.page_size = options.page_size != NULL ? options.page_size : round.page_size;
-		struct upage_stats stats = round_run(&round);
+		char words[400] = "";
+		choose(words, sizeof(words), &random);
+		if (options.with[0] != '\0')
+			snprintf(words + strlen(words), sizeof(words) - strlen(words), ",%s", options.with);
+		struct upage_stats stats = round_run(&round, words);
 		printf("%4u frames of %3s, %-6s: %10llu accesses, %7llu major faults, %7llu soft, "
-		       "%7llu evictions, %7llu write-backs, %7llu moves, %4llu signals\n",
+		       "%7llu evictions, %7llu write-backs, %7llu moves, %4llu signals; %s\n",
 		       round.frames, round.page_size, round.policy, (unsigned long long)accesses,
 		       (unsigned long long)stats.major, (unsigned long long)stats.soft,
 		       (unsigned long long)stats.evictions, (unsigned long long)stats.writebacks,
 		       (unsigned long long)stats.moves,
-		       (unsigned long long)signals_taken);
+		       (unsigned long long)signals_taken, words);
 		fflush(stdout);
 		all_accesses += accesses;
 		all_major += stats.major;

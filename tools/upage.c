@@ -58,14 +58,21 @@ static const char help[] =
         "      --seed N             of the random policy\n"
         "\n"
         "Where evicted pages go:\n"
-        "      --store file[:PATH]  a directory, a new name, a block device (default: $TMPDIR or /tmp)\n"
-        "      --swap-size SIZE     the most that may be swapped out (default: what fits)\n"
+        "      --store file[:PATH]  a directory, a new name, a block device (default: $TMPDIR or /tmp);\n"
+        "                           with ,direct behind it past the host's page cache\n"
+        "      --store lz4          memory, in which they are compressed\n"
+        "      --swap-size SIZE     the most that may be swapped out (default: what fits; of lz4: half of the\n"
+        "                           machine's memory)\n"
         "      --overcommit         with --swap-size: map more than memory and swap can hold\n"
         "\n"
         "How pages come in and are shown:\n"
         "      --prefetch auto|off|N  most pages that one fault brings in while frames are plenty\n"
+        "      --reclaimers auto|N  threads that free frames ahead of need (default auto: none)\n"
         "      --mapping auto|remap\n"
         "      --mapping-budget N   the most host mappings\n"
+        "\n"
+        "How system calls of PROGRAM reach upage:\n"
+        "      --patch auto|on|off  on: its code is changed where it makes many (default auto: off)\n"
         "\n"
         "What stray stores of PROGRAM can harm:\n"
         "      --guard-metadata     page tables and the like are out of its reach\n"
@@ -127,11 +134,11 @@ static const struct {
 };
 
 static const char *const names[] = { "memory",   "page-size",      "policy",     "seed",
-	                             "store",    "swap-size",      "overcommit", "mapping",
+	                             "store",    "direct", "swap-size",      "overcommit", "mapping",
 	                             "stats",    "mapping-budget", "stats-json", "verbose",
 	                             "no-follow", "prefetch",      "help",       "version",
 	                             "scheme",    "bounds",        "compact",
-	                             "guard-metadata" };
+	                             "guard-metadata", "reclaimers", "patch" };
 
 /* How many letters have to be changed, taken out or put in to make one word of another. */
 static size_t distance(const char *a, const char *b)

@@ -3,9 +3,12 @@
 
 #include <linux/audit.h>
 
+#include "alone.h"
+#include "direct.h"
 #include "handlers.h"
 #include "host.h"
 #include "late.h"
+#include "patch.h"
 #include "region.h"
 #include "relocate.h"
 #include "self.h"
@@ -104,9 +107,6 @@ long guest_execute(struct guest_call *call, long number, long a, long b, long c,
 
 static long dispatch(struct guest_call *call)
 {
-	const greg_t *r = ((struct guest_context *)call->context)->machine.gregs;
-	if (r[REG_RIP] == (greg_t)gate_hypercall_end)
-		return ((long (*)(void *))call->argument[0])((void *)call->argument[1]);
 	const struct guest_entry *entry = guest_table_find(call->number);
 	if (dispatch_stats != NULL)
 		stats_count(*dispatch_stats, COUNT_INTERCEPTED);
@@ -115,11 +115,40 @@ static long dispatch(struct guest_call *call)
 		return -ENOSYS;
 	}
 	long result;
+	bool alone = alone_begin(call, entry);
 	if (whole_space == NULL || !self_answer(call, entry, &result))
 		result = entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
+	if (alone)
+		alone_end();
 	if (whole_space != NULL)
 		whole_call_done(call, result);
 	relocate_tick();
+	return result;
+}
+
+/* What is left to do where nothing more may be done for the call. */
+static long call_end(struct guest_call *call, long result)
+{
+	struct guest_thread *thread = call->thread;
+	release_buffers(call);
+	if (thread->has_temporary || atomic_load(&thread->caught) != 0)
+		result = guest_signal_call_end(thread, result);
+	return result;
+}
+
+/* By direct_enter, on the thread's region. */
+long direct_call(const long *frame, long number);
+long direct_call(const long *frame, long number)
+{
+	struct guest_thread *thread = region_self();
+	const long *a = frame + 1;
+	struct guest_call call = { .thread = thread,
+		                   .number = number,
+		                   .argument = { a[0], a[1], a[2], a[3], a[4], a[5] } };
+	thread->has_temporary = false;
+	thread->tries = 0;
+	long result = call_end(&call, dispatch(&call));
+	thread->direct.by_trap = result == GUEST_RESTART;
 	return result;
 }
 
@@ -130,14 +159,19 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 	(void)number;
 	if (late_is_timer(thread, info))
 		guest_signal_timer(context);
+	enum direct_settled settled = direct_settle(thread, context);
 	if (info->si_code != SYS_USER_DISPATCH)
 		guest_signal_sigsys(info, context);
+	if (settled == DIRECT_OVER) { /* it trapped to get here */
+		thread->has_temporary = false;
+		region_return(thread, context);
+	}
 	guest_signal_open_sigsys();
 	if (region_has(thread, (uintptr_t)r[REG_RSP])) {
 		r[REG_RAX] = gate_syscall(r[REG_RAX], r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                          r[REG_R8], r[REG_R9]);
 		r[REG_RCX] = 0;
-		gate_leave(context, &thread->caught);
+		region_return(thread, context);
 	}
 	struct guest_call call = { .thread = thread,
 		                   .context = context,
@@ -145,17 +179,18 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		                   .argument = { r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],
 		                                 r[REG_R8], r[REG_R9] } };
 	thread->has_temporary = false;
+	uintptr_t back = (uintptr_t)r[REG_RIP];
 	bool late = late_begin(&call);
 	long result = -ENOSYS;
 	if (late && atomic_load(&thread->caught) != 0)
 		result = GUEST_RESTART; /* before anything is copied */
+	else if (back == (uintptr_t)gate_hypercall_end)
+		result = ((long (*)(void *))call.argument[0])((void *)call.argument[1]);
 	else if (info->si_arch == AUDIT_ARCH_X86_64)
 		result = dispatch(&call);
 	if (late)
 		late_end(&call);
-	release_buffers(&call);
-	if (thread->has_temporary || atomic_load(&thread->caught) != 0)
-		result = guest_signal_call_end(thread, result);
+	result = call_end(&call, result);
 	if (result == GUEST_RESTART) {
 		r[REG_RIP] -= SYSCALL_BYTES;
 		late_give_way(&call);
@@ -163,6 +198,7 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		r[REG_RAX] = result;
 		r[REG_RCX] = 0; /* spoiled by the instruction: guest_signal_sigsys() says how */
 		r[REG_R11] = r[REG_EFL];
+		patch_seen(back, call.number);
 	}
-	gate_leave(context, &thread->caught);
+	region_return(thread, context);
 }

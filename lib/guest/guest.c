@@ -12,10 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "direct.h"
 #include "dispatch.h"
 #include "guest.h"
 #include "host.h"
 #include "pager.h"
+#include "patch.h"
 #include "pool_fork.h"
 #include "region.h"
 #include "signal.h"
@@ -82,9 +84,12 @@ PUBLIC int upage_intercept(upage_pool *pool)
 	int result = 0;
 	if (atomic_load(&started))
 		return 0;
-	if (!is_single_threaded())
-		return UPAGE_EBUSY;
-	start(pool, &result);
+	pool_reclaimers_hold();
+	if (is_single_threaded())
+		start(pool, &result);
+	else
+		result = UPAGE_EBUSY;
+	pool_reclaimers_go();
 	return result;
 }
 
@@ -98,6 +103,9 @@ int guest_run(upage_pool *pool, uintptr_t entry, uintptr_t stack)
 	thread->clear_child_tid = NULL;
 	thread->robust_list = NULL;
 	thread->altstack = (stack_t){ .ss_flags = SS_DISABLE };
+	patch_begin(pool);
+	if (direct_is_free(thread))
+		direct_adopt(thread);
 	region_begin(thread, entry, stack);
 }
 

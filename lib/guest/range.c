@@ -19,6 +19,7 @@
 #include "host.h"
 #include "limit.h"
 #include "map.h"
+#include "patch.h"
 #include "syscall.h"
 #include "whole.h"
 
@@ -131,7 +132,15 @@ long whole_mprotect(struct guest_call *call)
 		start = m != NULL && m->flags & MAPPING_GROWS ? m->start : start;
 		space_read_end(whole_space);
 	}
-	return visit(start, end, false, visit_protect, &prot);
+	/* Who may write there may look at what is there, too, and have it elsewhere. */
+	if (!(prot & PROT_WRITE))
+		return visit(start, end, false, visit_protect, &prot);
+	result = patch_hold(start, end);
+	if (result < 0)
+		return result;
+	result = visit(start, end, false, visit_protect, &prot);
+	patch_release();
+	return result;
 }
 
 /* ---- madvise ------------------------------------------------------------------------------------ */

@@ -165,5 +165,5 @@ void region_begin(struct guest_thread *thread, uintptr_t entry, uintptr_t stack)
 	context->machine.gregs[REG_EFL] = INTERRUPTS;
 	syscall_4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &context->mask, sizeof(context->mask));
 	syscall_2(SYS_arch_prctl, ARCH_SET_FS, 0);
-	gate_leave(context, &thread->caught);
+	region_return(thread, context);
 }

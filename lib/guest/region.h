@@ -25,6 +25,7 @@
 #include <stdint.h>
 #include <ucontext.h>
 
+#include "gate.h"
 #include "lock.h"
 #include "signals.h"
 #include "turn.h"
@@ -60,9 +61,22 @@ struct guest_actions {
 #define CAUGHT_TRAP 2   /* a SIGSEGV or SIGSYS that somebody sent, in `trap_waiting`   */
 #define CAUGHT_BLOCKED 4 /* one of them that the program blocks: it may have ended a call */
 
+/* Of calls that come without a trap: direct.h. direct.S knows the places. */
+struct direct {
+	uintptr_t self, check;         /* of the struct guest_thread: that it is one      */
+	uintptr_t stack;               /* where they begin                                */
+	uintptr_t sp;                  /* the program's                                   */
+	long result;
+	uintptr_t back;                /* where the program goes on                       */
+	int number;
+	int by_trap;                   /* it cannot just go back                          */
+	signal_mask mask;              /* of the program when it was last gone back to    */
+};
+
 struct guest_thread {
 	_Atomic int caught;
 	_Atomic uint32_t alive;        /* its thread id, 1 at first; the kernel clears it */
+	struct direct direct;
 	struct guest_thread *next;     /* of all regions                                */
 	struct guest_actions *actions;
 	struct guest_actions own_actions; /* of a vfork child                           */
@@ -88,6 +102,7 @@ struct guest_thread {
 	int *parent_tid, *child_tid;   /* where a new thread's id goes; NULL: nowhere   */
 	_Atomic uint32_t announced;    /* the id is at parent_tid: 1 under way, 2 done  */
 	_Atomic bool held;             /* by the parent, who looks at these             */
+	bool gs_is_free;               /* the program has set none: direct.h            */
 };
 
 static inline uintptr_t guest_stack_pointer(void)
@@ -138,6 +153,15 @@ static inline stack_t region_stack(const struct guest_thread *thread)
 static inline bool region_has(const struct guest_thread *thread, uintptr_t address)
 {
 	return address - region_base(thread) < REGION_SIZE;
+}
+
+/* The end of a handler of ours: back to what it interrupted, which has been given @context. */
+_Noreturn static inline void region_return(struct guest_thread *thread, void *context)
+{
+	const struct guest_context *interrupted = context;
+	if (!region_has(thread, (uintptr_t)interrupted->machine.gregs[REG_RSP]))
+		thread->direct.mask = interrupted->mask;
+	gate_leave(context, &thread->caught);
 }
 
 /* A region for a thread to be; NULL: no memory. */

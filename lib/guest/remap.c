@@ -15,6 +15,7 @@
 #include "host.h"
 #include "limit.h"
 #include "map.h"
+#include "patch.h"
 #include "syscall.h"
 #include "whole.h"
 
@@ -263,9 +264,14 @@ long whole_mremap(struct guest_call *call)
 		return result;
 	if (!whole_has(r.from, r.old_length > 0 ? r.old_length : 1))
 		return -EFAULT;
+	/* What is patched goes to a place of ours by its distance. */
+	result = patch_hold(r.from, r.from + r.old_length);
+	if (result < 0)
+		return result;
 	space_write(whole_space);
 	result = remap(&r);
 	space_write_end(whole_space);
+	patch_release();
 	return result;
 }
 

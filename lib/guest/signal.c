@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "direct.h"
 #include "handlers.h"
 #include "host.h"
 #include "print.h"
@@ -231,7 +232,8 @@ static void open_sigsegv(void)
 	syscall_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, sizeof(bit));
 }
 
-/* A thread that is about to go on, in one of the windows of the gate, goes back and looks. */
+/* A thread that is about to go on, in one of the windows of the gate or behind a
+ * direct call, goes back and looks. */
 static void leave_window(greg_t *r)
 {
 	uintptr_t at = (uintptr_t)r[REG_RIP];
@@ -239,6 +241,8 @@ static void leave_window(greg_t *r)
 		r[REG_RIP] = (greg_t)gate_interruptible_redirect;
 	else if (at >= (uintptr_t)gate_leave_start && at < (uintptr_t)gate_leave_end)
 		r[REG_RIP] = (greg_t)gate_leave_redirect;
+	else if (at >= (uintptr_t)direct_look && at < (uintptr_t)direct_last)
+		r[REG_RIP] = (greg_t)direct_look;
 }
 
 /* Where gate_leave() goes when something was caught: before, or in its window. All handlers of
@@ -256,7 +260,7 @@ void guest_signal_leave(void *context)
 	if (!region_has(thread, (uintptr_t)r[REG_RSP])) {
 		open_sigsegv();
 		deliver(thread, context);
-		gate_leave(context, &thread->caught);
+		region_return(thread, context);
 	}
 	/* It was we who were interrupted, and will find it. Until then there is no place for another. */
 	if (atomic_load(&thread->caught) & CAUGHT_SIGNAL)
@@ -292,11 +296,12 @@ static void catch_signal(int number, siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
 	(void)number;
+	direct_settle(thread, context);
 	if (region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]))
 		keep(thread, info);
 	else
 		receive(thread, context, info, false);
-	gate_leave(context, &thread->caught);
+	region_return(thread, context);
 }
 
 /* A reference of ours that cannot be made. */
@@ -323,6 +328,9 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
 	enum trap_verdict verdict = TRAP_FOREIGN;
+	/* What a stub found at GS was not ours, or nothing. */
+	if (direct_settle(thread, context) == DIRECT_NOT_BEGUN && info->si_code > 0)
+		region_return(thread, context);
 	if (number == SIGSEGV)
 		verdict = trap_take(number, info, context, region_tls(thread), &thread->faults);
 	bool ours = region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]);
@@ -345,7 +353,7 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 		open_sigsegv();
 		receive(thread, context, info, !sent);
 	}
-	gate_leave(context, &thread->caught);
+	region_return(thread, context);
 }
 
 void guest_signal_open_sigsys(void)
@@ -367,7 +375,7 @@ void guest_signal_sigsys(const siginfo_t *info, void *context)
 	    memcmp(code, "\x0f\x05", sizeof(code)) == 0)
 		r[REG_RIP] -= SYSCALL_BYTES;
 	keep_trap(thread, info, context);
-	gate_leave(context, &thread->caught);
+	region_return(thread, context);
 }
 
 _Noreturn void guest_signal_timer(void *context)

@@ -14,6 +14,7 @@
 #include <sys/sem.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -491,6 +492,30 @@ static const struct guest_entry table[] = {
 	[468] = CALL(file_getattr, V, PATH, OUT_GROWING(3)),
 	[469] = CALL(file_setattr, V, PATH, IN_GROWING(3)),
 };
+
+/* Those that programs make often. Signals and what they interrupt, threads and processes are not
+ * among them, nor what ends any. */
+static const short direct[] = {
+	SYS_read, SYS_write, SYS_open, SYS_close, SYS_stat, SYS_fstat, SYS_lstat, SYS_poll, SYS_lseek,
+	SYS_mmap, SYS_mprotect, SYS_munmap, SYS_brk, SYS_ioctl, SYS_pread64, SYS_pwrite64, SYS_readv,
+	SYS_writev, SYS_access, SYS_pipe, SYS_select, SYS_sched_yield, SYS_mremap, SYS_madvise, SYS_dup,
+	SYS_dup2, SYS_getpid, SYS_sendfile, SYS_socket, SYS_connect, SYS_accept, SYS_sendto,
+	SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_setsockopt, SYS_getsockopt, SYS_fcntl, SYS_fsync,
+	SYS_fdatasync, SYS_ftruncate, SYS_getcwd, SYS_rename, SYS_mkdir, SYS_rmdir, SYS_unlink,
+	SYS_readlink, SYS_gettimeofday, SYS_getrusage, SYS_times, SYS_getuid, SYS_getgid, SYS_geteuid,
+	SYS_getegid, SYS_getppid, SYS_getpgrp, SYS_gettid, SYS_futex, SYS_getdents64, SYS_fadvise64,
+	SYS_clock_gettime, SYS_clock_nanosleep, SYS_epoll_wait, SYS_epoll_ctl, SYS_openat,
+	SYS_newfstatat, SYS_unlinkat, SYS_readlinkat, SYS_faccessat, SYS_timerfd_settime, SYS_accept4,
+	SYS_dup3, SYS_pipe2, SYS_getrandom, SYS_copy_file_range, SYS_statx, SYS_faccessat2,
+};
+
+bool guest_table_is_direct(long number)
+{
+	for (size_t i = 0; i < sizeof(direct) / sizeof(direct[0]); i++)
+		if (direct[i] == number)
+			return true;
+	return false;
+}
 
 const struct guest_entry *guest_table_find(long number)
 {

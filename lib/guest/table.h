@@ -57,6 +57,10 @@ struct guest_entry {
 /* The entry of a system call; NULL: there is none by this number. */
 const struct guest_entry *guest_table_find(long number);
 
+/* Whether a call needs of the program's context its arguments alone, and changes none of it but the
+ * result: it may come by direct.h. O(their number). */
+bool guest_table_is_direct(long number);
+
 /* Carries out a call that has no handler. @entry: NULL for a number that is not known. */
 long guest_generic(struct guest_call *call, const struct guest_entry *entry);
 

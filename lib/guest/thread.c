@@ -15,10 +15,12 @@
 #include <string.h>
 
 #include "compiler.h"
+#include "direct.h"
 #include "handlers.h"
 #include "host.h"
 #include "limit.h"
 #include "pager.h"
+#include "patch.h"
 #include "pool_fork.h"
 #include "region.h"
 #include "report.h"
@@ -61,11 +63,13 @@ static void begin(void *argument)
 {
 	struct guest_thread *thread = argument;
 	region_adopt(thread);
+	if (thread->gs_is_free)
+		direct_adopt(thread);
 	int tid = host_thread_id();
 	announce(thread, tid);
 	if (thread->child_tid != NULL)
 		guest_store(thread->child_tid, tid);
-	gate_leave(thread->start_context, &thread->caught);
+	region_return(thread, thread->start_context);
 }
 
 /* The frame from which the child returns into the program, on its own region. Return: where
@@ -137,6 +141,7 @@ static long clone_thread(struct guest_call *call, const struct birth *birth)
 		return -EAGAIN;
 	atomic_store(&child->held, true);
 	inherit(child, call->thread, birth->flags);
+	child->gs_is_free = direct_is_free(call->thread);
 	child->borrows = !(birth->flags & CLONE_THREAD);
 	child->parent_tid = birth->flags & CLONE_PARENT_SETTID ? birth->parent_tid : NULL;
 	child->child_tid = birth->flags & CLONE_CHILD_SETTID ? birth->child_tid : NULL;
@@ -170,6 +175,7 @@ static void fork_child(struct guest_call *call, const struct birth *birth)
 	if (self->actions == &self->own_actions && birth->flags & CLONE_SIGHAND)
 		self->own_actions.lock = (struct lock){ 0 };
 	region_forget_others(self);
+	patch_fork_child();
 	pool_fork_child(birth->flags & CLONE_FILES);
 	whole_fork_child();
 	self->clear_child_tid = birth->flags & CLONE_CHILD_CLEARTID ? birth->child_tid : NULL;
@@ -383,8 +389,10 @@ long guest_exit(struct guest_call *call)
 	/* One that was sent to the process would be lost with us. */
 	if (atomic_load(&call->thread->caught) != 0)
 		return GUEST_RESTART;
-	if (region_leave())
+	if (region_leave()) {
 		report_exit();
+		pool_reclaimers_hold(); /* or the process would not end with us */
+	}
 	farewell(call->thread);
 	gate_exit(call->argument[0]);
 }
@@ -449,16 +457,26 @@ long guest_rseq(struct guest_call *call)
 	return result;
 }
 
+#define ARCH_SET_GS 0x1001
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
 
+/* A GS of ours is none of the program's. */
 long guest_arch_prctl(struct guest_call *call)
 {
-	if (call->argument[0] != ARCH_GET_FS && call->argument[0] != ARCH_GET_GS)
-		return guest_execute(call, call->number, call->argument[0], call->argument[1], 0, 0, 0, 0);
+	const long *a = call->argument;
+	bool free = direct_is_free(call->thread);
+	if (a[0] != ARCH_GET_FS && a[0] != ARCH_GET_GS) {
+		long result = guest_execute(call, call->number, a[0], a[1], 0, 0, 0, 0);
+		if (a[0] == ARCH_SET_GS && result == 0 && direct_is_free(call->thread))
+			direct_adopt(call->thread);
+		return result;
+	}
 	uintptr_t base;
-	long result = guest_execute(call, call->number, call->argument[0], (long)&base, 0, 0, 0, 0);
-	if (result == 0 && guest_copy_out((void *)call->argument[1], &base, sizeof(base)) != 0)
+	long result = guest_execute(call, call->number, a[0], (long)&base, 0, 0, 0, 0);
+	if (a[0] == ARCH_GET_GS && free)
+		base = 0;
+	if (result == 0 && guest_copy_out((void *)a[1], &base, sizeof(base)) != 0)
 		return -EFAULT;
 	return result;
 }

@@ -120,7 +120,8 @@ int whole_create(upage_pool *pool)
 
 bool whole_has(uintptr_t address, size_t length)
 {
-	return address >= WHOLE_START && address < WHOLE_END && length <= WHOLE_END - address;
+	return address >= WHOLE_START && address < WHOLE_END && length <= WHOLE_END - address &&
+	       !mapping_is_kept(&whole_space->mappings, address, address + length);
 }
 
 /* ---- Files ---------------------------------------------------------------------------------- */
@@ -191,7 +192,8 @@ static long check_fixed(uintptr_t address, size_t length, size_t alignment, int 
 {
 	if (!(flags & FIXED))
 		return 0;
-	if (address >= WHOLE_END || length > WHOLE_END - address)
+	if (address >= WHOLE_END || length > WHOLE_END - address ||
+	    mapping_is_kept(&whole_space->mappings, address, address + length))
 		return -ENOMEM;
 	if (address % alignment != 0)
 		return -EINVAL;

@@ -6,4 +6,7 @@
 built processes-native processes-linked
 run_native processes-native "$@"
 run_paged memory=256K 1000 processes-linked "$@"
+# With threads of ours, which no process may notice.
+run_paged memory=1M,reclaimers=2 1000 processes-linked "$@"
+test "$(number reclaimed "$scratch/stats.json")" -gt 0 || fail "nothing was reclaimed"
 exit $failed

@@ -3,7 +3,9 @@
 # that must say the same. TMPDIR is $scratch/files, empty.
 #
 #   $evictions      of the last paged run
+#   $whole_options  of `upage run`, beside memory and statistics
 . "$(dirname "$0")/../support.sh"
+whole_options=
 script=$(basename "$0" .sh)
 mkdir "$scratch/files"
 TMPDIR=$scratch/files
@@ -62,7 +64,7 @@ run_whole()
 	shift 2
 	test -x ../../tools/upage || return
 	rm -f "$scratch/stats.json"
-	timeout -k 5 270 ../../tools/upage run -m "$memory" --stats-json "$scratch/stats.json" -- \
+	timeout -k 5 270 ../../tools/upage run $whole_options -m "$memory" --stats-json "$scratch/stats.json" -- \
 		"./$@" > "$scratch/paged" 2> "$scratch/paged.err"
 	compare $? "upage run $1" "$least"
 }

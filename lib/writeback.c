@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "writeback.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A comparison with a slot costs a third of what it saves when the page is as it was: it need not be
+ * written, nor be expected to be the next time. */
+#define COMPARE_CHANGED_MAX 192 /* of 256 */
+#define COMPARE_EACH 8
+
+/* ---- Slots ------------------------------------------------------------------------------- */
+
+/* The slot of the page to the left, plus one, if that is known: pages that lie side by side
+ * should lie so in swap. */
+static uint32_t slot_near(struct upage_pool *pool, pte_t *pte)
+{
+	uint64_t left = pte_left(pte);
+	if (left & PTE_SWAPPED)
+		return (uint32_t)pte_number(left) + 1;
+	if (left & PTE_PRESENT) {
+		/* A hint: its page may be leaving just now. */
+		uint32_t *kept = &pool->frames.frame[pte_number(left)].slot;
+		uint32_t slot = __atomic_load_n(kept, __ATOMIC_RELAXED);
+		return slot != 0 ? slot : SWAP_NONE; /* kept plus one */
+	}
+	return SWAP_NONE;
+}
+
+/* Swap is full: a slot whose page is resident, and so holds only a copy, serves the page of
+ * frame @needy. Each frame is looked at, whoever else is looking. */
+static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct search *search)
+{
+	uint64_t frames = pool->frames.frames;
+	uint64_t start = atomic_load(&pool->slot_hand);
+	bool busy = false;
+	for (uint64_t i = 0; i < frames && !search->no_slots; i++) {
+		uint32_t pfn = (uint32_t)((start + i) % frames);
+		struct frame *frame = &pool->frames.frame[pfn];
+		pte_t *pte;
+		uint64_t value;
+		if (pfn == search->own || frame_seems_shared(frame)) /* and has no slot */
+			continue;
+		if (!frame_trylock(pool, pfn, &pte, &value)) {
+			busy = busy || (pfn != needy && frame->state == FRAME_USED);
+			continue;
+		}
+		uint32_t slot = frame->slot;
+		if (slot != 0) {
+			frame->slot = 0;
+			value = (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
+		}
+		pte_unlock(pte, value);
+		if (slot != 0) {
+			atomic_store(&pool->slot_hand, pfn + UINT64_C(1));
+			return slot - 1;
+		}
+	}
+	search->busy = search->busy || busy;
+	search->no_slots = !busy; /* for the rest of this pass: looking costs O(frames) */
+	return SWAP_NONE;
+}
+
+/* ---- What need not be written -------------------------------------------------------------- */
+
+/* Whether it is worth reading a slot to compare a page with it. Not while nearly all of those that are
+ * expected to be written to are: then one of eight is compared, in case that has changed. These are
+ * estimates: threads need not agree. */
+static bool comparing_pays(struct upage_pool *pool)
+{
+	if (atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COMPARE_CHANGED_MAX)
+		return true;
+	return atomic_fetch_add_explicit(&pool->not_compared, 1, memory_order_relaxed) % COMPARE_EACH == 0;
+}
+
+/* Of the last sixteen or so. */
+static void note_comparison(struct upage_pool *pool, bool same)
+{
+	int changed = (int)atomic_load_explicit(&pool->changed, memory_order_relaxed);
+	changed += ((same ? 0 : 256) - changed) / 16;
+	atomic_store_explicit(&pool->changed, (uint32_t)changed, memory_order_relaxed);
+}
+
+/* Whether @slot has what is in @buffer, as far as that can be seen without waiting, and is looked at. */
+static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
+{
+	if (!comparing_pays(pool))
+		return false;
+	char *other = buffer_take_run(&pool->buffers, 1); /* who has one does not wait */
+	if (other == NULL)
+		return false;
+	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
+	            memcmp(buffer, other, page_size(pool)) == 0;
+	buffer_give(&pool->buffers, other);
+	note_comparison(pool, same);
+	return same;
+}
+
+/* ---- Saving them ------------------------------------------------------------------------- */
+
+static const struct backing *backing_of(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	return share_first_backing(leaving_frame(pool, pages, i));
+}
+
+/* The stretch of set bits from bit *@i on, or from the first behind it. Return: its length, or 0. */
+static unsigned next_stretch(uint32_t bits, unsigned *i)
+{
+	bits = *i < 32 ? bits >> *i << *i : 0;
+	if (bits == 0)
+		return 0;
+	*i = (unsigned)__builtin_ctz(bits);
+	return (unsigned)__builtin_ctz(~(bits >> *i));
+}
+
+/* @count of them, from @i on, failed. Return: the bits that are left. */
+static uint32_t fail(struct leaving *pages, uint32_t bits, unsigned i, unsigned count, int result)
+{
+	for (unsigned end = i + count; i < end; i++) {
+		pages->results[i] = result;
+		bits &= ~(UINT32_C(1) << i);
+	}
+	return bits;
+}
+
+/* What the frames of dirty pages have; of frames beside each other by one call. Return: those that are read. */
+static uint32_t read_frames(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, char *buffer)
+{
+	uint32_t left = dirty;
+	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
+		uint32_t pfn = (uint32_t)pte_number(pages->values[i]);
+		for (unsigned k = 1; k < n; k++)
+			if (pte_number(pages->values[i + k]) != pfn + k)
+				n = k;
+		int result = frame_read_run(&pool->frames, pfn, n, buffer + i * page_size(pool));
+		if (result < 0)
+			left = fail(pages, left, i, n, result);
+	}
+	return left;
+}
+
+/* Whether a page that has been read need not be written: then its slot, or none, is what it needs. */
+static bool is_saved(struct upage_pool *pool, struct leaving *pages, unsigned i, const char *content)
+{
+	const struct backing *backing = backing_of(pool, pages, i);
+	if (backing->shared)
+		return false;
+	if (backing->store == NULL && buffer_is_zero(content, page_size(pool))) {
+		if (pages->slots[i] != SWAP_NONE)
+			swap_free(pool->swap, pages->slots[i]);
+		leaving_frame(pool, pages, i)->slot = 0;
+		pages->slots[i] = SWAP_NONE;
+		return true;
+	}
+	if (!(pages->values[i] & PTE_EXPECTED) || !slot_has(pool, pages->slots[i], content))
+		return false;
+	pages->values[i] &= ~(uint64_t)(PTE_DIRTY | PTE_EXPECTED);
+	return true;
+}
+
+/* Slots for those that need one and have none. Return: the bits of those that can be written. */
+static uint32_t take_slots(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, struct search *search)
+{
+	uint32_t none = 0, left = dirty;
+	for (unsigned i = 0; i < pages->count; i++)
+		if ((dirty >> i & 1) && pages->slots[i] == SWAP_NONE && !backing_of(pool, pages, i)->shared)
+			none |= UINT32_C(1) << i;
+	for (unsigned i = 0, n, got; (n = next_stretch(none, &i)) > 0; i += got) {
+		uint32_t slot, near = i > 0 && pages->slots[i - 1] != SWAP_NONE
+		                              ? pages->slots[i - 1] + 1
+		                              : slot_near(pool, &pages->ptes[i]);
+		got = swap_allocate_run(pool->swap, near, n, &slot);
+		if (got == 0) {
+			got = 1;
+			slot = slot_reclaim(pool, (uint32_t)pte_number(pages->values[i]), search);
+		}
+		if (slot == SWAP_NONE)
+			left = fail(pages, left, i, got, UPAGE_ENOSPC);
+		for (unsigned k = i; k < i + got && slot != SWAP_NONE; k++, slot++) {
+			pages->slots[k] = slot;
+			pages->new_slots |= UINT32_C(1) << k;
+			pages->values[k] &= ~(uint64_t)PTE_EXPECTED; /* there is nothing in it to compare with */
+		}
+	}
+	return left;
+}
+
+/* Whether page @i lies behind the one before it, where both are written to. */
+static bool goes_on(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	const struct backing *before = backing_of(pool, pages, i - 1), *backing = backing_of(pool, pages, i);
+	if (before->shared || backing->shared)
+		return before == backing && backing->store->ops->clusters;
+	return pages->slots[i] == pages->slots[i - 1] + 1;
+}
+
+static void write_all(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, char *buffer)
+{
+	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
+		const struct frame *frame = leaving_frame(pool, pages, i);
+		const struct backing *backing = backing_of(pool, pages, i);
+		char *content = buffer + i * page_size(pool);
+		for (unsigned k = 1; k < n; k++)
+			if (!goes_on(pool, pages, i + k))
+				n = k;
+		int result = backing->shared
+		                     ? store_transfer(backing->store, STORE_WRITE, content, n * page_size(pool),
+		                                      backing_offset(backing, frame->page))
+		                     : swap_transfer_run(pool->swap, STORE_WRITE, pages->slots[i], n, content);
+		stats_count_many(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS, n);
+		if (result < 0)
+			fail(pages, 0, i, n, result);
+	}
+}
+
+void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search)
+{
+	uint32_t dirty = 0;
+	pages->new_slots = 0;
+	for (unsigned i = 0; i < pages->count; i++) {
+		pages->results[i] = 0;
+		pages->slots[i] = leaving_frame(pool, pages, i)->slot - 1; /* 0 becomes SWAP_NONE */
+		if (pages->values[i] & PTE_DIRTY)
+			dirty |= UINT32_C(1) << i;
+	}
+	if (dirty == 0)
+		return;
+	unsigned buffers = pages->count;
+	char *buffer = buffers > 1 ? buffer_take_run(&pool->buffers, buffers) : NULL;
+	if (buffer == NULL) {
+		for (unsigned i = 1; i < pages->count; i++)
+			if (dirty >> i & 1)
+				dirty = fail(pages, dirty, i, 1, -EAGAIN);
+		buffers = 1;
+		buffer = buffer_take(&pool->buffers);
+	}
+	dirty = read_frames(pool, pages, dirty, buffer);
+	for (unsigned i = 0; i < pages->count; i++)
+		if ((dirty >> i & 1) && is_saved(pool, pages, i, buffer + i * page_size(pool)))
+			dirty &= ~(UINT32_C(1) << i);
+	dirty = take_slots(pool, pages, dirty, search);
+	write_all(pool, pages, dirty, buffer);
+	buffer_give_run(&pool->buffers, buffer, buffers);
+	for (unsigned i = 0; i < pages->count; i++)
+		if (pages->results[i] < 0 && (pages->new_slots >> i & 1))
+			swap_free(pool->swap, pages->slots[i]);
+}

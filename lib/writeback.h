@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * writeback.h - saves pages that leave: slots for them, and what of them has to be written
+ *
+ * Pages beside each other are saved together: they get slots beside each other, and those that lie so are
+ * written by one request; so they can come back by one. A page that is clean goes nowhere, nor does one that is
+ * anonymous and all zero, or as it is in its slot. When swap is full, slots of resident pages, which hold only
+ * copies, are used.
+ *
+ * Signal context: yes. Locks: the pages are the caller's; those of others are only tried.
+ * Source: Linux, mm/vmscan.c (pageout) and mm/page_io.c; OSTEP ch. 21-22 (clustering).
+ */
+#ifndef UPAGE_WRITEBACK_H
+#define UPAGE_WRITEBACK_H
+
+#include "physical.h"
+
+/* One pass over pages that could go, and what stood in its way. */
+struct search {
+	bool busy;     /* something was locked by another thread, who is about to finish */
+	bool no_slots; /* swap is full, and no resident page has a slot to spare */
+	int failure;   /* why a page could not be saved */
+	unsigned spared; /* candidates that had been referenced */
+	uint32_t own;  /* frame: locked by ourselves, and no candidate */
+};
+
+/* Pages beside each other by address, in one leaf, that are locked and that nobody can write to now. */
+#define LEAVING_MAX BUFFER_RUN_MAX
+struct leaving {
+	pte_t *ptes;
+	unsigned count;
+	uint64_t values[LEAVING_MAX];
+	uint32_t slots[LEAVING_MAX]; /* out: where each is; SWAP_NONE: in its store, or nowhere: zeros */
+	int results[LEAVING_MAX];    /* out: 0, or why it could not be saved: it is as before */
+	uint32_t new_slots;          /* a bit for each slot that its frame does not have yet */
+};
+
+static inline struct frame *leaving_frame(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	return &pool->frames.frame[pte_number(pages->values[i])];
+}
+
+/* Saves those that are dirty. A page that turned out not to have been written to, though that was expected,
+ * is not dirty in its value then. Of several pages those may fail for which there is no buffer. */
+void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search);
+
+#endif

@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# System calls of code that has been patched: patches.c, and the programs of the other tests, must say
+# in `upage run --patch on` what they say natively.
+. "$(dirname "$0")/compare.sh"
+built patches-native guests-native stacks-native processes-native calls-native
+whole_options=--patch=on
+
+# patched LEAST: of the last run, where the processor and the kernel can
+if grep -qw fsgsbase /proc/cpuinfo && grep -qw xsavec /proc/cpuinfo; then can=1; else can=0; fi
+patched()
+{
+	sites=$(number patched_sites "$scratch/stats.json")
+	test "${sites:-0}" -ge $(($1 * can)) || fail "${sites:-no} places were patched, not $1"
+}
+
+run_native patches-native "$@"
+run_whole 64M 0 patches-native "$@"
+test $# -gt 0 || patched 300
+run_whole 2M 500 patches-native "$@"
+test $# -gt 0 || patched 50
+test $# -eq 0 || exit $failed
+run_native guests-native
+run_whole 64M 0 guests-native
+patched 1
+run_whole 1M 0 guests-native
+run_native stacks-native --signals 1000
+run_whole 64M 0 stacks-native --signals 1000
+patched 1
+run_native processes-native
+run_whole 64M 0 processes-native
+patched 1
+run_native calls-native --without executeat_evicted,traced_execution
+run_whole 64M 0 calls-native --without executeat_evicted,traced_execution
+patched 1
+exit $failed
