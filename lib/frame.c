@@ -477,7 +477,7 @@ static uint32_t take_stained(struct frame_table *table, const struct frame_zone 
 
 uint32_t frame_take_stained(struct frame_table *table, uint64_t *hand, uint32_t most, uint32_t *first)
 {
-	if (*hand >= table->frames)
+	if (*hand >= frame_table_end(table))
 		*hand = 0;
 	struct frame_zone *zone = zone_of(table, *hand);
 	lock_acquire(&zone->lock);

@@ -495,6 +495,31 @@ START_TEST(what_was_never_taken_is_part_of_what_is_free_beside_it)
 }
 END_TEST
 
+START_TEST(what_is_zeroed_ahead_may_be_in_any_zone)
+{
+	static const uint32_t stained[] = { 3, ZONE - 1, ZONE, 3 * ZONE + 9, ZONED - 1 };
+	static char bytes[PAGE];
+	uint64_t hand = 0;
+	int zeroed = 0;
+	begin(ZONED, 12);
+	memset(bytes, 1, PAGE);
+	for (size_t i = 0; i < LENGTH(stained); i++) {
+		ck_assert(frame_allocate_at(&table, stained[i]));
+		ck_assert_ok(frame_write(&table, stained[i], bytes));
+		frame_free(&table, stained[i], 1);
+	}
+	for (unsigned i = 0; i < 2 * ZONED / FRAME_ZERO_LOOK; i++)
+		zeroed += frame_zero_ahead(&table, &hand, 16);
+	ck_assert_int_eq(zeroed, LENGTH(stained));
+	for (size_t i = 0; i < LENGTH(stained); i++) {
+		ck_assert(frame_is_fresh_run(&table, stained[i], 1));
+		ck_assert_ok(frame_read(&table, stained[i], bytes));
+		ck_assert_int_eq(bytes[0] | bytes[PAGE - 1], 0);
+	}
+	end(ZONED);
+}
+END_TEST
+
 static _Atomic unsigned zone_owner[ZONED];
 static _Atomic bool runs_are_over;
 
@@ -767,6 +792,7 @@ int main(void)
 	tcase_add_test(runs, no_two_threads_get_the_same_frame);
 	tcase_add_test(runs, what_one_thread_takes_lies_together);
 	tcase_add_test(runs, frames_beside_each_other_may_be_of_several_zones);
+	tcase_add_test(runs, what_is_zeroed_ahead_may_be_in_any_zone);
 	tcase_add_test(runs, what_was_never_taken_is_part_of_what_is_free_beside_it);
 	tcase_add_test(runs, runs_across_zones_are_found_while_threads_take_from_all);
 	suite_add_tcase(suite, runs);
