@@ -229,6 +229,16 @@ static int show(struct upage_pool *pool, const struct page *page, uint64_t *valu
 	return view_show(pool, page, value, access);
 }
 
+/* A page is written to. In a file its slot is kept for the next time. */
+static void drop_old_copy(struct upage_pool *pool, uint64_t value)
+{
+	struct frame *frame = &pool->frames.frame[pte_number(value)];
+	if (frame->slot != 0 && swap_takes_memory(pool->swap)) {
+		swap_free(pool->swap, frame->slot - 1);
+		frame->slot = 0;
+	}
+}
+
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
                   enum pin pin, enum counter *kind)
 {
@@ -252,6 +262,8 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 			value = shown;
 			if (counter == COUNT_SOFT)
 				replace_touch(&pool->replace, pte_number(value));
+			if (access & PROT_WRITE)
+				drop_old_copy(pool, value);
 		}
 	}
 	if (result == 0 && pin != PIN_NONE)

@@ -180,6 +180,9 @@ bool swap_leave(struct swap *swap, uint32_t slot);
 /* Whether what leaves can be compared with what its slot has, without waiting for the medium. */
 bool swap_can_compare(const struct swap *swap);
 
+/* Whether what slots hold takes memory: a copy that is out of date is not worth that. */
+bool swap_takes_memory(const struct swap *swap);
+
 /* The slots in use, each as often as it is had. */
 uint64_t swap_references(struct swap *swap);
 uint64_t swap_slots(struct swap *swap);

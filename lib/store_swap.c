@@ -231,6 +231,11 @@ bool swap_can_compare(const struct swap *swap)
 	return swap->medium->reads_cached;
 }
 
+bool swap_takes_memory(const struct swap *swap)
+{
+	return swap->medium->ops->bytes != NULL;
+}
+
 uint64_t swap_slots(struct swap *swap)
 {
 	return swap->slots;

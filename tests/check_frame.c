@@ -512,7 +512,7 @@ START_TEST(what_is_zeroed_ahead_may_be_in_any_zone)
 		zeroed += frame_zero_ahead(&table, &hand, 16);
 	ck_assert_int_eq(zeroed, LENGTH(stained));
 	for (size_t i = 0; i < LENGTH(stained); i++) {
-		ck_assert(frame_is_fresh_run(&table, stained[i], 1));
+		ck_assert(frame_is_zero_run(&table, stained[i], 1));
 		ck_assert_ok(frame_read(&table, stained[i], bytes));
 		ck_assert_int_eq(bytes[0] | bytes[PAGE - 1], 0);
 	}

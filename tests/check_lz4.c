@@ -307,6 +307,28 @@ START_TEST(pages_come_back_from_compressed_memory)
 }
 END_TEST
 
+/* Swap is memory: a copy that is out of date is given up, one that is good is kept. */
+START_TEST(a_page_that_is_written_to_has_no_copy)
+{
+	struct machine m = machine_make("memory=4M,store=lz4");
+	char *memory = machine_map(m, 64, RW);
+	for (size_t i = 0; i < 64; i++)
+		page_fill(memory + i * PAGE, PAGE, 1024, i + 1);
+	ck_assert_ok(upage_advise(m.space, memory, 64 * PAGE, UPAGE_PAGEOUT));
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 64);
+	for (size_t i = 0; i < 32; i++)
+		memory[i * PAGE] = 1;
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 32);
+	uint64_t written = machine_stats(m).writebacks;
+	for (size_t i = 32; i < 64; i++)
+		(void)*(volatile char *)(memory + i * PAGE);
+	ck_assert_uint_eq(machine_stats(m).swap_slots, 32);
+	ck_assert_ok(upage_advise(m.space, memory, 64 * PAGE, UPAGE_PAGEOUT));
+	ck_assert_uint_eq(machine_stats(m).writebacks, written + 32);
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(pages_of_zeros_take_no_slot)
 {
 	struct machine m = machine_make(LZ4);
@@ -414,6 +436,7 @@ static Suite *lz4_suite(void)
 	TCase *pools = tcase_create("pools");
 	tcase_set_timeout(pools, 120);
 	tcase_add_test(pools, pages_come_back_from_compressed_memory);
+	tcase_add_test(pools, a_page_that_is_written_to_has_no_copy);
 	tcase_add_test(pools, pages_of_zeros_take_no_slot);
 	tcase_add_test(pools, a_fork_beside_threads_that_write_keeps_blocks_whole);
 	tcase_add_test(pools, a_reference_that_finds_no_room_is_a_bus_error);
