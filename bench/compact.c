@@ -272,7 +272,7 @@ int main(int argc, char **argv)
 	char words[64];
 	pages = PAGES / bench.divisor;
 	bench.rounds = bench.rounds < 5 ? bench.rounds : 5;
-	snprintf(words, sizeof(words), "memory=%zu", 2 * pages * PAGE);
+	snprintf(words, sizeof(words), "memory=%zu,mapping=remap", 2 * pages * PAGE);
 	need(upage_config_parse(&config, words), config.message);
 	need(upage_pool_create(&pool, &config), config.message);
 	need(upage_space_create(&space, pool, NULL), "space");

@@ -209,7 +209,7 @@ static double ask_kernels(void)
 static void start_ours(const char *store, size_t frames)
 {
 	char words[512];
-	snprintf(words, sizeof(words), "memory=%zu,%s", frames / PAGE * PAGE, store);
+	snprintf(words, sizeof(words), "memory=%zu,prefetch=auto,%s", frames / PAGE * PAGE, store); /* as the kernel's is */
 	worker_start(&ours, words);
 	asked = RANDOM;
 	ask_ours();

@@ -100,11 +100,15 @@ static unsigned lock_empty(pte_t *pte, int direction, size_t most)
 	return locked;
 }
 
-/* Whether all that a reference changes about a resident page is that it is shown. */
-static bool is_just_hidden(uint64_t value, int access)
+/* Whether all that a reference changes about a resident page is that it is shown. (What is clean at home is
+ * dirty then: pte_referenced().) */
+static bool is_just_hidden(const struct upage_pool *pool, uint64_t value, int access)
 {
-	bool more = value & (PTE_ACCESS | PTE_PREFETCHED | PTE_EXPECTED | PTE_FILE | PTE_SHARED);
-	return (value & PTE_PRESENT) && !more && ((value & PTE_DIRTY) || !(access & PROT_WRITE));
+	if (!(value & PTE_PRESENT) ||
+	    (value & (PTE_ACCESS | PTE_PREFETCHED | PTE_EXPECTED | PTE_FILE | PTE_SHARED)))
+		return false;
+	bool stays_clean = !(access & PROT_WRITE) && !pool->frames.frame[pte_number(value)].at_home;
+	return (value & PTE_DIRTY) || stays_clean;
 }
 
 /* Locks pages beside @pte, whose entry was @value, that are as it is and its neighbours in frames too. */
@@ -133,7 +137,7 @@ void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage
 	size_t on_left = smaller(index, (page->address - start) / page_size(pool));
 	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
 	                  index - 1;
-	if (is_just_hidden(value, access)) {
+	if (is_just_hidden(pool, value, access)) {
 		page->after = (uint16_t)lock_hidden(page->pte, value, 1, smaller(most, on_right));
 		page->before = (uint16_t)lock_hidden(page->pte, value, -1, smaller(most - page->after, on_left));
 	}
