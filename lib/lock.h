@@ -49,21 +49,35 @@ static inline void futex_wake(_Atomic uint32_t *word, int count)
 	syscall_3(SYS_futex, word, FUTEX_WAKE_PRIVATE, count);
 }
 
+/* Before a thread sleeps it looks so often whether it has to: what it waits for takes a few microseconds at
+ * most, if the holder is running, and to sleep and be woken takes more. */
+#define LOCK_LOOKS 100
+
+static inline void lock_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield");
+#endif
+}
+
 struct lock {
 	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody may wait */
 };
 
 static inline void lock_acquire(struct lock *lock)
 {
-	uint32_t word = 0;
-	if (atomic_compare_exchange_strong(&lock->word, &word, 1))
-		return;
-	if (word != 2)
-		word = atomic_exchange(&lock->word, 2);
-	while (word != 0) {
-		futex_wait(&lock->word, 2);
-		word = atomic_exchange(&lock->word, 2);
+	for (unsigned looks = 0; looks < LOCK_LOOKS; looks++) {
+		uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+		if (word == 0 && atomic_compare_exchange_strong(&lock->word, &word, 1))
+			return;
+		if (word == 2) /* others sleep already */
+			break;
+		lock_pause();
 	}
+	while (atomic_exchange(&lock->word, 2) != 0)
+		futex_wait(&lock->word, 2);
 }
 
 static inline bool lock_try(struct lock *lock)

@@ -132,6 +132,10 @@ static inline bool pte_trylock(pte_t *pte, uint64_t *value)
 static inline void pte_wait(pte_t *pte)
 {
 	uint64_t value = atomic_load(pte);
+	for (unsigned looks = 0; looks < LOCK_LOOKS && (value & PTE_LOCKED); looks++) {
+		lock_pause();
+		value = atomic_load_explicit(pte, memory_order_relaxed);
+	}
 	if (!(value & PTE_LOCKED))
 		return;
 	if (!(value & PTE_WAITERS) &&
