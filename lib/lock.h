@@ -49,8 +49,8 @@ static inline void futex_wake(_Atomic uint32_t *word, int count)
 	syscall_3(SYS_futex, word, FUTEX_WAKE_PRIVATE, count);
 }
 
-/* Before a thread sleeps it looks so often whether it has to: what it waits for takes a few microseconds at
- * most, if the holder is running, and to sleep and be woken takes more. */
+/* Before a thread sleeps it looks so often whether it has to: what it waits for mostly takes a few
+ * microseconds, if the holder is running and waits for no store, and to sleep and be woken takes more. */
 #define LOCK_LOOKS 100
 
 static inline void lock_pause(void)
