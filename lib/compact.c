@@ -155,8 +155,7 @@ static int move_content(struct movement *m, uint32_t to, bool overlaps)
 		return 0;
 	}
 	if (access != 0 && !overlaps) {
-		for (uint32_t i = 0; i < m->count; i++)
-			frame_at(m, to + i)->stained = true;
+		frame_stain(&pool->frames, to, m->count);
 		return view_move_run(pool, m->ptes, m->values, m->count, m->address, to);
 	}
 	if (access != 0)

@@ -512,8 +512,9 @@ static int clear_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 	int result = 0;
 	for (uint32_t i = 0, end; i < count && result == 0; i = end) {
 		bool stained = table->frame[pfn + i].stained;
-		for (end = i; end < count && table->frame[pfn + end].stained == stained; end++)
-			table->frame[pfn + end].stained = true;
+		for (end = i + 1; end < count && table->frame[pfn + end].stained == stained;)
+			end++;
+		frame_stain(table, pfn + i, end - i);
 		if (stained)
 			result = host_punch(table->memory, frame_offset(table, pfn + i),
 			                    (size_t)(end - i) << table->page_shift);
@@ -633,13 +634,16 @@ static uint64_t count_free(const struct frame_table *table, const struct frame_z
 
 bool frame_table_is_valid(struct frame_table *table)
 {
-	uint64_t free = 0, used = 0;
+	uint64_t free = 0, used = 0, unmade = 0;
 	frame_table_lock(table);
 	for (unsigned i = 0; i < table->zones; i++)
 		free += count_free(table, &table->zone[i]);
-	for (uint64_t p = 0; p < table->frames; p++)
-		used += table->frame[p].state == FRAME_USED || table->frame[p].state == FRAME_RUN;
-	bool valid = free == table->free && free + used == table->frames;
+	for (uint64_t p = 0; p < table->frames; p++) {
+		const struct frame *frame = &table->frame[p];
+		used += frame->state == FRAME_USED || frame->state == FRAME_RUN;
+		unmade += frame->stained && !frame->made;
+	}
+	bool valid = free == table->free && free + used == table->frames && unmade == 0;
 	frame_table_unlock(table);
 	return valid;
 }

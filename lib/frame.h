@@ -25,7 +25,8 @@
  *      RUN         taken, and part of a run: run.h says whose, nothing here does
  *
  * Invariants (frame_table_is_valid):  the runs of all lists, the USED and the RUN frames add up to
- * all frames;  free == the sum of the runs;  no run's buddy is a free run of the same order.
+ * all frames;  free == the sum of the runs;  no run's buddy is a free run of the same order;  a frame
+ * that is stained is made.
  *
  * Fields of a used frame are guarded by the lock bit of its PTE (where there are several: share.h),
  * the lists by the lock of their zone (rank 3; all of them in order, by one who holds no other leaf).
@@ -176,6 +177,7 @@ void frame_clear_home(struct frame_table *table, uintptr_t address, size_t lengt
 int frame_move_run(struct frame_table *table, uint32_t from, uint32_t to, uint32_t count);
 int frame_zero(struct frame_table *table, uint32_t pfn); /* free of cost if never written */
 int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count);
+void frame_stain(struct frame_table *table, uint32_t pfn, uint32_t count); /* written to, not by what is below */
 bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t count); /* none is stained */
 
 /* Makes zeros of free frames that are none, up to @most beside each other, from *@hand on, which moves

@@ -38,9 +38,8 @@ void frame_go_home(struct frame_table *table, uint32_t pfn, uint32_t count, uint
 		struct frame *frame = &table->frame[pfn + i];
 		frame->page = address + ((uintptr_t)i << table->page_shift);
 		frame->at_home = true;
-		if (frame->stained || frame->made) /* or it would have memory twice */
-			frame->made = host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) < 0;
-		frame->stained = frame->stained && frame->made;
+		if (frame->made && host_punch(table->memory, frame_offset(table, pfn + i), frame_size(table)) == 0)
+			frame->stained = frame->made = false; /* or it would have memory twice */
 	}
 }
 
@@ -87,7 +86,7 @@ static int zero_home(struct frame_table *table, uint32_t pfn, uint32_t count)
 	return host_zero(table->home, (off_t)table->frame[pfn].page, (size_t)count << table->page_shift);
 }
 
-static void stain(struct frame_table *table, uint32_t pfn, uint32_t count)
+void frame_stain(struct frame_table *table, uint32_t pfn, uint32_t count)
 {
 	for (uint32_t i = 0; i < count && !table->frame[pfn].at_home; i++)
 		table->frame[pfn + i].stained = table->frame[pfn + i].made = true;
@@ -109,7 +108,7 @@ int frame_zero_run(struct frame_table *table, uint32_t pfn, uint32_t count)
 		bool needs = needs_zeros(&table->frame[pfn + i], count > 1);
 		for (end = i + 1; end < count && needs_zeros(&table->frame[pfn + end], true) == needs;)
 			end++;
-		stain(table, pfn + i, end - i); /* or it is zero, and handed out */
+		frame_stain(table, pfn + i, end - i); /* or it is zero, and handed out */
 		if (needs)
 			result = host_zero(table->memory, frame_offset(table, pfn + i),
 			                   (size_t)(end - i) << table->page_shift);
@@ -155,13 +154,13 @@ bool frame_is_zero_run(const struct frame_table *table, uint32_t pfn, uint32_t c
 
 int frame_borrow(struct frame_table *table, uint32_t pfn, uint32_t count, void **at)
 {
-	stain(table, pfn, count);
+	frame_stain(table, pfn, count);
 	return host_borrow(table->memory, frame_offset(table, pfn), (size_t)count << table->page_shift, at);
 }
 
 int frame_write_run(struct frame_table *table, uint32_t pfn, uint32_t count, const void *buffer)
 {
-	stain(table, pfn, count);
+	frame_stain(table, pfn, count);
 	return host_write(content_file(table, pfn), buffer, (size_t)count << table->page_shift,
 	                  content_offset(table, pfn));
 }
