@@ -61,12 +61,18 @@ static bool is_suitable(const struct backing *backing, int access)
 	return backing->store->ops->clusters && !backing->shared && !(access & PROT_WRITE);
 }
 
+/* Entries that lie beside each other. Behind a small leaf there is memory in which nothing is a page's. */
+static size_t entries_of(const struct page_table *table)
+{
+	return smaller(PAGE_TABLE_NODE_ENTRIES, page_table_leaf_pages(table));
+}
+
 /* Resident pages in a row beside page @vpn, which has the entry @pte: on the left of it by -1, on the
  * right by 1. */
 static size_t resident_run(const struct page_table *table, upage_vpn vpn, const pte_t *pte, int direction,
                            size_t most)
 {
-	size_t edge = direction < 0 ? 0 : PAGE_TABLE_NODE_ENTRIES - 1, run = 0;
+	size_t edge = direction < 0 ? 0 : entries_of(table) - 1, run = 0;
 	for (; run < most; run++) {
 		bool inside = pte_index(pte) != edge;
 		vpn += (upage_vpn)direction;
@@ -135,8 +141,7 @@ void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage
 	                      larger(FOLLOW_ALL, atomic_load(&pool->frames.free) / FREE_PART));
 	size_t index = pte_index(page->pte);
 	size_t on_left = smaller(index, (page->address - start) / page_size(pool));
-	size_t on_right = smaller(PAGE_TABLE_NODE_ENTRIES, index + (end - page->address) / page_size(pool)) -
-	                  index - 1;
+	size_t on_right = smaller(entries_of(table), index + (end - page->address) / page_size(pool)) - index - 1;
 	if (is_just_hidden(pool, value, access)) {
 		page->after = (uint16_t)lock_hidden(page->pte, value, 1, smaller(most, on_right));
 		page->before = (uint16_t)lock_hidden(page->pte, value, -1, smaller(most - page->after, on_left));

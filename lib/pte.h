@@ -181,7 +181,7 @@ static inline size_t pte_index(const pte_t *pte)
 }
 
 /* The entries of the pages on both sides, as they are now. Beyond the leaf nothing is looked up:
- * there seems to be no page. */
+ * there seems to be no page; nor is there behind one that has fewer entries, where all is zero for ever. */
 static inline uint64_t pte_left(const pte_t *pte)
 {
 	return pte_index(pte) > 0 ? atomic_load(pte - 1) : 0;

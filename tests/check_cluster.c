@@ -45,6 +45,32 @@ START_TEST(a_stack_that_grows_down_does_so_too)
 }
 END_TEST
 
+/* Loop: levels of the page table. Five have leaves of eight entries, behind which there are no others. */
+START_TEST(a_cluster_ends_with_its_leaf)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+	upage_space *space;
+	void *memory = NULL;
+	config.length = (size_t)1 << 30;
+	config.levels = (unsigned)_i;
+	ck_assert_ok(upage_space_create(&space, m.pool, &config));
+	ck_assert_ok(upage_map(space, &memory, MANY * PAGE, RW, 0, NULL, 0));
+	for (unsigned round = 1; round < 4; round++) {
+		for (size_t i = 0; i < MANY; i++)
+			memset((char *)memory + i * PAGE, (int)(i + round), PAGE);
+		ck_assert_uint_eq(machine_resident(m), MANY);
+		ck_assert_ok(upage_advise(space, memory, MANY * PAGE, UPAGE_PAGEOUT));
+		ck_assert_uint_eq(machine_resident(m), 0);
+		for (size_t i = 0; i < MANY; i++)
+			must(((volatile char *)memory)[i * PAGE + round] == (char)(i + round));
+		ck_assert_ok(upage_pool_verify(m.pool));
+	}
+	ck_assert_ok(upage_space_destroy(space));
+	machine_end(m);
+}
+END_TEST
+
 /* In memory that a window of 64 is a small part of. */
 static uint64_t faults_in_order(const char *prefetch, bool backwards)
 {
@@ -262,7 +288,7 @@ static uint64_t show_again(struct machine m, volatile char *memory, size_t step)
 
 START_TEST(hidden_pages_are_shown_with_their_neighbours)
 {
-	struct machine m = machine_make("memory=4M,prefetch=auto");
+	struct machine m = machine_make("memory=4M,prefetch=auto,mapping=remap");
 	volatile char *memory = machine_map(m, MANY, RW);
 	for (size_t i = CLEAN_FROM; i < CLEAN_TO; i++)
 		(void)memory[i * PAGE];
@@ -428,6 +454,7 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, in_order_there_are_few_faults_and_each_page_comes_once);
 	tcase_add_test(tcase, a_stack_that_grows_down_does_so_too);
+	tcase_add_loop_test(tcase, a_cluster_ends_with_its_leaf, 0, 6);
 	tcase_add_loop_test(tcase, a_long_run_grows_its_window, 0, 2);
 	tcase_add_test(tcase, a_jump_ends_the_window);
 	tcase_add_test(tcase, scattered_pages_come_alone);
