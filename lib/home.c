@@ -138,7 +138,7 @@ static bool is_wanted(const struct home *home, const struct page *page)
 	if (page->backing->store != NULL)
 		return false;
 	return pool->always_home ||
-	       (pool->mappings > atomic_load(&pool->mapping_budget) / 4 && host_has_guards());
+	       (pool->mappings > atomic_load(&pool->mapping_budget) / 4 && host_has_guards() > 0);
 }
 
 static void decide(struct home *home, const struct page *page)

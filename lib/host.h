@@ -88,8 +88,9 @@ int host_show_borrowed(void *at, uintptr_t page, size_t length);
 int host_protect(uintptr_t page, size_t length, int prot);
 
 /* Guards: marks in the host's page table, on pages of a file's mapping. A reference to one traps, and it
- * takes no mapping of its own. Whether the host has them (Linux 6.15), by trying. */
-bool host_has_guards(void);
+ * takes no mapping of its own. Whether the host has them (Linux 6.15), by trying: 1, 0, or its error; it could not be
+ * tried, and may be another time. */
+int host_has_guards(void);
 
 /* A mapping of a file, readable and writable, in which the byte of address a is that at offset a, over
  * what is at [start, start + length): with a guard on each page. Other threads see one or the other.

@@ -76,15 +76,16 @@ int host_lay_guards(int file, uintptr_t start, size_t length)
 	return result;
 }
 
-/* Tried with a file of our own. */
-static bool try_guards(void)
+/* Tried with a file of our own. Return: as host_has_guards(). */
+static int try_guards(void)
 {
-	int file = host_memory_create(HOST_PAGE_SIZE);
+	int file = host_memory_create(HOST_PAGE_SIZE), has = 0;
 	if (file < 0)
-		return false;
+		return file;
 	long at = syscall_6(SYS_mmap, 0, HOST_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	bool mapped = at >= 0 || at <= -4096, has = false;
-	if (mapped) {
+	if (at < 0 && at > -4096) {
+		has = (int)at;
+	} else {
 		has = host_guard((uintptr_t)at, HOST_PAGE_SIZE) == 0 &&
 		      host_populate((uintptr_t)at, HOST_PAGE_SIZE, true) < 0 &&
 		      host_unguard((uintptr_t)at, HOST_PAGE_SIZE, true, false) == 0;
@@ -94,10 +95,15 @@ static bool try_guards(void)
 	return has;
 }
 
-bool host_has_guards(void)
+int host_has_guards(void)
 {
-	static _Atomic int has; /* 1: yes, -1: no */
-	if (atomic_load(&has) == 0)
-		atomic_store(&has, try_guards() ? 1 : -1);
-	return atomic_load(&has) > 0;
+	enum { UNKNOWN, YES, NO };
+	static _Atomic int known;
+	if (atomic_load(&known) == UNKNOWN) {
+		int has = try_guards();
+		if (has < 0)
+			return has;
+		atomic_store(&known, has ? YES : NO);
+	}
+	return atomic_load(&known) == YES;
 }

@@ -124,7 +124,7 @@ static int pool_init(upage_pool *pool, struct upage_config *config)
 	pool->process = atomic_load(word);
 	pool->never_home = strcmp(config->mapping, "remap") == 0;
 	pool->always_home = always_home || (!pool->never_home && frames > HOME_FROM * pool->mapping_budget &&
-	                                    host_has_guards());
+	                                    host_has_guards() > 0);
 	pool->cluster_pages = cluster_pages(options_prefetch(config), page_shift);
 	pool->config = *config;
 	return 0;
@@ -182,7 +182,10 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		return UPAGE_ENOTSUP;
 	}
 	pool_fork_register();
-	if (strcmp(config->mapping, "guard") == 0 && !host_has_guards()) {
+	result = strcmp(config->mapping, "guard") == 0 ? host_has_guards() : 1;
+	if (result < 0)
+		return result;
+	if (result == 0) {
 		snprintf(config->message, sizeof(config->message),
 		         "mapping=guard: the kernel has no guards for mappings of files (Linux 6.15 has)");
 		return UPAGE_ENOTSUP;

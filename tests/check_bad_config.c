@@ -271,10 +271,13 @@ START_TEST(a_pool_config_of_an_older_program_is_taken)
 END_TEST
 
 /* However few descriptors there are, a pool is made whole or not at all. The hard limit is the same:
- * above the soft one alone there would be some. */
+ * above the soft one alone there would be some. Loop: pools that have one more, for pages at home, where the kernel
+ * has what they need; who has no descriptor cannot find that out, and may later. */
 START_TEST(too_few_descriptors_refuse_a_pool_and_none_is_lost)
 {
 	struct upage_config config = UPAGE_CONFIG_INIT;
+	if (_i == 1)
+		strcpy(config.mapping, "guard");
 	const struct rlimit limit = { 64, 64 };
 	upage_pool *pool = UNTOUCHED;
 	size_t descriptors = open_descriptors();
@@ -289,8 +292,10 @@ START_TEST(too_few_descriptors_refuse_a_pool_and_none_is_lost)
 		if (result != 0)
 			close(taken[--count]);
 	}
-	ck_assert_ok(result);
-	ck_assert_ok(upage_pool_destroy(pool));
+	if (_i == 0 || result != UPAGE_ENOTSUP) {
+		ck_assert_ok(result);
+		ck_assert_ok(upage_pool_destroy(pool));
+	}
 	while (count > 0)
 		close(taken[--count]);
 	ck_assert_uint_eq(open_descriptors(), descriptors);
@@ -456,7 +461,7 @@ static void add_pools(Suite *suite)
 	tcase_add_test(pools, a_pool_config_of_wrong_size_is_refused);
 	tcase_add_test(pools, a_pool_without_a_place_for_it_is_refused);
 	tcase_add_test(pools, a_pool_config_of_an_older_program_is_taken);
-	tcase_add_test(pools, too_few_descriptors_refuse_a_pool_and_none_is_lost);
+	tcase_add_loop_test(pools, too_few_descriptors_refuse_a_pool_and_none_is_lost, 0, 2);
 	tcase_add_test(pools, too_little_host_memory_refuses_a_pool_and_none_is_lost);
 	tcase_add_test(pools, no_pool_space_heap_or_store_may_be_ended);
 }
