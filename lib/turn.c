@@ -83,8 +83,9 @@ void turn_begin(struct turn *turn, struct turn_thread *thread, uintptr_t instruc
 
 void turn_end(struct turn *turn, struct turn_thread *thread)
 {
+	uint64_t under_way = UINT64_MAX; /* not where its fault was one elsewhere */
 	if (atomic_load(&turn->holder) == thread)
-		atomic_store(&turn->ends, host_nanoseconds() + TURN_IDLE);
+		atomic_compare_exchange_strong(&turn->ends, &under_way, host_nanoseconds() + TURN_IDLE);
 }
 
 bool turn_keeps(struct turn *turn, uintptr_t page)
