@@ -229,8 +229,8 @@ END_TEST
 
 START_TEST(a_map_that_memory_and_swap_could_never_hold_is_refused)
 {
-	struct machine tiny = machine_make(_i == 0 ? "memory=64K,swap-size=64K"
-	                                           : "memory=64K,swap-size=64K,overcommit");
+	struct machine tiny = machine_make(_i == 0 ? "memory=64K,swap-size=64K,store=file"
+	                                           : "memory=64K,swap-size=64K,overcommit,store=file");
 	void *address = NULL;
 	ck_assert_refused_in(tiny, upage_map(tiny.space, &address, 33 * PAGE, RW, 0, NULL, 0),
 	                     UPAGE_ENOMEM);
@@ -243,7 +243,7 @@ END_TEST
 /* Without overcommit the sum counts, of what is private and may be written. */
 START_TEST(more_than_memory_and_swap_hold_in_all_is_refused)
 {
-	struct machine tiny = machine_make("memory=64K,swap-size=64K");
+	struct machine tiny = machine_make("memory=64K,swap-size=64K,store=file");
 	void *address = NULL;
 	char *half = machine_map(tiny, 20, RW);
 	ck_assert_refused_in(tiny, upage_map(tiny.space, &address, 12 * PAGE, RW, 0, NULL, 0),
@@ -262,7 +262,7 @@ END_TEST
 
 START_TEST(a_protection_for_more_than_they_hold_is_refused)
 {
-	struct machine tiny = machine_make("memory=64K,swap-size=64K");
+	struct machine tiny = machine_make("memory=64K,swap-size=64K,store=file");
 	machine_map(tiny, 20, RW);
 	char *pages = machine_map(tiny, 40, PROT_READ);
 	ck_assert_refused_in(tiny, upage_protect(tiny.space, pages, 12 * PAGE, RW), UPAGE_ENOMEM);

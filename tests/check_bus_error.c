@@ -42,7 +42,7 @@ static char *first, *second;
 
 static void tiny_make(void)
 {
-	machine = machine_make("memory=64K,swap-size=64K,overcommit");
+	machine = machine_make("memory=64K,swap-size=64K,overcommit,store=file");
 	first = machine_map(machine, HELD, RW);
 	second = machine_map(machine, HELD, RW);
 }

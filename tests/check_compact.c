@@ -13,7 +13,10 @@
 #include "support_fork.h"
 
 #define FRAMES 1024 /* of most pools */
-#define POOL "memory=4M"
+/* Where frames are taken one by one, and no more than that are free. */
+#define ALONE ",prefetch=off,reclaimers=0"
+#define POOL "memory=4M" ALONE
+#define SMALL "memory=1M" ALONE
 
 /* ---- Memory in disorder -------------------------------------------------------------------- */
 
@@ -95,7 +98,7 @@ static uint64_t free_frames(struct machine m)
 
 START_TEST(free_memory_becomes_one_run_and_neighbours_get_neighbouring_frames)
 {
-	struct machine m = machine_make(POOL);
+	struct machine m = machine_make(POOL ",mapping=remap");
 	char *memory = scattered(m, 300, 1);
 	uint64_t before = machine_stats(m).host_mappings;
 	struct upage_compaction c = compact(m, 0);
@@ -136,8 +139,8 @@ static void must_hold_every_second(const char *memory, size_t pages, size_t size
 		must(page_holds(memory, i, size, seed));
 }
 
-static const char *const page_sizes[] = { "memory=4M", "memory=16M,page-size=16K",
-	                                  "memory=64M,page-size=64K", "memory=64M,page-size=2M" };
+static const char *const page_sizes[] = { POOL, "memory=16M,page-size=16K" ALONE, "memory=64M,page-size=64K" ALONE,
+	                                  "memory=64M,page-size=2M" ALONE };
 
 START_TEST(pages_of_any_size_move_with_their_content)
 {
@@ -178,7 +181,7 @@ END_TEST
 
 START_TEST(one_free_frame_is_enough)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make(SMALL);
 	char *memory = scattered(m, 256, 4);
 	ck_assert_uint_eq(free_frames(m), 0);
 	ck_assert_uint_eq(compact(m, 0).moves, 0);
@@ -266,7 +269,7 @@ END_TEST
 
 START_TEST(wrong_arguments_are_refused)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make(SMALL);
 	struct upage_compaction c = UPAGE_COMPACTION_INIT;
 	struct {
 		struct upage_compaction known;
@@ -333,7 +336,7 @@ END_TEST
 
 START_TEST(pins_that_are_in_the_way_are_said_to_be)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make(SMALL);
 	char *memory = every_second(m, 256, 9);
 	for (size_t i = 0; i < 256; i += 16)
 		ck_assert_ok(upage_pin(m.space, memory + i * PAGE, PAGE, PROT_READ));
@@ -370,7 +373,7 @@ static void residents(const char *words, bool moves, unsigned char *vector)
 
 START_TEST(a_policy_takes_the_same_pages_as_if_none_had_moved)
 {
-	static const char *const words[] = { "memory=1M,policy=fifo", "memory=1M,policy=random,seed=3" };
+	static const char *const words[] = { SMALL ",policy=fifo", SMALL ",policy=random,seed=3" };
 	unsigned char moved[200], left[200];
 	residents(words[_i], true, moved);
 	residents(words[_i], false, left);
@@ -383,7 +386,7 @@ END_TEST
 /* None is forgotten. The host may find more: what is read to be moved brings neighbours with it. */
 START_TEST(what_was_referenced_is_known_after_a_move)
 {
-	struct machine m = machine_make(POOL);
+	struct machine m = machine_make(POOL ",mapping=remap");
 	char *memory = scattered(m, 320, 12);
 	struct iovec all = { memory, 320 * PAGE };
 	uint64_t before[5];
@@ -413,7 +416,7 @@ END_TEST
 /* Read back from swap and not written to since: their slots hold copies. */
 START_TEST(slots_stay_with_their_pages)
 {
-	struct machine m = machine_make("memory=4M,swap-size=4M");
+	struct machine m = machine_make(POOL ",swap-size=4M");
 	char *memory = scattered(m, 300, 13);
 	ck_assert_ok(upage_advise(m.space, memory, 300 * PAGE, UPAGE_PAGEOUT));
 	must_hold(memory, 300, PAGE, 13);

@@ -115,7 +115,7 @@ END_TEST
 /* Long runs are shown again; single pages, of which there are many, are left to soft faults. */
 START_TEST(of_many_pages_apart_none_is_shown_again)
 {
-	struct machine m = machine_make("memory=16M");
+	struct machine m = machine_make("memory=16M,mapping=remap,prefetch=off");
 	const size_t apart = 1024;
 	char *memory = machine_map(m, PAGES, RW), *scattered = machine_map(m, 2 * apart + 1, RW);
 	fill(memory, PAGES, 3);
@@ -429,7 +429,7 @@ END_TEST
 
 START_TEST(a_child_that_never_evicts_makes_no_swap_file)
 {
-	struct machine m = machine_make(MEMORY);
+	struct machine m = machine_make(MEMORY ",store=file");
 	char *memory = machine_map(m, PAGES, RW);
 	fill(memory, 4, 1);
 	size_t descriptors = open_descriptors();

@@ -110,7 +110,7 @@ END_TEST
 
 START_TEST(a_shared_table_of_descriptors_serves_both)
 {
-	struct machine m = machine_make(MEMORY);
+	struct machine m = machine_make(MEMORY ",mapping=remap,store=file");
 	char *memory = machine_map(m, PAGES, RW);
 	int pipes[2], status = 0;
 	fill(memory, PAGES, 1); /* more than there are frames: all descriptors are there */
@@ -266,7 +266,7 @@ END_TEST
 START_TEST(files_that_may_not_be_so_long_are_an_error)
 {
 	static const rlim_t limits[] = { 16 * PAGE, 40 * PAGE };
-	struct machine m = machine_make(MEMORY);
+	struct machine m = machine_make(MEMORY ",store=file");
 	char *memory = machine_map(m, PAGES, RW);
 	const struct rlimit low = { limits[_i], limits[_i] };
 	struct rlimit saved;
@@ -318,7 +318,7 @@ static void must_fork_well(struct machine m)
  * own limit, but under the hard one, there is always one. */
 START_TEST(descriptors_that_cannot_be_had_are_an_error)
 {
-	struct machine m = machine_make(MEMORY);
+	struct machine m = machine_make(MEMORY ",store=file");
 	struct rlimit limit;
 	int taken[300];
 	shared_memory = machine_map(m, PAGES, RW);
@@ -356,7 +356,7 @@ END_TEST
 START_TEST(ours_are_high_and_known)
 {
 	size_t before = open_descriptors(), our = ours();
-	struct machine m = machine_make(MEMORY);
+	struct machine m = machine_make(MEMORY ",mapping=remap,store=file");
 	ck_assert_uint_eq(ours(), our + 2);
 	ck_assert_uint_eq(open_descriptors(), before + 2);
 	int first = host_next_descriptor(0), second = host_next_descriptor(first + 1);
@@ -408,6 +408,8 @@ START_TEST(ours_give_way_while_they_are_in_use)
 	unlink(name);
 	shared_memory = machine_map(m, PAGES, RW);
 	start();
+	while (machine_stats(m).evictions == 0) /* that opens one */
+		sched_yield();
 	for (int i = 0; i < 3000; i++) {
 		int own = host_next_descriptor(0);
 		if (i % 2)

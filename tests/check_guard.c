@@ -445,7 +445,7 @@ END_TEST
 /* Pieces of all sizes, taken and given back in any order: zero, none on another, and none lost. */
 START_TEST(memory_is_zero_apart_and_comes_back)
 {
-	struct machine m = guarded_machine(GUARDED);
+	struct machine m = guarded_machine(GUARDED ",store=file");
 	struct { char *memory; size_t bytes; } piece[PIECES] = { { NULL, 0 } };
 	uint64_t random = 5;
 	uintptr_t low = UINTPTR_MAX, high = 0;

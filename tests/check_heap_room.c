@@ -255,7 +255,7 @@ END_TEST
 /* Nobody's heap filled them: a mapping did, up to its last page. */
 START_TEST(memory_and_swap_full_of_something_else_make_null)
 {
-	struct machine machine = machine_make("memory=256K,swap-size=256K,overcommit");
+	struct machine machine = machine_make("memory=256K,swap-size=256K,overcommit,store=file");
 	size_t pages = 127; /* and a slot, to move them by */
 	upage_heap *heap = heap_make(machine);
 	char *first = machine_map(machine, pages, RW), *second = machine_map(machine, pages, RW);
@@ -282,7 +282,7 @@ END_TEST
 START_TEST(full_memory_and_swap_make_null_and_frees_make_room)
 {
 	static struct block blocks[400000];
-	struct machine machine = machine_make("memory=8M,swap-size=24M");
+	struct machine machine = machine_make("memory=8M,swap-size=24M,store=file");
 	upage_heap *heap = heap_make(machine);
 	size_t size = full_sizes[_i];
 	size_t count = allocate_all(heap, blocks, 400000, size);

@@ -286,7 +286,7 @@ END_TEST
 START_TEST(pages_come_back_from_compressed_memory)
 {
 	size_t descriptors = open_descriptors();
-	struct machine m = machine_make(LZ4);
+	struct machine m = machine_make(LZ4 ",mapping=remap");
 	ck_assert_uint_eq(open_descriptors(), descriptors + 1); /* frames; there is no file for swap */
 	char *memory = machine_map(m, PAGES, RW);
 	for (uint64_t round = 1; round < 4; round++) {
@@ -310,7 +310,7 @@ END_TEST
 /* Swap is memory: a copy that is out of date is given up, one that is good is kept. */
 START_TEST(a_page_that_is_written_to_has_no_copy)
 {
-	struct machine m = machine_make("memory=4M,store=lz4");
+	struct machine m = machine_make("memory=4M,store=lz4,prefetch=off");
 	char *memory = machine_map(m, 64, RW);
 	for (size_t i = 0; i < 64; i++)
 		page_fill(memory + i * PAGE, PAGE, 1024, i + 1);

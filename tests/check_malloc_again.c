@@ -21,7 +21,8 @@ static int run_again(const char *word, const char *options, char *text, size_t s
 	int ends[2];
 	pid_t child;
 	posix_spawn_file_actions_t actions;
-	snprintf(variable, sizeof(variable), "UPAGE_OPTIONS=%s", options);
+	const char *with = getenv("UPAGE_WITH");
+	snprintf(variable, sizeof(variable), "UPAGE_OPTIONS=%s,%s", with != NULL ? with : "", options);
 	ck_assert_int_eq(pipe(ends), 0);
 	ck_assert_int_eq(posix_spawn_file_actions_init(&actions), 0);
 	posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
@@ -91,7 +92,7 @@ static int exhaust(void)
 START_TEST(test_exhaustion)
 {
 	char text[2000];
-	int status = run_again("exhaust", "memory=1M,swap-size=7M", text, sizeof(text));
+	int status = run_again("exhaust", "memory=1M,swap-size=7M,store=file", text, sizeof(text));
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x: %s", status, text);
 }
 END_TEST
@@ -216,7 +217,7 @@ static int limit_addresses(void)
 START_TEST(test_few_addresses)
 {
 	char text[2000];
-	int status = run_again("addresses", "memory=1M,swap-size=7M,intercept=off", text,
+	int status = run_again("addresses", "memory=1M,swap-size=7M,intercept=off,store=file", text,
 	                       sizeof(text));
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x: %s", status, text);
 }

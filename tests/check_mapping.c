@@ -266,7 +266,7 @@ END_TEST
 
 START_TEST(scattered_pages_take_few_host_mappings)
 {
-	struct machine m = machine_make("mapping=guard,memory=176M");
+	struct machine m = machine_make("mapping=guard,memory=176M,prefetch=off");
 	char *memory = machine_map(m, 2 * ISOLATED, RW);
 	size_t before = mappings();
 	for (size_t i = 0; i < ISOLATED; i++)
@@ -492,7 +492,7 @@ END_TEST
 /* The host refuses guards there: what is to leave is unlocked, as it is where it is mapped over. */
 START_TEST(locked_memory_can_leave)
 {
-	struct machine m = machine_make(GUARD);
+	struct machine m = machine_make(GUARD ",prefetch=off");
 	char *memory = machine_map(m, 64, RW), *more = machine_map(m, 1024, RW);
 	memset(memory, 1, 4 * PAGE);
 	if (mlock(memory, 4 * PAGE) == 0) {

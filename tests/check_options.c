@@ -339,6 +339,17 @@ START_TEST(the_defaults_are_256_mebibytes_in_pages_of_4096)
 }
 END_TEST
 
+START_TEST(nothing_is_done_ahead_and_pages_go_to_a_file_by_default)
+{
+	struct upage_config config = UPAGE_CONFIG_INIT;
+	struct store_choice store;
+	ck_assert_uint_eq(options_prefetch(&config), 1);
+	ck_assert_uint_eq(options_reclaimers(&config), 0);
+	ck_assert_ok(options_store(&config, &store));
+	ck_assert(!store.lz4 && !store.direct);
+}
+END_TEST
+
 START_TEST(a_page_is_a_power_of_two_from_4096_to_2_mebibytes)
 {
 	static const size_t wrong[] = { 1, 512, 2048, 4095, 4097, 5000, 12288, 3 << 20, 4 << 20,
@@ -536,6 +547,7 @@ int main(void)
 
 	TCase *checks = tcase_create("check");
 	tcase_add_test(checks, the_defaults_are_256_mebibytes_in_pages_of_4096);
+	tcase_add_test(checks, nothing_is_done_ahead_and_pages_go_to_a_file_by_default);
 	tcase_add_test(checks, a_page_is_a_power_of_two_from_4096_to_2_mebibytes);
 	tcase_add_test(checks, memory_is_from_16_frames_to_two_to_the_31);
 	tcase_add_test(checks, a_policy_that_there_is_not_is_named_with_those_that_there_are);

@@ -38,7 +38,7 @@ static void must_hold(const char *memory, size_t pages, char seed)
 
 START_TEST(all_of_a_range_is_evicted_and_comes_back)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make("memory=1M,prefetch=off");
 	char *memory = machine_map(m, PAGES, RW);
 	fill(memory, PAGES, 1);
 	ck_assert_uint_eq(resident(m, memory, PAGES), PAGES);
@@ -186,7 +186,7 @@ END_TEST
 /* As many pages leave as there are slots; the rest stays, and is said not to have gone. */
 START_TEST(without_room_in_swap_pages_stay)
 {
-	struct machine m = machine_make("memory=1M,swap-size=64K");
+	struct machine m = machine_make("memory=1M,swap-size=64K,store=file");
 	char *memory = machine_map(m, PAGES, RW);
 	fill(memory, PAGES, 1);
 	ck_assert_int_eq(upage_advise(m.space, memory, PAGES * PAGE, UPAGE_PAGEOUT), UPAGE_ENOSPC);

@@ -19,7 +19,7 @@ static void touch(const char *place)
 
 START_TEST(each_kind_is_counted_once_and_as_what_it_is)
 {
-	struct machine m = machine_make("memory=64K");
+	struct machine m = machine_make("memory=64K,mapping=remap,prefetch=off");
 	char *memory = machine_map(m, 64, RW);
 	touch(memory);
 	touch(memory + 8);
@@ -87,7 +87,7 @@ END_TEST
 
 /* ---- What is written ----------------------------------------------------------------------- */
 
-static const char *const stores[] = { "memory=64K,policy=fifo", "memory=64K,policy=fifo,direct",
+static const char *const stores[] = { "memory=64K,policy=fifo", "memory=64K,policy=fifo,direct,mapping=remap",
 #ifdef HAVE_LZ4
 	                              "memory=64K,policy=fifo,store=lz4"
 #endif
@@ -173,7 +173,7 @@ END_TEST
 /* Written to in one stay out of three: expected in the one after it, and not in the next. */
 START_TEST(a_page_that_was_only_read_is_not_expected_to_be_written_to)
 {
-	struct machine m = machine_make("memory=64K");
+	struct machine m = machine_make("memory=64K,mapping=remap");
 	char *memory = machine_map(m, 8, RW);
 	for (unsigned round = 0; round < 9; round++) {
 		for (size_t i = 0; i < 8; i++) {
@@ -243,7 +243,7 @@ END_TEST
 /* What was idle beside a page that leaves goes with it: by one write, and only while memory is large. */
 START_TEST(pages_leave_in_runs)
 {
-	struct machine m = machine_make(_i == 0 ? "memory=8M" : "memory=256K");
+	struct machine m = machine_make(_i == 0 ? "memory=8M,prefetch=off,reclaimers=0" : "memory=256K,prefetch=off,reclaimers=0");
 	size_t pages = 2 * machine_stats(m).frames;
 	volatile char *memory = machine_map(m, pages, RW);
 	uint64_t before = calls_made("syscw"), most = 0;
@@ -290,7 +290,7 @@ END_TEST
 START_TEST(full_swap_lends_the_slots_of_resident_pages)
 {
 	/* 16 frames and 32 slots hold 48 pages; kept slots must not count twice. */
-	struct machine m = machine_make("memory=64K,swap-size=128K");
+	struct machine m = machine_make("memory=64K,swap-size=128K,store=file");
 	char *memory = machine_map(m, 46, RW);
 	for (int round = 0; round < 20; round++)
 		for (size_t i = 0; i < 46; i++) {
@@ -310,7 +310,7 @@ END_TEST
  * again: swap is full, and all the others are dirty at last. */
 START_TEST(a_page_in_use_can_go_where_no_other_can)
 {
-	struct machine m = machine_make("memory=64K,swap-size=16K,overcommit");
+	struct machine m = machine_make("memory=64K,swap-size=16K,store=file,overcommit");
 	memset(machine_map(m, 4, RW), 1, 4 * PAGE);
 	char *used = machine_map(m, 4, RW), *read = machine_map(m, 16, RW);
 	char *others = machine_map(m, 12, RW);

@@ -36,7 +36,7 @@ static struct upage_stats since(struct machine m, struct upage_stats before)
 
 START_TEST(in_order_few_faults_and_few_reads_bring_all)
 {
-	struct machine m = machine_make("memory=4M,prefetch=auto");
+	struct machine m = machine_make("memory=4M,prefetch=auto,mapping=remap");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	fill_in(memory, COUNT);
 	for (int round = 0; round < 4; round++) {
@@ -61,7 +61,7 @@ END_TEST
 /* Pages that are written to again and again need no upgrade, whoever brought them. */
 START_TEST(what_is_written_in_order_is_expected_to_be)
 {
-	struct machine m = machine_make("memory=4M,prefetch=64");
+	struct machine m = machine_make("memory=4M,prefetch=64,reclaimers=0");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	fill_in(memory, COUNT);
 	for (unsigned round = 1; round <= 4; round++) {

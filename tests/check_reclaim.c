@@ -97,8 +97,7 @@ START_TEST(threads_are_as_many_as_asked_for_and_end)
 	static const struct {
 		const char *words;
 		size_t threads;
-	} cases[] = { { "memory=4M", 0 },
-		      { "memory=4M,reclaimers=auto", 0 },
+	} cases[] = { { "memory=4M,reclaimers=auto", 0 },
 		      { "memory=4M,reclaimers=0", 0 },
 		      { "memory=512K,reclaimers=2", 0 }, /* too small for a reserve */
 		      { "memory=4M,reclaimers=1", 1 },
@@ -139,7 +138,7 @@ END_TEST
 
 START_TEST(recycled_frames_are_zeroed_ahead)
 {
-	struct machine m = machine_make("memory=4M,reclaimers=1");
+	struct machine m = machine_make("memory=4M,reclaimers=1,mapping=remap");
 	static const char zeros[PAGE];
 	uint64_t ahead = 0;
 	for (unsigned round = 0; round < 50 && (round < 10 || ahead == 0); round++) {
@@ -200,7 +199,7 @@ END_TEST
 
 START_TEST(who_can_evict_nothing_does_not_spin)
 {
-	struct machine m = machine_make("memory=4M,swap-size=1M,overcommit,reclaimers=1");
+	struct machine m = machine_make("memory=4M,swap-size=1M,store=file,overcommit,reclaimers=1");
 	char *memory = machine_map(m, POOL_PAGES, RW), *last = machine_map(m, POOL_PAGES, RW);
 	fill(memory, POOL_PAGES);
 	for (size_t i = 0; i < POOL_PAGES; i++)

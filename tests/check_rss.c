@@ -232,8 +232,8 @@ END_TEST
 START_TEST(more_data_takes_little_more_of_other_memory)
 {
 	worker *run = _i == 0 ? use_mapping : use_heap;
-	const struct work little = { "memory=8M", 32 * MIB, 1 };
-	const struct work much = { "memory=8M", 256 * MIB, 1 };
+	const struct work little = { "memory=8M,store=file", 32 * MIB, 1 };
+	const struct work much = { "memory=8M,store=file", 256 * MIB, 1 };
 	struct peak a = watch(run, &little, false), b = watch(run, &much, false);
 	ck_assert_uint_le(b.usage.anonymous,
 	                  a.usage.anonymous + (much.data - little.data) / 64 + MIB);

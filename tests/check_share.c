@@ -137,7 +137,7 @@ END_TEST
 /* Loop: those of the source, which the frames name, or those of the clone. */
 START_TEST(shared_pages_may_move)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make("memory=1M,mapping=remap,prefetch=off");
 	char *from = machine_map(m, 16, RW), *to = machine_map(m, 16, RW);
 	size_t gap = (size_t)(to - from);
 	upage_space *clone;

@@ -342,7 +342,7 @@ END_TEST
 
 START_TEST(sequential_mappings_are_read_ahead)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make("memory=1M,prefetch=off");
 	struct file file = file_make(200 * PAGE, 0);
 	void *address = NULL;
 	ck_assert_ok(upage_map(m.space, &address, 200 * PAGE, PROT_READ, 0, file.store, 0));
@@ -410,7 +410,7 @@ END_TEST
 
 START_TEST(a_pin_for_reading_leaves_the_page_clean)
 {
-	struct machine m = machine_make("memory=64K");
+	struct machine m = machine_make("memory=64K,mapping=remap");
 	char *memory = machine_map(m, PAGES, RW);
 	memset(memory, 1, PAGES * PAGE);
 	upage_pfn pfn;
@@ -430,7 +430,7 @@ END_TEST
 
 START_TEST(translation_says_what_a_reference_would_find)
 {
-	struct machine m = machine_make("memory=64K");
+	struct machine m = machine_make("memory=64K,mapping=remap");
 	char *memory = machine_map(m, PAGES, RW);
 	upage_pfn pfn = 4711, other = 4711;
 	ck_assert_int_eq(upage_translate(m.space, memory, PROT_READ, &pfn), UPAGE_CAUSE_NOT_MAPPED);

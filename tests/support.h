@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support_with.h"
 #include "upage.h"
 
 #define PAGE ((size_t)4096)

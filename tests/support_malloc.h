@@ -62,7 +62,10 @@ static inline bool is_zero(const void *block, size_t size)
 static inline int run_malloc_suite(Suite *(*make)(void), char **arguments)
 {
 	if (getenv("UPAGE_OPTIONS") == NULL) {
-		setenv("UPAGE_OPTIONS", "memory=16M", 1);
+		char options[300];
+		const char *with = getenv("UPAGE_WITH");
+		snprintf(options, sizeof(options), "%s,memory=16M", with != NULL ? with : "");
+		setenv("UPAGE_OPTIONS", options, 1);
 		execv("/proc/self/exe", arguments);
 		perror(arguments[0]);
 		return 99;

@@ -12,7 +12,7 @@ anonymous()
 }
 
 run_native adopted-native "$scratch/native.memory"
-run_paged memory=512K,adopt-data 10000 adopted-linked "$scratch/paged.memory"
+run_paged memory=512K,adopt-data,store=file 10000 adopted-linked "$scratch/paged.memory"
 
 # Natively it is all there: that the figure shows it makes the other one worth something.
 native=$(anonymous "$scratch/native.memory")

@@ -10,7 +10,7 @@ run()
 {
 	name=$1 options=$2
 	shift 2
-	UPAGE_OPTIONS=$options,stats-json=$scratch/stats.json timeout -k 5 100 "$@" \
+	UPAGE_OPTIONS=${UPAGE_WITH-},$options,stats-json=$scratch/stats.json timeout -k 5 100 "$@" \
 		> "$scratch/$name" 2> "$scratch/$name.err"
 	status=$?
 	test $status -ne 77 || { cat "$scratch/$name.err"; exit 77; }

@@ -6,6 +6,7 @@
 #   $whole_options  of `upage run`, beside memory and statistics
 . "$(dirname "$0")/../support.sh"
 whole_options=
+upage=${UPAGE:-../../tools/upage}
 script=$(basename "$0" .sh)
 mkdir "$scratch/files"
 TMPDIR=$scratch/files
@@ -52,7 +53,7 @@ run_paged()
 	options=$1 least=$2
 	shift 2
 	rm -f "$scratch/stats.json"
-	UPAGE_OPTIONS=$options,stats-json=$scratch/stats.json \
+	UPAGE_OPTIONS=${UPAGE_WITH-},$options,stats-json=$scratch/stats.json \
 		timeout -k 5 270 "./$@" > "$scratch/paged" 2> "$scratch/paged.err"
 	compare $? "$1" "$least"
 }
@@ -62,9 +63,9 @@ run_whole()
 {
 	memory=$1 least=$2
 	shift 2
-	test -x ../../tools/upage || return
+	test -x "$upage" || return
 	rm -f "$scratch/stats.json"
-	timeout -k 5 270 ../../tools/upage run $whole_options -m "$memory" --stats-json "$scratch/stats.json" -- \
+	timeout -k 5 270 "$upage" run $whole_options -m "$memory" --stats-json "$scratch/stats.json" -- \
 		"./$@" > "$scratch/paged" 2> "$scratch/paged.err"
 	compare $? "upage run $1" "$least"
 }
