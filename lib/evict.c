@@ -317,19 +317,18 @@ static unsigned batch_of(struct upage_pool *pool)
 
 /* Hides a page that leaves, and by the same call those behind it, in frames behind its own, that would be the next to
  * go. @idle: so many are known not to be in use; of hidden ones nobody is. Return: whether the host did; then they are
- * among @pages, of which there may be @most. Else the page is locked as before. */
+ * @pages, no more than @most. Else the page is locked as before. */
 static bool add_idle(struct upage_pool *pool, struct locked_page *page, size_t idle, unsigned most,
                      struct leaving *pages)
 {
 	uint64_t values[IDLE_RUN_MAX] = { page->value };
-	unsigned before = pages->count;
 	size_t count = page->value & PTE_ACCESS
-	                       ? idle : smaller(most - before, PAGE_TABLE_NODE_ENTRIES - pte_index(page->pte));
+	                       ? idle : smaller(most, PAGE_TABLE_NODE_ENTRIES - pte_index(page->pte));
 	count = view_hide_idle(pool, page->pte, page->address, values, count);
 	page->value = values[0];
-	bool hidden = before < most && !(values[0] & PTE_ACCESS);
+	bool hidden = most > 0 && !(values[0] & PTE_ACCESS);
 	for (size_t i = 0; i < count; i++) {
-		bool follows = hidden && pages->count == before + i && pages->count < most && !(values[i] & PTE_ACCESS) &&
+		bool follows = hidden && pages->count == i && i < most && !(values[i] & PTE_ACCESS) &&
 		               (i == 0 || replace_follows(&pool->replace, pte_number(values[i])));
 		if (follows) {
 			pages->ptes[pages->count] = page->pte + i;
@@ -360,22 +359,56 @@ static bool lock_next(struct upage_pool *pool, uint32_t pfn, enum look known, co
 	return false;
 }
 
+/* Pages that are locked, by their addresses: hidden, those beside each other by one call, they leave too. */
+static void add_locked(struct upage_pool *pool, const struct locked_page *locked, unsigned count,
+                       struct leaving *pages)
+{
+	for (unsigned i = 0, n; i < count; i += n) {
+		pte_t **ptes = &pages->ptes[pages->count];
+		uint64_t *values = &pages->values[pages->count];
+		for (n = 0; i + n < count && locked[i + n].pte == locked[i].pte + n &&
+		            locked[i + n].address == locked[i].address + n * page_size(pool); n++) {
+			ptes[n] = locked[i + n].pte;
+			values[n] = locked[i + n].value;
+		}
+		if (view_hide_run(pool, ptes[0], values, n, locked[i].address) == 0)
+			pages->count += n;
+		else
+			for (unsigned k = 0; k < n; k++)
+				pte_unlock(ptes[k], values[k]);
+	}
+}
+
 /* Those that would be the next to go, wherever they are: what is written at once takes less time each. The policy is
  * asked no more than twice as often as pages are wanted. */
 static void gather(struct upage_pool *pool, unsigned most, const struct search *search, struct leaving *pages)
 {
 	struct aged aged;
-	for (unsigned questions = 2 * (most - pages->count); pages->count < most && questions > 0; questions--) {
+	struct locked_page locked[LEAVING_MAX], page;
+	unsigned count = 0, wanted = most - pages->count;
+	for (unsigned questions = 2 * wanted; count < wanted && questions > 0; questions--) {
 		enum look known;
 		size_t idle;
-		struct locked_page page;
 		upage_pfn pfn = replace_candidate(&pool->replace, &aged, &known);
-		if (pfn == REPLACE_NONE)
+		if (pfn == REPLACE_NONE) {
 			age(pool, &aged);
-		else if (lock_next(pool, (uint32_t)pfn, known, search, &page, &idle) &&
-		         !add_idle(pool, &page, idle, most, pages))
-			pte_unlock(page.pte, page.value);
+			continue;
+		}
+		if (!lock_next(pool, (uint32_t)pfn, known, search, &page, &idle))
+			continue;
+		uint64_t values[IDLE_RUN_MAX] = { page.value };
+		idle = view_lock_behind(pool, page.pte, values, smaller(idle, wanted - count));
+		bool goes = true;
+		for (size_t i = 0; i < idle; i++) {
+			goes = goes && (i == 0 || replace_follows(&pool->replace, pfn + i));
+			if (goes)
+				locked[count++] = (struct locked_page){ page.pte + i, page.address + i * page_size(pool), values[i] };
+			else
+				pte_unlock(page.pte + i, values[i]);
+		}
 	}
+	sort_by_address(locked, count);
+	add_locked(pool, locked, count, pages);
 }
 
 /* A page that leaves, and others that are saved together with it. */
