@@ -55,7 +55,7 @@ static void leave_frame(struct upage_pool *pool, const struct leaving *pages, un
 static void unlock_leaving(struct upage_pool *pool, const struct leaving *pages, unsigned i)
 {
 	struct frame *frame = leaving_frame(pool, pages, i);
-	pte_t *pte = &pages->ptes[i];
+	pte_t *pte = pages->ptes[i];
 	if (pages->results[i] < 0) {
 		frame_unlock_all(pool, pte, pages->values[i]);
 		return;
@@ -119,7 +119,7 @@ static bool evict_locked(struct upage_pool *pool, pte_t *pte, uint64_t value, st
 		frame_unlock_all(pool, pte, value);
 		return false;
 	}
-	struct leaving page = { .ptes = pte, .count = 1, .values = { value } };
+	struct leaving page = { .count = 1, .ptes = { pte }, .values = { value } };
 	return evict_run(pool, &page, search);
 }
 
@@ -155,8 +155,8 @@ static unsigned lock_leaving(struct upage_pool *pool, pte_t *ptes, size_t count,
 			pte_unlock(&ptes[n], value);
 			break;
 		}
+		pages->ptes[n] = &ptes[n];
 	}
-	pages->ptes = ptes;
 	pages->count = n;
 	return n;
 }
@@ -166,11 +166,11 @@ static void evict_together(struct upage_pool *pool, struct leaving *pages)
 {
 	struct search search = { .own = FRAME_NONE };
 	uint32_t first = (uint32_t)pte_number(pages->values[0]);
-	int result = view_hide_run(pool, pages->ptes, pages->values, pages->count,
+	int result = view_hide_run(pool, pages->ptes[0], pages->values, pages->count,
 	                           leaving_frame(pool, pages, 0)->page);
 	for (unsigned i = 0; i < pages->count && result < 0; i++) {
 		pages->results[i] = result;
-		pte_unlock(&pages->ptes[i], pages->values[i]);
+		pte_unlock(pages->ptes[i], pages->values[i]);
 	}
 	if (result == 0 && evict_run(pool, pages, &search))
 		frame_free(&pool->frames, first, 1);
@@ -315,28 +315,111 @@ static unsigned batch_of(struct upage_pool *pool)
 	return most > 1 && pool->replace.ops->follows != NULL && !swap_is_full(pool->swap) ? (unsigned)most : 1;
 }
 
-/* A page that leaves, and those behind it, in frames behind its own, that would be the next to go: hidden by
- * one call, saved together. @idle: so many are known not to be in use; of hidden ones nobody is. */
-static bool evict_idle(struct upage_pool *pool, const struct locked_page *page, size_t idle,
-                       struct search *search)
+/* Hides a page that leaves, and by the same call those behind it, in frames behind its own, that would be the next to
+ * go. @idle: so many are known not to be in use; of hidden ones nobody is. Return: whether the host did; then they are
+ * @pages, no more than @most. Else the page is locked as before. */
+static bool add_idle(struct upage_pool *pool, struct locked_page *page, size_t idle, unsigned most,
+                     struct leaving *pages)
 {
 	uint64_t values[IDLE_RUN_MAX] = { page->value };
-	struct leaving pages = { .ptes = page->pte };
-	unsigned most = writeback_has_slot(pool, &values[0], search) ? batch_of(pool) : 0;
 	size_t count = page->value & PTE_ACCESS
 	                       ? idle : smaller(most, PAGE_TABLE_NODE_ENTRIES - pte_index(page->pte));
 	count = view_hide_idle(pool, page->pte, page->address, values, count);
-	bool hidden = !(values[0] & PTE_ACCESS); /* or the host would not */
+	page->value = values[0];
+	bool hidden = most > 0 && !(values[0] & PTE_ACCESS);
 	for (size_t i = 0; i < count; i++) {
-		bool follows = hidden && pages.count == i && i < most && !(values[i] & PTE_ACCESS) &&
+		bool follows = hidden && pages->count == i && i < most && !(values[i] & PTE_ACCESS) &&
 		               (i == 0 || replace_follows(&pool->replace, pte_number(values[i])));
-		if (i == 0 || follows)
-			pages.values[pages.count++] = values[i];
-		else
+		if (follows) {
+			pages->ptes[pages->count] = page->pte + i;
+			pages->values[pages->count++] = values[i];
+		} else if (i > 0) {
 			pte_unlock(page->pte + i, values[i]);
+		}
 	}
-	if (!hidden || most == 0)
-		return evict_locked(pool, page->pte, values[0], search);
+	return hidden;
+}
+
+/* Locks a candidate that can leave beside others, if it is not in use: for at least *@idle pages. */
+static bool lock_next(struct upage_pool *pool, uint32_t pfn, enum look known, const struct search *search,
+                      struct locked_page *page, size_t *idle)
+{
+	const struct frame *frame = &pool->frames.frame[pfn];
+	if (pfn == search->own || frame_seems_shared(frame) || !frame_trylock(pool, pfn, &page->pte, &page->value))
+		return false;
+	page->address = frame->page;
+	if (frame->pins == 0 && !(page->value & PTE_SHARED) && !turn_keeps(&pool->turn, page->address)) {
+		*idle = idle_pages(pool, page, known);
+		if (*idle == 0)
+			replace_touch(&pool->replace, pfn);
+		else if (!replace_idle(&pool->replace, pfn))
+			return true;
+	}
+	pte_unlock(page->pte, page->value);
+	return false;
+}
+
+/* Pages that are locked, by their addresses: hidden, those beside each other by one call, they leave too. */
+static void add_locked(struct upage_pool *pool, const struct locked_page *locked, unsigned count,
+                       struct leaving *pages)
+{
+	for (unsigned i = 0, n; i < count; i += n) {
+		pte_t **ptes = &pages->ptes[pages->count];
+		uint64_t *values = &pages->values[pages->count];
+		for (n = 0; i + n < count && locked[i + n].pte == locked[i].pte + n &&
+		            locked[i + n].address == locked[i].address + n * page_size(pool); n++) {
+			ptes[n] = locked[i + n].pte;
+			values[n] = locked[i + n].value;
+		}
+		if (view_hide_run(pool, ptes[0], values, n, locked[i].address) == 0)
+			pages->count += n;
+		else
+			for (unsigned k = 0; k < n; k++)
+				pte_unlock(ptes[k], values[k]);
+	}
+}
+
+/* Those that would be the next to go, wherever they are: what is written at once takes less time each. The policy is
+ * asked no more than twice as often as pages are wanted. */
+static void gather(struct upage_pool *pool, unsigned most, const struct search *search, struct leaving *pages)
+{
+	struct aged aged;
+	struct locked_page locked[LEAVING_MAX], page;
+	unsigned count = 0, wanted = most - pages->count;
+	for (unsigned questions = 2 * wanted; count < wanted && questions > 0; questions--) {
+		enum look known;
+		size_t idle;
+		upage_pfn pfn = replace_candidate(&pool->replace, &aged, &known);
+		if (pfn == REPLACE_NONE) {
+			age(pool, &aged);
+			continue;
+		}
+		if (!lock_next(pool, (uint32_t)pfn, known, search, &page, &idle))
+			continue;
+		uint64_t values[IDLE_RUN_MAX] = { page.value };
+		idle = view_lock_behind(pool, page.pte, values, smaller(idle, wanted - count));
+		bool goes = true;
+		for (size_t i = 0; i < idle; i++) {
+			goes = goes && (i == 0 || replace_follows(&pool->replace, pfn + i));
+			if (goes)
+				locked[count++] = (struct locked_page){ page.pte + i, page.address + i * page_size(pool), values[i] };
+			else
+				pte_unlock(page.pte + i, values[i]);
+		}
+	}
+	sort_by_address(locked, count);
+	add_locked(pool, locked, count, pages);
+}
+
+/* A page that leaves, and others that are saved together with it. */
+static bool evict_idle(struct upage_pool *pool, struct locked_page *page, size_t idle, struct search *search)
+{
+	struct leaving pages = { .count = 0 };
+	unsigned most = writeback_has_slot(pool, &page->value, search) ? batch_of(pool) : 0;
+	if (!add_idle(pool, page, idle, most, &pages))
+		return evict_locked(pool, page->pte, page->value, search);
+	if (swap_gains_by_many(pool->swap) && (pages.values[0] & PTE_DIRTY))
+		gather(pool, most, search, &pages);
 	bool gone = evict_run(pool, &pages, search);
 	for (unsigned i = 1; i < pages.count; i++)
 		if (pages.results[i] < 0)

@@ -530,6 +530,11 @@ void host_empty(void *memory, size_t bytes)
 	syscall_3(SYS_madvise, memory, bytes, MADV_DONTNEED);
 }
 
+void host_keep_from_children(void *start, size_t bytes)
+{
+	syscall_3(SYS_madvise, start, bytes, MADV_DONTFORK);
+}
+
 size_t host_metadata_bytes(void)
 {
 	return atomic_load(&metadata_bytes);

@@ -209,6 +209,9 @@ int host_commit(uintptr_t start, size_t bytes, bool sparse);
 void host_collapse(uintptr_t start, size_t length);
 void host_empty(void *memory, size_t bytes);
 
+/* A mapping that the host made for us is not in the children of a fork. */
+void host_keep_from_children(void *start, size_t bytes);
+
 /* Memory that children of a fork share: zeroed; ended by host_release(). NULL: none. */
 void *host_shared(size_t bytes);
 

@@ -640,7 +640,7 @@ int pager_sync(struct upage_pool *pool, const struct page *page)
 		if ((value & PTE_WRITE) && !pinned)
 			result = view_show(pool, page, &value, (value & PTE_ACCESS) & ~(uint64_t)PTE_WRITE);
 		if (result == 0) {
-			struct leaving one = { .ptes = page->pte, .count = 1, .values = { value } };
+			struct leaving one = { .count = 1, .ptes = { page->pte }, .values = { value } };
 			writeback(pool, &one, &(struct search){ .own = FRAME_NONE });
 			result = one.results[0];
 		}

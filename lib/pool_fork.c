@@ -10,6 +10,7 @@
 #include "rlimit.h"
 #include "signals.h"
 #include "space.h"
+#include "store_aio.h"
 
 struct lock pools_lock;
 upage_pool *pools;
@@ -219,6 +220,7 @@ static void begin_child(bool adopt, bool share_files)
 {
 	rlimit_end();
 	guard_fork_child();
+	store_aio_fork_child();
 	leaves_give();
 	movers_forget();
 	if (adopt && pools != NULL)

@@ -38,16 +38,20 @@ void readahead_lock(struct upage_pool *pool, struct page *page, uint64_t value, 
 	_Atomic uint64_t *stream = find_stream(&pool->readahead, page->address, most, &window);
 	uint64_t there = smaller(PAGE_TABLE_NODE_ENTRIES - pte_index(page->pte),
 	                         (end - page->address) / page_size(pool));
+	bool anywhere = swap_gains_by_many(pool->swap);
 	for (uint64_t i = 1; i < smaller(window, there); i++) {
 		uint64_t next = atomic_load(&page->pte[i]);
-		bool behind = (next & (PTE_SWAPPED | PTE_LOCKED)) == PTE_SWAPPED &&
-		              pte_number(next) == pte_number(value) + i;
-		if (!behind || !atomic_compare_exchange_strong(&page->pte[i], &next, next | PTE_LOCKED))
+		bool comes = (next & (PTE_SWAPPED | PTE_LOCKED)) == PTE_SWAPPED &&
+		             (anywhere || pte_number(next) == pte_number(value) + i);
+		if (!comes || !atomic_compare_exchange_strong(&page->pte[i], &next, next | PTE_LOCKED))
 			break;
 		page->after++;
 	}
-	uintptr_t expected = page->address + (page->after + 1u) * page_size(pool);
-	atomic_store_explicit(stream, expected | window, memory_order_relaxed);
+	/* Pages that are resident take no fault when references go on over them. */
+	uint64_t next = page->after + UINT64_C(1), skipped = next + WINDOW_MAX;
+	while (next < smaller(skipped, there) && (atomic_load(&page->pte[next]) & PTE_PRESENT))
+		next++;
+	atomic_store_explicit(stream, (page->address + next * page_size(pool)) | window, memory_order_relaxed);
 }
 
 /* ---- Reading them -------------------------------------------------------------------------- */
@@ -59,36 +63,72 @@ static void give_up(const struct page *page, unsigned from, unsigned count)
 		pte_unlock(&page->pte[i], pte_value(&page->pte[i]));
 }
 
-/* Frames side by side, behind that of the page before them if they can be. Return: how many; fewer than two
- * are none. */
-static unsigned take_frames(struct upage_pool *pool, const struct page *page, unsigned count, uint32_t *pfn)
+/* Frames, side by side as far as they can be, the first behind that of the page before them. Return: how many; fewer
+ * than two are none. */
+static unsigned take_frames(struct upage_pool *pool, const struct page *page, unsigned count, uint32_t *frames)
 {
 	while (atomic_load(&pool->frames.free) < count && evict_ahead(pool) > 0)
 		;
 	uint64_t left = pte_left(page->pte);
-	if (left & PTE_PRESENT) {
-		*pfn = (uint32_t)pte_number(left) + 1;
-		unsigned got = frame_allocate_from(&pool->frames, *pfn, count);
-		if (got > 1)
-			return got;
-		if (got == 1)
-			frame_free(&pool->frames, *pfn, 1);
+	uint64_t near = left & PTE_PRESENT ? pte_number(left) + 1 : FRAME_NONE;
+	unsigned got = 0;
+	while (got < count) {
+		unsigned n = near != FRAME_NONE ? frame_allocate_from(&pool->frames, near, count - got) : 0;
+		uint32_t pfn = (uint32_t)near;
+		for (unsigned part = count - got; n == 0 && part > 0; part /= 2) {
+			pfn = frame_allocate(&pool->frames, part);
+			n = pfn != FRAME_NONE ? part : 0;
+		}
+		if (n == 0)
+			break;
+		for (unsigned i = 0; i < n; i++)
+			frames[got++] = pfn + i;
+		near = pfn + n;
 	}
-	for (; count > 1; count /= 2) {
-		*pfn = frame_allocate(&pool->frames, count);
-		if (*pfn != FRAME_NONE)
-			return count;
-	}
+	if (got != 1)
+		return got;
+	frame_free(&pool->frames, frames[0], 1);
 	return 0;
 }
 
-static bool read_slots(struct upage_pool *pool, uint32_t slot, unsigned count, uint32_t pfn)
+/* How many of these numbers, from the first on, follow each other. */
+static unsigned row(const uint32_t *numbers, unsigned count)
 {
+	unsigned n = 1;
+	while (n < count && numbers[n] == numbers[0] + n)
+		n++;
+	return n;
+}
+
+static void free_frames(struct upage_pool *pool, const uint32_t *frames, unsigned count)
+{
+	for (unsigned i = 0, n; i < count; i += n) {
+		n = row(frames + i, count - i);
+		frame_free(&pool->frames, frames[i], n);
+	}
+}
+
+/* The content of slots into frames. Slots side by side are read by one request, and all requests are under way at
+ * once, where the medium has anything of that. */
+static bool read_slots(struct upage_pool *pool, const uint32_t *slots, unsigned count, const uint32_t *frames)
+{
+	struct store_request requests[STORE_MANY];
+	unsigned many = 0;
 	char *buffer = buffer_take_run(&pool->buffers, count);
 	if (buffer == NULL)
 		return false;
-	bool good = swap_transfer_run(pool->swap, STORE_READ, slot, count, buffer) == 0 &&
-	            frame_write_run(&pool->frames, pfn, count, buffer) == 0;
+	for (unsigned i = 0, n; i < count; i += n, many++) {
+		n = row(slots + i, count - i);
+		requests[many] = swap_request(pool->swap, STORE_READ, slots[i], n, buffer + i * page_size(pool));
+	}
+	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
+	bool good = true;
+	for (unsigned i = 0; i < many; i++)
+		good = good && requests[i].result == 0;
+	for (unsigned i = 0, n; i < count && good; i += n) {
+		n = row(frames + i, count - i);
+		good = frame_write_run(&pool->frames, frames[i], n, buffer + i * page_size(pool)) == 0;
+	}
 	buffer_give_run(&pool->buffers, buffer, count);
 	return good;
 }
@@ -120,7 +160,8 @@ static void show_behind(struct upage_pool *pool, const struct page *page, uint64
 {
 	for (unsigned i = 1, end; i < count; i = end) {
 		uint64_t access = access_of(page, values[i]);
-		for (end = i + 1; end < count && access_of(page, values[end]) == access;)
+		for (end = i + 1; end < count && access_of(page, values[end]) == access &&
+		                  pte_number(values[end]) == pte_number(values[end - 1]) + 1;)
 			end++;
 		bool shown = view_show_run(pool, &page->pte[i], &values[i], end - i,
 		                           page->address + i * page_size(pool), access, NULL) == 0;
@@ -133,15 +174,20 @@ static void show_behind(struct upage_pool *pool, const struct page *page, uint64
 bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value)
 {
 	unsigned wanted = page->after + 1u;
-	uint32_t slot = (uint32_t)pte_number(*value), pfn;
-	unsigned count = take_frames(pool, page, wanted, &pfn);
+	uint32_t slots[WINDOW_MAX], frames[WINDOW_MAX];
+	unsigned count = take_frames(pool, page, wanted, frames);
 	give_up(page, count, wanted);
 	if (count == 0)
 		return false;
-	if (home_takes(page))
-		frame_go_home(&pool->frames, pfn, count, page->address);
-	if (!read_slots(pool, slot, count, pfn)) {
-		frame_free(&pool->frames, pfn, count);
+	for (unsigned i = 0; i < count; i++)
+		slots[i] = (uint32_t)pte_number(i == 0 ? *value : pte_value(&page->pte[i]));
+	bool at_home = home_takes(page);
+	for (unsigned i = 0, n; i < count && at_home; i += n) {
+		n = row(frames + i, count - i);
+		frame_go_home(&pool->frames, frames[i], n, page->address + i * page_size(pool));
+	}
+	if (!read_slots(pool, slots, count, frames)) {
+		free_frames(pool, frames, count);
 		give_up(page, 1, count);
 		return false;
 	}
@@ -150,7 +196,7 @@ bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64
 		struct page one = *page;
 		one.pte += i;
 		one.address += i * page_size(pool);
-		values[i] = settle(pool, &one, i == 0 ? *value : pte_value(one.pte), pfn + i, slot + i);
+		values[i] = settle(pool, &one, i == 0 ? *value : pte_value(one.pte), frames[i], slots[i]);
 	}
 	show_behind(pool, page, values, count);
 	*value = values[0];

@@ -75,6 +75,11 @@ static bool is_in_the_way(uint64_t end)
 	return file_limit(&limit) && limit.rlim_cur < limit.rlim_max && end > limit.rlim_cur;
 }
 
+bool rlimit_file_is_in_the_way(uint64_t end)
+{
+	return atomic_load(&lowered) && is_in_the_way(end);
+}
+
 static long make_call(const long call[7])
 {
 	return syscall_6(call[0], call[1], call[2], call[3], call[4], call[5], call[6]);
@@ -178,7 +183,7 @@ static void take_signal(void)
 
 long rlimit_file_call(uint64_t end, const long call[7])
 {
-	if (atomic_load(&lowered) && is_in_the_way(end))
+	if (rlimit_file_is_in_the_way(end))
 		return call_beside(call);
 	long result = make_call(call);
 	if (result != -EFBIG || !is_in_the_way(end))

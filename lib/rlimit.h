@@ -40,6 +40,9 @@ uint64_t rlimit_file_hard(void);
 /* The soft limit is finite from now on, or may be. */
 void rlimit_file_lowered(void);
 
+/* Whether the soft limit is known to be under @end, and the hard one not. */
+bool rlimit_file_is_in_the_way(uint64_t end);
+
 /* A call that writes a file of ours as far as @end, or makes it as long. It is made by @call: the
  * number and six arguments. SIGXFSZ is blocked. */
 long rlimit_file_call(uint64_t end, const long call[7]);

@@ -144,6 +144,7 @@ void stats_read(struct stats *stats, struct upage_stats *out)
 	out->reclaimed = c[COUNT_RECLAIMED];
 	out->zeroed_ahead = c[COUNT_ZEROED_AHEAD];
 	out->patched_sites = c[COUNT_PATCHED];
+	out->store_at_once = c[COUNT_AT_ONCE];
 
 	struct rate rate = rate_now(stats);
 	out->fault_ns_p50 = nanoseconds(rate, time_quantile(&sum, 50));
@@ -216,6 +217,7 @@ static const struct number counts[] = {
 	N(", \"writeback_failures\": ", writeback_failures),
 	N(", \"swap_slots\": ", swap_slots),
 	N(", \"store_bytes\": ", store_bytes),
+	N(", \"store_at_once\": ", store_at_once),
 	N(", \"prefetched\": ", prefetched),
 	N(", \"prefetch_used\": ", prefetch_used),
 	N(", \"reclaimed\": ", reclaimed),
@@ -387,6 +389,10 @@ static void add_evictions(struct stream *out, const struct upage_stats *stats)
 	N(", ", swap_slots);
 	stream_text(out, " slots in use, ");
 	add_size(out, stats->store_bytes);
+	if (stats->store_at_once > 0) {
+		N("; ", store_at_once);
+		stream_text(out, " requests at once");
+	}
 }
 
 /* A long one was spent waiting: for a store, or for a processor. */

@@ -23,6 +23,19 @@ int store_transfer(upage_store *store, enum store_operation operation, void *buf
 	return store_complete(&request);
 }
 
+unsigned store_transfer_all(upage_store *store, struct store_request *requests, unsigned count)
+{
+	unsigned at_once = 0;
+	if (store->ops->submit_all != NULL)
+		at_once = store->ops->submit_all(store, requests, count);
+	else
+		for (unsigned i = 0; i < count; i++)
+			store_submit(store, &requests[i]);
+	for (unsigned i = 0; i < count; i++)
+		store_complete(&requests[i]);
+	return at_once > 1 ? at_once : 0;
+}
+
 /* ---- Backings ------------------------------------------------------------------------ */
 
 /* In the library's own memory: a page fault reads it, and malloc's may be paged. */

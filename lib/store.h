@@ -37,10 +37,16 @@ struct store_request {
 	_Atomic uint32_t done; /* a futex: 0 under way, 2 and somebody waits, 1 done */
 };
 
+/* Requests that are submitted at once, at most. */
+#define STORE_MANY 16
+
 struct store_ops {
 	const char *name;
 	bool clusters; /* a read may be of several pages, and says in `moved` how many there are */
 	void (*submit)(upage_store *store, struct store_request *request);
+	/* Some that are independent of each other, under way at once as far as can be: how many. All are complete
+	 * when it returns. NULL: one after another. */
+	unsigned (*submit_all)(upage_store *store, struct store_request *requests, unsigned count);
 	int (*sync)(upage_store *store);
 	void (*close)(upage_store *store); /* frees the store too */
 };
@@ -90,6 +96,9 @@ static inline int store_complete(struct store_request *request)
 
 int store_transfer(upage_store *store, enum store_operation operation, void *buffer,
                    size_t length, off_t offset);
+
+/* Up to STORE_MANY requests: each has its result then. Return: how many were under way beside others. */
+unsigned store_transfer_all(upage_store *store, struct store_request *requests, unsigned count);
 
 /* The regular file of a descriptor, which stays the caller's, to be read; one that the host has mapped,
  * and can show pages of (PTE_FILE). Signal context: yes. */
@@ -197,6 +206,16 @@ bool swap_is_full(struct swap *swap);
  * some of them may have been moved. */
 int swap_transfer_run(struct swap *swap, enum store_operation operation, uint32_t slot, unsigned count,
                       void *buffer);
+
+/* What is to be moved so, for swap_transfer_all(). */
+struct store_request swap_request(const struct swap *swap, enum store_operation operation, uint32_t slot,
+                                  unsigned count, void *buffer);
+
+/* Up to STORE_MANY such requests, each with a result of its own. Return: how many were under way beside others. */
+unsigned swap_transfer_all(struct swap *swap, struct store_request *requests, unsigned count);
+
+/* Whether that takes less time than one after another. */
+bool swap_gains_by_many(const struct swap *swap);
 
 static inline int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot,
                                 void *buffer)

@@ -33,6 +33,7 @@ struct medium {
 	struct upage_store store; /* first, so that one pointer is both */
 	const struct medium_ops *ops;
 	uint64_t slots; /* as many there may be */
+	bool gains_by_many; /* several requests at once take less time than one after another */
 	bool reads_cached; /* what was written is at hand for a while: STORE_READ_CACHED */
 };
 

@@ -14,6 +14,8 @@
  */
 #include "store_medium.h"
 
+#include <errno.h>
+
 #include "guard.h"
 #include "host.h"
 
@@ -252,14 +254,39 @@ bool swap_is_full(struct swap *swap)
 	return atomic_load(&swap->refused) || swap_used(swap) >= swap->slots;
 }
 
+struct store_request swap_request(const struct swap *swap, enum store_operation operation, uint32_t slot,
+                                  unsigned count, void *buffer)
+{
+	return (struct store_request){ .operation = operation,
+		                       .buffer = buffer,
+		                       .length = (size_t)count << swap->page_shift,
+		                       .offset = (off_t)slot << swap->page_shift };
+}
+
+unsigned swap_transfer_all(struct swap *swap, struct store_request *requests, unsigned count)
+{
+	unsigned at_once = store_transfer_all(&swap->medium->store, requests, count);
+	bool writes = false, no_room = false;
+	for (unsigned i = 0; i < count; i++) {
+		writes = writes || requests[i].operation == STORE_WRITE;
+		no_room = no_room || requests[i].result == -ENOSPC || requests[i].result == -EDQUOT;
+	}
+	if (writes)
+		atomic_store(&swap->refused, no_room);
+	return at_once;
+}
+
 int swap_transfer_run(struct swap *swap, enum store_operation operation, uint32_t slot, unsigned count,
                       void *buffer)
 {
-	int result = store_transfer(&swap->medium->store, operation, buffer, (size_t)count << swap->page_shift,
-	                            (off_t)slot << swap->page_shift);
-	if (operation == STORE_WRITE)
-		atomic_store(&swap->refused, result == -ENOSPC || result == -EDQUOT);
-	return result;
+	struct store_request request = swap_request(swap, operation, slot, count, buffer);
+	swap_transfer_all(swap, &request, 1);
+	return request.result;
+}
+
+bool swap_gains_by_many(const struct swap *swap)
+{
+	return swap->medium->gains_by_many;
 }
 
 /* ---- Copies for forks ------------------------------------------------------------------ */

@@ -7,7 +7,7 @@
  * it first writes: most children never do.
  *
  * A direct one is read and written past the host's page cache (O_DIRECT): every slot is at a multiple of a
- * host page, and so is the buffer. Nothing can be read without waiting then.
+ * host page, and so is the buffer. Nothing can be read without waiting then, but many requests can wait at once.
  *
  * Locking: `lock` (rank 3) guards the making of a file. Signal context: all but swap_file_create.
  */
@@ -21,6 +21,7 @@
 
 #include "host.h"
 #include "rlimit.h"
+#include "store_aio.h"
 
 #define SLOTS_UNLIMITED (UINT64_C(1) << 30) /* of address space for the bitmap: 128 MiB */
 
@@ -167,6 +168,17 @@ static void swap_file_submit(upage_store *store, struct store_request *request)
 		                               request->offset));
 }
 
+static unsigned swap_file_submit_all(upage_store *store, struct store_request *requests, unsigned count)
+{
+	const struct swap_file *file = (struct swap_file *)store;
+	int descriptor = file->descriptor;
+	unsigned at_once = file->medium.gains_by_many && descriptor >= 0 ? store_aio(descriptor, requests, count) : 0;
+	for (unsigned i = 0; i < count; i++)
+		if (atomic_load(&requests[i].done) == 0)
+			swap_file_submit(store, &requests[i]);
+	return at_once;
+}
+
 static int swap_file_sync(upage_store *store)
 {
 	(void)store; /* nobody reads it after us */
@@ -222,6 +234,7 @@ static void swap_file_close(upage_store *store)
 
 static const struct store_ops swap_file_store = { .name = "file",
 	                                          .submit = swap_file_submit,
+	                                          .submit_all = swap_file_submit_all,
 	                                          .sync = swap_file_sync,
 	                                          .close = swap_file_close };
 static const struct medium_ops swap_file_medium = { .discard = swap_file_discard,
@@ -239,6 +252,7 @@ static int create_at(struct swap_file **out, const char *path, bool direct)
 	file->medium.ops = &swap_file_medium;
 	file->descriptor = file->copy = -1;
 	file->medium.reads_cached = !direct;
+	file->medium.gains_by_many = direct && store_aio_is_available();
 	int descriptor = open_swap(path, file->directory);
 	int failure = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
 	if (failure == 0 && direct)

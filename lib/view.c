@@ -344,9 +344,7 @@ int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size
 	return result;
 }
 
-/* Locks the pages behind a locked one that are its neighbours in frames, too, not pinned, and shown or hidden
- * as it is. Return: how many, the first one included. */
-static size_t lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count)
+size_t view_lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count)
 {
 	uint32_t pfn = (uint32_t)pte_number(values[0]);
 	size_t n = 1;
@@ -389,7 +387,7 @@ size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t
 
 size_t view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *values, size_t count)
 {
-	count = lock_behind(pool, pte, values, count);
+	count = view_lock_behind(pool, pte, values, count);
 	view_hide_run(pool, pte, values, count, address);
 	return count;
 }

@@ -81,6 +81,10 @@ size_t view_run(const struct upage_pool *pool, pte_t *pte);
 /* Of so many from @page on, how many from the first on were not referenced since they were aged. */
 size_t view_idle(struct upage_pool *pool, const struct locked_page *page, size_t run);
 
+/* Locks up to @count pages from a locked one on, in frames behind its own, that nobody else works on and that are
+ * not pinned, and shown, or hidden, as it is. @values: the first is given. Return: how many, that one included. */
+size_t view_lock_behind(struct upage_pool *pool, pte_t *pte, uint64_t *values, size_t count);
+
 /* Hides a page that is about to leave, and by the same call up to @count from it on, in frames behind its
  * own, that nobody else works on and that are shown, or hidden, as it is. @values: the first is given.
  * Return: how many: they are locked. Where the host fails they are shown still. */

@@ -143,6 +143,21 @@ static uint32_t fail(struct leaving *pages, uint32_t bits, unsigned i, unsigned 
 	return bits;
 }
 
+/* Whether page @i is the one behind the page before it, in one leaf. */
+static bool is_neighbour(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	return pages->ptes[i] == pages->ptes[i - 1] + 1 &&
+	       leaving_frame(pool, pages, i)->page == leaving_frame(pool, pages, i - 1)->page + page_size(pool);
+}
+
+/* Whether the content of page @i lies behind that of the page before it. */
+static bool content_goes_on(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	const struct frame *before = leaving_frame(pool, pages, i - 1), *frame = leaving_frame(pool, pages, i);
+	return frame == before + 1 && frame->at_home == before->at_home &&
+	       (!frame->at_home || is_neighbour(pool, pages, i));
+}
+
 /* What the frames of dirty pages have; of frames beside each other by one call. Return: those that are read. */
 static uint32_t read_frames(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, char *buffer)
 {
@@ -150,7 +165,7 @@ static uint32_t read_frames(struct upage_pool *pool, struct leaving *pages, uint
 	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
 		uint32_t pfn = (uint32_t)pte_number(pages->values[i]);
 		for (unsigned k = 1; k < n; k++)
-			if (pte_number(pages->values[i + k]) != pfn + k)
+			if (!content_goes_on(pool, pages, i + k))
 				n = k;
 		int result = frame_read_run(&pool->frames, pfn, n, buffer + i * page_size(pool));
 		if (result < 0)
@@ -178,6 +193,15 @@ static bool is_saved(struct upage_pool *pool, struct leaving *pages, unsigned i,
 	return true;
 }
 
+/* Behind the slot of the page before it, if that is its neighbour; else where its own neighbours have theirs, or
+ * with those that leave together with it. */
+static uint32_t slot_for(struct upage_pool *pool, const struct leaving *pages, unsigned i)
+{
+	uint32_t before = i > 0 && pages->slots[i - 1] != SWAP_NONE ? pages->slots[i - 1] + 1 : SWAP_NONE;
+	uint32_t near = before != SWAP_NONE && is_neighbour(pool, pages, i) ? before : slot_near(pool, pages->ptes[i]);
+	return near != SWAP_NONE ? near : before;
+}
+
 /* Slots for those that need one and have none. Return: the bits of those that can be written. */
 static uint32_t take_slots(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, struct search *search)
 {
@@ -186,10 +210,11 @@ static uint32_t take_slots(struct upage_pool *pool, struct leaving *pages, uint3
 		if ((dirty >> i & 1) && pages->slots[i] == SWAP_NONE && !backing_of(pool, pages, i)->shared)
 			none |= UINT32_C(1) << i;
 	for (unsigned i = 0, n, got; (n = next_stretch(none, &i)) > 0; i += got) {
-		uint32_t slot, near = i > 0 && pages->slots[i - 1] != SWAP_NONE
-		                              ? pages->slots[i - 1] + 1
-		                              : slot_near(pool, &pages->ptes[i]);
-		got = swap_allocate_run(pool->swap, near, n, &slot);
+		uint32_t slot;
+		for (unsigned k = 1; k < n; k++)
+			if (!is_neighbour(pool, pages, i + k))
+				n = k;
+		got = swap_allocate_run(pool->swap, slot_for(pool, pages, i), n, &slot);
 		if (got == 0) {
 			got = 1;
 			slot = slot_reclaim(pool, (uint32_t)pte_number(pages->values[i]), search);
@@ -210,27 +235,42 @@ static bool goes_on(struct upage_pool *pool, const struct leaving *pages, unsign
 {
 	const struct backing *before = backing_of(pool, pages, i - 1), *backing = backing_of(pool, pages, i);
 	if (before->shared || backing->shared)
-		return before == backing && backing->store->ops->clusters;
+		return before == backing && backing->store->ops->clusters && is_neighbour(pool, pages, i);
 	return pages->slots[i] == pages->slots[i - 1] + 1;
+}
+
+static void note_written(struct upage_pool *pool, struct leaving *pages, unsigned i, unsigned count, int result)
+{
+	stats_count_many(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS, count);
+	if (result < 0)
+		fail(pages, 0, i, count, result);
 }
 
 static void write_all(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, char *buffer)
 {
+	struct store_request requests[STORE_MANY];
+	unsigned first[STORE_MANY], length[STORE_MANY], many = 0;
 	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
-		const struct frame *frame = leaving_frame(pool, pages, i);
 		const struct backing *backing = backing_of(pool, pages, i);
 		char *content = buffer + i * page_size(pool);
 		for (unsigned k = 1; k < n; k++)
 			if (!goes_on(pool, pages, i + k))
 				n = k;
-		int result = backing->shared
-		                     ? store_transfer(backing->store, STORE_WRITE, content, n * page_size(pool),
-		                                      backing_offset(backing, frame->page))
-		                     : swap_transfer_run(pool->swap, STORE_WRITE, pages->slots[i], n, content);
-		stats_count_many(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS, n);
-		if (result < 0)
-			fail(pages, 0, i, n, result);
+		if (backing->shared) {
+			off_t offset = backing_offset(backing, leaving_frame(pool, pages, i)->page);
+			note_written(pool, pages, i, n, store_transfer(backing->store, STORE_WRITE, content,
+			                                               n * page_size(pool), offset));
+			continue;
+		}
+		requests[many] = swap_request(pool->swap, STORE_WRITE, pages->slots[i], n, content);
+		first[many] = i;
+		length[many++] = n;
 	}
+	if (many == 0)
+		return;
+	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
+	for (unsigned k = 0; k < many; k++)
+		note_written(pool, pages, first[k], length[k], requests[k].result);
 }
 
 void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search)

@@ -2,8 +2,9 @@
 /*
  * writeback.h - saves pages that leave: slots for them, and what of them has to be written
  *
- * Pages beside each other are saved together: they get slots beside each other, and those that lie so are
- * written by one request; so they can come back by one. A page that is clean goes nowhere, nor does one that is
+ * Pages that leave together are saved together: they get slots beside each other, and those that lie so are
+ * written by one request; so neighbours can come back by one. All requests to swap are under way at once, where that
+ * takes less time. A page that is clean goes nowhere, nor does one that is
  * anonymous and all zero, or as it is in its slot. When swap is full, slots of resident pages, which hold only
  * copies, are used.
  *
@@ -25,11 +26,12 @@ struct search {
 	uint32_t own;  /* frame: locked by ourselves, and no candidate */
 };
 
-/* Pages beside each other by address, in one leaf, that are locked and that nobody can write to now. */
+/* Pages anywhere that are locked and that nobody can write to now. Those that lie beside each other, by
+ * address, are in order. */
 #define LEAVING_MAX BUFFER_RUN_MAX
 struct leaving {
-	pte_t *ptes;
 	unsigned count;
+	pte_t *ptes[LEAVING_MAX];
 	uint64_t values[LEAVING_MAX];
 	uint32_t slots[LEAVING_MAX]; /* out: where each is; SWAP_NONE: in its store, or nowhere: zeros */
 	int results[LEAVING_MAX];    /* out: 0, or why it could not be saved: it is as before */

@@ -43,6 +43,7 @@ START_TEST(every_counter_goes_to_its_own_field)
 		C(RECLAIMED, reclaimed, false),
 		C(ZEROED_AHEAD, zeroed_ahead, false),
 		C(PATCHED, patched_sites, false),
+		C(AT_ONCE, store_at_once, false),
 #undef C
 	};
 	ck_assert_uint_eq(LENGTH(counters), COUNTERS);

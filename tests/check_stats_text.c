@@ -85,6 +85,7 @@ static const struct {
 	N("prefetch_used", prefetch_used),
 	N("reclaimed", reclaimed),
 	N("zeroed_ahead", zeroed_ahead),
+	N("store_at_once", store_at_once),
 	N("switches", switches),
 	N("host.mappings", host_mappings),
 	N("host.mappings_peak", host_mappings_peak),
@@ -308,7 +309,7 @@ START_TEST(the_object_is_written_as_it_always_was)
 	        "\"soft\": 1000013, \"write_upgrade\": 1000014, \"copied\": 1000039, \"protection\": 1000015, "
 	        "\"bounds\": 1000016, \"failed\": 1000017},\n"
 	        " \"evictions\": 1000018, \"writebacks\": 1000019, "
-	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, \"store_bytes\": 1000042, "
+	        "\"writeback_failures\": 1000020, \"swap_slots\": 1000023, \"store_bytes\": 1000042, \"store_at_once\": 1000044, "
 	        "\"prefetched\": 1000021, \"prefetch_used\": 1000022, "
 	        "\"reclaimed\": 1000040, \"zeroed_ahead\": 1000041,\n"
 	        " \"switches\": 1000038,\n"
@@ -342,7 +343,7 @@ START_TEST(the_table_is_written_as_it_always_was)
 	        "  copied        1000039 pages that were shared\n"
 	        "  other traps   1000015 protection, 1000016 bounds, 1000017 that failed\n"
 	        "  evictions     1000018, 1000019 written back (1000020 failed), "
-	        "1000023 slots in use, 977 KiB\n"
+	        "1000023 slots in use, 977 KiB; 1000044 requests at once\n"
 	        "  ahead of need 1000040 of the evictions, 1000041 frames zeroed\n"
 	        "  read ahead    1000021 pages, 1000022 of them used\n"
 	        "  protection    1000034 changes of it are not enforced\n"

@@ -65,9 +65,11 @@ static const char *const choices[][CHOICES_MAX] = {
 	{ "prefetch=off", "prefetch=auto", "prefetch=4", "prefetch=64" },
 	{ "reclaimers=0", "reclaimers=1", "reclaimers=3" },
 	{ "mapping=remap", "mapping=guard", "mapping=auto,mapping-budget=256" },
+	{ "store=file", "store=file,direct",
 #ifdef HAVE_LZ4
-	{ "store=file", "store=lz4" },
+	  "store=lz4"
 #endif
+	},
 };
 #define CHOICES (sizeof(choices) / sizeof(choices[0]))
 
@@ -433,6 +435,14 @@ static void run_until(uint64_t most_accesses, uint64_t most_major)
 		fprintf(stderr, "\r%60s\r", "");
 }
 
+/* Whether the user has chosen. */
+static bool is_given(const char *word)
+{
+	char key[32];
+	snprintf(key, sizeof(key), "%.*s", (int)strcspn(word, "=") + 1, word);
+	return strstr(options.with, key) != NULL;
+}
+
 /* Appends one word of each line of the choices. */
 static void choose(char *words, size_t size, uint64_t *random)
 {
@@ -440,8 +450,10 @@ static void choose(char *words, size_t size, uint64_t *random)
 		size_t count = 0, length = strlen(words);
 		while (count < CHOICES_MAX && choices[i][count] != NULL)
 			count++;
-		snprintf(words + length, size - length, "%s%s", length > 0 ? "," : "",
-		         choices[i][random_number(random) % count]);
+		const char *word = choices[i][random_number(random) % count];
+		if (is_given(word)) /* a store may not go with its own "direct" */
+			continue;
+		snprintf(words + length, size - length, "%s%s", length > 0 ? "," : "", word);
 	}
 }
 
@@ -455,7 +467,12 @@ static struct upage_stats round_run(const struct round *round, const char *chose
 	if (upage_config_parse(&config, words) < 0)
 		fail(config.message);
 	config.memory = round->frames * config.page_size;
-	if (upage_pool_create(&pool, &config) < 0)
+	int made = upage_pool_create(&pool, &config);
+	if (made == UPAGE_ENOTSUP && config.direct) { /* not every file system can */
+		config.direct = false;
+		made = upage_pool_create(&pool, &config);
+	}
+	if (made < 0)
 		fail(config.message);
 	must(upage_space_create(&space, pool, NULL), "space");
 	page_size = upage_pool_page_size(pool);
