@@ -655,7 +655,10 @@ int pager_sync(struct upage_pool *pool, const struct page *page)
 
 bool pager_commit(struct upage_pool *pool, uint64_t pages)
 {
-	if (atomic_load(&pool->frames.free) == 0 && swap_is_full(pool->swap))
+	/* Slots of resident pages are lent. So where what may be written to is counted, only the count says what there
+	 * is room for, while the medium holds what it promised. */
+	bool full = pool->config.overcommit ? swap_is_full(pool->swap) : swap_was_refused(pool->swap);
+	if (full && atomic_load(&pool->frames.free) == 0)
 		return false;
 	uint64_t most = pool->frames.frames + swap_slots(pool->swap) - 1 -
 	                atomic_load(&pool->changed_pages);

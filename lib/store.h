@@ -199,8 +199,10 @@ uint64_t swap_slots(struct swap *swap);
 /* Bytes that their content takes, on the disk or in memory. */
 uint64_t swap_bytes(struct swap *swap);
 
-/* Whether another page would find no slot: all taken, or the medium refused the last write. */
+/* Whether another page would find no slot: all taken, or the medium refused the last write, which it had no
+ * room for. */
 bool swap_is_full(struct swap *swap);
+bool swap_was_refused(struct swap *swap);
 
 /* Moves the pages of @count slots beside each other by one request. Return: 0 or a negated errno value:
  * some of them may have been moved. */

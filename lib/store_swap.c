@@ -249,9 +249,14 @@ uint64_t swap_bytes(struct swap *swap)
 	return ops->bytes != NULL ? ops->bytes(swap->medium) : swap_used(swap) << swap->page_shift;
 }
 
+bool swap_was_refused(struct swap *swap)
+{
+	return atomic_load(&swap->refused);
+}
+
 bool swap_is_full(struct swap *swap)
 {
-	return atomic_load(&swap->refused) || swap_used(swap) >= swap->slots;
+	return swap_was_refused(swap) || swap_used(swap) >= swap->slots;
 }
 
 struct store_request swap_request(const struct swap *swap, enum store_operation operation, uint32_t slot,

@@ -306,6 +306,32 @@ START_TEST(full_swap_lends_the_slots_of_resident_pages)
 }
 END_TEST
 
+/* Nobody evicts any more, so that it stays as it is: all frames are taken, and all slots, some by copies of what is
+ * resident. */
+START_TEST(where_copies_fill_swap_there_is_room_for_what_was_promised)
+{
+	struct machine m = machine_make("memory=64K,swap-size=128K,store=file,mapping=remap,prefetch=off");
+	char *memory = machine_map(m, 46, RW);
+	for (size_t i = 0; i < 46; i++)
+		memset(memory + i * PAGE, (int)i + 1, PAGE);
+	for (unsigned round = 1; round < 6; round++) {
+		void *again = memory + round * PAGE;
+		ck_assert_ok(upage_unmap(m.space, again, PAGE));
+		for (size_t i = 0; i < 2 * 46; i++)
+			if (i % 46 > round)
+				must(memory[i % 46 * PAGE] == (char)(i % 46 + 1));
+		ck_assert_uint_eq(machine_stats(m).frames_free, 0);
+		ck_assert_uint_eq(machine_stats(m).swap_slots, 32);
+		ck_assert_ok(upage_map(m.space, &again, PAGE, RW, UPAGE_MAP_FIXED, NULL, 0));
+		memset(again, 7, PAGE);
+	}
+	for (size_t i = 0; i < 46; i++)
+		must(memory[i * PAGE + 9] == (char)(i > 0 && i < 6 ? 7 : i + 1));
+	ck_assert_uint_eq(machine_stats(m).failed, 0);
+	machine_end(m);
+}
+END_TEST
+
 /* Pages in use are passed by for many rounds, in which those that cannot be saved come round again and
  * again: swap is full, and all the others are dirty at last. */
 START_TEST(a_page_in_use_can_go_where_no_other_can)
@@ -664,6 +690,7 @@ int main(void)
 	tcase_add_loop_test(tests, pages_leave_in_runs, 0, 2);
 	tcase_add_test(tests, runs_that_find_too_few_slots_stay_in_part);
 	tcase_add_test(tests, full_swap_lends_the_slots_of_resident_pages);
+	tcase_add_test(tests, where_copies_fill_swap_there_is_room_for_what_was_promised);
 	tcase_add_test(tests, a_page_in_use_can_go_where_no_other_can);
 	tcase_add_test(tests, threads_that_fault_on_one_page_read_it_once);
 	tcase_add_test(tests, faults_on_different_pages_do_not_wait_for_each_other);
