@@ -49,3 +49,16 @@ bool buffer_is_zero(const char *buffer, size_t bytes)
 			return false;
 	return true;
 }
+
+bool buffers_are_equal(const char *one, const char *other, size_t bytes)
+{
+	const uint64_t *a = (const uint64_t *)(const void *)one, *b = (const uint64_t *)(const void *)other;
+	for (size_t i = 0; i < bytes / sizeof(*a); i += 8) {
+		uint64_t differ = 0;
+		for (size_t j = i; j < i + 8; j++)
+			differ |= a[j] ^ b[j];
+		if (differ != 0)
+			return false;
+	}
+	return true;
+}

@@ -43,6 +43,8 @@ void buffer_give(struct buffers *buffers, char *buffer);
 char *buffer_take_run(struct buffers *buffers, unsigned count);
 void buffer_give_run(struct buffers *buffers, char *buffer, unsigned count);
 
+/* Of whole pages. */
 bool buffer_is_zero(const char *buffer, size_t bytes);
+bool buffers_are_equal(const char *one, const char *other, size_t bytes);
 
 #endif

@@ -33,7 +33,14 @@
 
 #define HOST_PAGE_SIZE ((size_t)4096)
 
-/* Newer than the headers of Debian 12. */
+/* Newer than the headers of Debian 12, or of other C libraries. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif

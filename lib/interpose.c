@@ -34,21 +34,6 @@ __attribute__((constructor)) static void find_host_functions(void)
 	*(void **)&host_sigaction = dlsym(RTLD_NEXT, "sigaction");
 }
 
-static void to_host(const struct sigaction *action, struct host_action *out)
-{
-	*out = (struct host_action){ .handler = (void *)action->sa_handler,
-		                     .flags = (unsigned long)action->sa_flags };
-	memcpy(&out->mask, &action->sa_mask, sizeof(out->mask));
-}
-
-static void from_host(const struct host_action *action, struct sigaction *out)
-{
-	memset(out, 0, sizeof(*out));
-	out->sa_handler = (signal_handler)action->handler;
-	out->sa_flags = (int)action->flags;
-	memcpy(&out->sa_mask, &action->mask, sizeof(action->mask));
-}
-
 PUBLIC int sigaction(int number, const struct sigaction *restrict action,
                      struct sigaction *restrict old)
 {
@@ -65,9 +50,9 @@ PUBLIC int sigaction(int number, const struct sigaction *restrict action,
 	int result = 0;
 	if (number == SIGSEGV && signals_are_taken_over()) {
 		if (action != NULL)
-			to_host(&wanted, &own);
+			signals_to_host(&wanted, &own);
 		signals_exchange_program_action(action != NULL ? &own : NULL, &own_before);
-		from_host(&own_before, &before);
+		signals_from_host(&own_before, &before);
 	} else {
 		result = host_sigaction(number, action != NULL ? &wanted : NULL, &before);
 	}

@@ -18,6 +18,7 @@
 
 #include "cluster.h"
 #include "compact.h"
+#include "error.h"
 #include "guard.h"
 #include "host.h"
 #include "options.h"
@@ -41,7 +42,7 @@ static void refuse_swap(struct upage_config *config, const struct store_choice *
 {
 	if (store->lz4)
 		snprintf(config->message, sizeof(config->message), "store=lz4: no memory for its tables: %s",
-		         strerrordesc_np(-failure));
+		         error_words(-failure));
 	else if (store->direct && failure == UPAGE_ENOTSUP)
 		snprintf(config->message, sizeof(config->message),
 		         "direct: the file system of %.150s cannot do without its page cache (O_DIRECT)", path);
@@ -49,7 +50,7 @@ static void refuse_swap(struct upage_config *config, const struct store_choice *
 		snprintf(config->message, sizeof(config->message),
 		         "store=file:%.150s: no swap file can be made there: %s", path,
 		         failure == -EEXIST ? "the file exists; a directory or a new name is right"
-		                            : strerrordesc_np(-failure));
+		                            : error_words(-failure));
 }
 
 static int swap_init(struct swap **out, struct upage_config *config, unsigned page_shift)

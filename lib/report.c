@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "error.h"
 #include "guard.h"
 #include "host.h"
 #include "lock.h"
@@ -406,7 +407,7 @@ static void write_failure(struct report *report, struct stream *out)
 	stream_text(out, "upage: stats-json=");
 	stream_text(out, report->pool->config.stats_json);
 	stream_text(out, ": ");
-	const char *cause = strerrordesc_np(-report->failure); /* of a file: our own words are of stores */
+	const char *cause = error_words(-report->failure); /* of a file: our own words are of stores */
 	stream_text(out, cause != NULL ? cause : "unknown error");
 	stream_text(out, "\n");
 }

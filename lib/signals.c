@@ -25,6 +25,21 @@ signal_mask signals_block(void)
 	return signals_set(~SIGNAL_BIT(SIGSYS));
 }
 
+void signals_to_host(const struct sigaction *action, struct host_action *out)
+{
+	*out = (struct host_action){ .handler = (void *)action->sa_handler,
+		                     .flags = (unsigned long)action->sa_flags };
+	memcpy(&out->mask, &action->sa_mask, sizeof(out->mask));
+}
+
+void signals_from_host(const struct host_action *action, struct sigaction *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->sa_handler = (void (*)(int))action->handler;
+	out->sa_flags = (int)action->flags;
+	memcpy(&out->sa_mask, &action->mask, sizeof(action->mask));
+}
+
 void signals_get_action(int number, struct host_action *action)
 {
 	syscall_4(SYS_rt_sigaction, number, NULL, action, sizeof(signal_mask));

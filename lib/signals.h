@@ -41,6 +41,10 @@ struct host_action {
 	signal_mask mask;
 };
 
+/* Without a restorer, which C libraries have each of their own. */
+void signals_to_host(const struct sigaction *action, struct host_action *out);
+void signals_from_host(const struct host_action *action, struct sigaction *out);
+
 void signals_get_action(int number, struct host_action *action);
 void signals_set_action(int number, const struct host_action *action);
 

@@ -21,9 +21,9 @@
  */
 #include "store_medium.h"
 
+#include <linux/sysinfo.h>
 #include <lz4.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 
 #include "buffer.h"
 #include "guard.h"

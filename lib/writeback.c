@@ -110,7 +110,7 @@ static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 	if (other == NULL)
 		return false;
 	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
-	            memcmp(buffer, other, page_size(pool)) == 0;
+	            buffers_are_equal(buffer, other, page_size(pool));
 	buffer_give(&pool->buffers, other);
 	note_comparison(pool, same);
 	return same;

@@ -466,6 +466,7 @@ static void with_state(void *unused)
 	(void)unused;
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGUSR2);
+	sigaddset(&mask, SIGRTMIN); /* to another C library one of its own */
 	sigaddset(&mask, SIGRTMIN + 3);
 	sigaddset(&mask, SIGSEGV);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
@@ -475,6 +476,7 @@ static void with_state(void *unused)
 	signal(SIGUSR1, handler);
 	signal(SIGSYS, handler);
 	kill(getpid(), SIGUSR2);
+	kill(getpid(), SIGRTMIN);
 	setitimer(ITIMER_REAL, &timer, NULL);
 	umask(027);
 	setrlimit(RLIMIT_CORE, &none);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "error.h"
 #include "host.h"
 #include "options.h"
 
@@ -347,7 +348,7 @@ static void read_lines(struct description *d, FILE *file)
 			take_line(d, &line);
 	}
 	if (ferror(file))
-		fail(EXIT_WRONG, "%s: %s", d->file, strerror(errno));
+		fail(EXIT_WRONG, "%s: %s", d->file, error_words(errno));
 	free(text);
 }
 

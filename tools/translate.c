@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "error.h"
 #include "explain.h"
 #include "machine.h"
 
@@ -117,7 +118,7 @@ static void answer_lines(const struct request *request, const struct machine *ma
 			answer(request, machine, where, word);
 	}
 	if (ferror(stdin))
-		fail(EXIT_WRONG, "standard input: %s", strerror(errno));
+		fail(EXIT_WRONG, "standard input: %s", error_words(errno));
 	free(text);
 }
 
@@ -164,7 +165,7 @@ int translate_command(int argc, char **argv)
 	bool standard = strcmp(request.file, "-") == 0;
 	FILE *file = standard ? stdin : fopen(request.file, "r");
 	if (file == NULL)
-		fail(EXIT_WRONG, "%s: %s", request.file, strerror(errno));
+		fail(EXIT_WRONG, "%s: %s", request.file, error_words(errno));
 	machine_read(&machine, file, standard ? "standard input" : request.file);
 	if (!standard)
 		fclose(file);
@@ -173,6 +174,6 @@ int translate_command(int argc, char **argv)
 	if (request.count == 0)
 		answer_lines(&request, &machine);
 	if (fflush(stdout) != 0 || ferror(stdout))
-		fail(EXIT_WRONG, "standard output: %s", strerror(errno));
+		fail(EXIT_WRONG, "standard output: %s", error_words(errno));
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "error.h"
 #include "guest/guest.h"
 #include "guest/limit.h"
 #include "guest/loader.h"
@@ -32,6 +33,7 @@
 #include "host.h"
 #include "options.h"
 #include "report.h"
+#include "signals.h"
 #include "upage.h"
 
 enum { EXIT_UPAGE = 125, EXIT_CANNOT = 126, EXIT_NOT_FOUND = 127 };
@@ -188,7 +190,7 @@ static void make_absolute(char *path, size_t size, const char *option)
 		return;
 	directory = getcwd(NULL, 0);
 	if (directory == NULL || directory[0] != '/')
-		fail(EXIT_UPAGE, "'%s': the working directory has no name: %s", option, strerror(errno));
+		fail(EXIT_UPAGE, "'%s': the working directory has no name: %s", option, error_words(errno));
 	if (asprintf(&whole, "%s/%s", directory, path) < 0 || strlen(whole) >= size)
 		fail(EXIT_UPAGE, "'%s': with the working directory, it is longer than %zu bytes", option,
 		     size - 1);
@@ -321,7 +323,7 @@ static void find_file(const char *name, char *path, size_t size)
 _Noreturn static void fail_program(const struct loader *loader, int error)
 {
 	const struct program *program = &loader->program;
-	const char *why = program->why != NULL ? program->why : strerrordesc_np(-error);
+	const char *why = program->why != NULL ? program->why : error_words(-error);
 	fail(error == -ENOENT || error == -ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT, "%s: %s",
 	     program->culprit, why);
 }
@@ -411,7 +413,7 @@ static void bound_stack(const struct command *command, int count, char **argv)
 	set_stack_limit(STACK_LIMIT_USUAL);
 	execve("/proc/self/exe", words, environ);
 	fail(EXIT_UPAGE, "a stack without limit (ulimit -s) does not go here, and /proc/self/exe cannot be "
-	                 "executed to change it: %s", strerror(errno));
+	                 "executed to change it: %s", error_words(errno));
 }
 
 /* The program's own limits of addresses and data; the kernel's are as high as they can be. */
@@ -479,7 +481,7 @@ static void follow(struct command *command)
 		self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (self < 0 || host_keep(&process_command, self) < 0)
 		fail(EXIT_UPAGE, "/proc/self/exe cannot be opened, which --no-follow does without: %s",
-		     strerror(errno));
+		     error_words(errno));
 	command->words[command->count] = NULL;
 	process_words = command->words;
 }
@@ -503,12 +505,10 @@ static void log_begin(const struct command *command, const struct loader *loader
 /* Takes page faults, for which SIGSEGV must not be blocked: the program may have been given it so. */
 static int load(struct loader *loader)
 {
-	sigset_t faults, before;
-	sigemptyset(&faults);
-	sigaddset(&faults, SIGSEGV);
-	sigprocmask(SIG_UNBLOCK, &faults, &before);
+	signal_mask before = signals_block();
+	signals_set(before & ~SIGNAL_BIT(SIGSEGV));
 	int result = loader_load(loader);
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	signals_set(before);
 	return result;
 }
 
@@ -522,7 +522,7 @@ _Noreturn static void pass_on(const struct command *command, char **arguments)
 	execve(path, arguments, environ);
 	bool missing = errno == ENOENT || errno == ENOTDIR;
 	fail(missing ? EXIT_NOT_FOUND : EXIT_CANNOT, "%s: %s", arguments[0],
-	     missing ? "no such program" : strerror(errno));
+	     missing ? "no such program" : error_words(errno));
 }
 
 _Noreturn static void run(struct command *command, char **arguments)

@@ -147,20 +147,22 @@ static enum limit limit_of(long resource)
 /* @theirs: what is wanted; @old: where to say what it was; either may be NULL. */
 static long exchange(enum limit limit, const void *theirs, void *old)
 {
-	struct rlimit wanted, was;
-	limit_get(limit, &was.rlim_cur, &was.rlim_max);
+	struct { /* the kernel's struct rlimit */
+		uint64_t soft, hard;
+	} wanted, was;
+	limit_get(limit, &was.soft, &was.hard);
 	if (theirs != NULL) {
 		if (guest_copy_in(&wanted, theirs, sizeof(wanted)) != 0)
 			return -EFAULT;
-		if (wanted.rlim_cur > wanted.rlim_max)
+		if (wanted.soft > wanted.hard)
 			return -EINVAL;
-		if (wanted.rlim_max > was.rlim_max && !limit_has_capability(CAP_SYS_RESOURCE))
+		if (wanted.hard > was.hard && !limit_has_capability(CAP_SYS_RESOURCE))
 			return -EPERM;
 		long result = 0;
 		if (limit == LIMIT_FILE)
-			result = set_file_limit(wanted.rlim_cur, wanted.rlim_max);
+			result = set_file_limit(wanted.soft, wanted.hard);
 		else
-			limit_begin(limit, wanted.rlim_cur, wanted.rlim_max);
+			limit_begin(limit, wanted.soft, wanted.hard);
 		if (result < 0)
 			return result;
 	}

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "error.h"
 #include "host.h"
 #include "space.h"
 #include "whole.h"
@@ -211,7 +212,7 @@ static size_t data_offset(const struct image *image)
 static const char *why_not(int error)
 {
 	if (error != -ENOMEM)
-		return strerrordesc_np(-error);
+		return error_words(-error);
 	return space_is_paged(whole_space)
 	               ? "memory and swap together cannot hold it (-m, --swap-size, ulimit -f)"
 	       : whole_space->runs.count == 1 ? "it does not fit within its bounds (--bounds, -m)"

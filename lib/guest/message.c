@@ -57,7 +57,7 @@ static long name_out(void *theirs, int size, const struct sockaddr_storage *name
 }
 
 /* Control data that the program sends. Return: 0 or -ENOMEM. */
-static long control_in(struct msghdr *ours, struct guest_arena *arena)
+static long control_in(struct user_msghdr *ours, struct guest_arena *arena)
 {
 	size_t length = ours->msg_controllen;
 	if (length == 0 || length > BOUNCE_MAX || !guest_is_paged(ours->msg_control, length))
@@ -72,7 +72,7 @@ static long control_in(struct msghdr *ours, struct guest_arena *arena)
 
 /* Room for control data to come, as far as the program's is good: the kernel passes over what it
  * cannot store. It begins as a copy: the kernel passes over what pads it, too. */
-static long control_room(struct msghdr *ours, struct guest_arena *arena)
+static long control_room(struct user_msghdr *ours, struct guest_arena *arena)
 {
 	size_t length = ours->msg_controllen;
 	if (length == 0 || ours->msg_control == NULL || !guest_is_paged(ours->msg_control, length))
@@ -100,7 +100,7 @@ static long send_rest(struct guest_call *call, struct guest_vector *vector, long
 		long bytes = vector_window(vector, done, VECTOR_PIECE, PROT_READ);
 		if (bytes < 0)
 			break;
-		struct msghdr message = { .msg_iov = vector->ours, .msg_iovlen = vector->window };
+		struct user_msghdr message = { .msg_iov = vector->ours, .msg_iovlen = vector->window };
 		long result = guest_execute(call, SYS_sendmsg, call->argument[0], (long)&message,
 		                            flags | MSG_NOSIGNAL, 0, 0, 0);
 		if (result <= 0)
@@ -145,7 +145,7 @@ long guest_sendto(struct guest_call *call)
 		result = guest_execute(call, SYS_sendto, a[0], (long)vector.ours[0].iov_base,
 		                       (long)vector.ours[0].iov_len, flags, (long)name, a[5]);
 	} else {
-		struct msghdr message = { .msg_name = name, .msg_iov = vector.ours,
+		struct user_msghdr message = { .msg_name = name, .msg_iov = vector.ours,
 			                  .msg_namelen = name != NULL ? (socklen_t)name_length : 0,
 			                  .msg_iovlen = vector.window };
 		result = guest_execute(call, SYS_sendmsg, a[0], (long)&message, flags, 0, 0, 0);
@@ -160,9 +160,9 @@ long guest_sendto(struct guest_call *call)
  * Return: bytes sent, or a negated errno value.
  */
 static long send_message(struct guest_call *call, struct guest_arena *arena,
-                         struct msghdr *theirs, long flags, size_t *length)
+                         struct user_msghdr *theirs, long flags, size_t *length)
 {
-	struct msghdr ours;
+	struct user_msghdr ours;
 	struct sockaddr_storage name;
 	struct guest_vector vector;
 	*length = SIZE_MAX;
@@ -191,9 +191,9 @@ static long send_message(struct guest_call *call, struct guest_arena *arena,
 }
 
 /* Whether anything that a header leads to is paged. A header that cannot be read leads nowhere. */
-static bool is_message_paged(const struct msghdr *theirs)
+static bool is_message_paged(const struct user_msghdr *theirs)
 {
-	struct msghdr header;
+	struct user_msghdr header;
 	if (guest_is_paged(theirs, sizeof(header)))
 		return true;
 	if (guest_copy_in(&header, theirs, sizeof(header)) != 0)
@@ -216,7 +216,7 @@ static bool is_message_paged(const struct msghdr *theirs)
 
 long guest_sendmsg(struct guest_call *call)
 {
-	struct msghdr *theirs = (struct msghdr *)call->argument[1];
+	struct user_msghdr *theirs = (struct user_msghdr *)call->argument[1];
 	struct guest_arena arena = arena_create(call);
 	size_t length;
 	if (!is_message_paged(theirs))
@@ -224,7 +224,7 @@ long guest_sendmsg(struct guest_call *call)
 	return send_message(call, &arena, theirs, (int)call->argument[2], &length);
 }
 
-static bool are_messages_paged(const struct mmsghdr *theirs, unsigned count)
+static bool are_messages_paged(const struct user_mmsghdr *theirs, unsigned count)
 {
 	if (guest_is_paged(theirs, count * sizeof(*theirs)))
 		return true;
@@ -239,7 +239,7 @@ static bool are_messages_paged(const struct mmsghdr *theirs, unsigned count)
 long guest_sendmmsg(struct guest_call *call)
 {
 	const long *a = call->argument;
-	struct mmsghdr *theirs = (struct mmsghdr *)a[1];
+	struct user_mmsghdr *theirs = (struct user_mmsghdr *)a[1];
 	unsigned count = (unsigned)a[2] < MESSAGES_MAX ? (unsigned)a[2] : MESSAGES_MAX;
 	struct guest_arena arena = arena_create(call);
 	if (count == 0 || !are_messages_paged(theirs, count))
@@ -269,7 +269,7 @@ long guest_sendmmsg(struct guest_call *call)
 
 /* What is known of a message to come, beside the header that the kernel gets. */
 struct reception {
-	struct msghdr theirs; /* as it was before */
+	struct user_msghdr theirs; /* as it was before */
 	struct guest_vector vector;
 	struct sockaddr_storage name;
 };
@@ -308,7 +308,7 @@ static long receive_rest(struct guest_call *call, struct guest_vector *vector, l
 		long bytes = vector_window(vector, done, VECTOR_PIECE, PROT_WRITE);
 		if (bytes < 0)
 			break;
-		struct msghdr message = { .msg_iov = vector->ours, .msg_iovlen = vector->window };
+		struct user_msghdr message = { .msg_iov = vector->ours, .msg_iovlen = vector->window };
 		long result = guest_execute(call, SYS_recvmsg, call->argument[0], (long)&message,
 		                            flags, 0, 0, 0);
 		result = vector_result(vector, result);
@@ -349,7 +349,7 @@ long guest_recvfrom(struct guest_call *call)
 	                           receive_prot(call, flags));
 	if (bytes < 0)
 		return bytes;
-	struct msghdr message = { .msg_name = name != NULL ? &copy : NULL,
+	struct user_msghdr message = { .msg_name = name != NULL ? &copy : NULL,
 		                  .msg_namelen = name != NULL ? (socklen_t)NAME_MAX_BYTES : 0,
 		                  .msg_iov = vector.ours, .msg_iovlen = vector.window };
 	long result = guest_execute(call, SYS_recvmsg, a[0], (long)&message, flags, 0, 0, 0);
@@ -372,7 +372,7 @@ long guest_recvfrom(struct guest_call *call)
 /* Makes @ours of the program's header. Return: 0, VECTOR_BAD (but its header is good), -EFAULT
  * (it is not), or -ENOMEM. */
 static long receive_begin(struct reception *reception, struct guest_arena *arena,
-                          const struct msghdr *theirs, struct msghdr *ours)
+                          const struct user_msghdr *theirs, struct user_msghdr *ours)
 {
 	if (guest_copy_in(ours, theirs, sizeof(*ours)) != 0)
 		return -EFAULT;
@@ -388,10 +388,10 @@ static long receive_begin(struct reception *reception, struct guest_arena *arena
 }
 
 /* Stores what was received with a header but the data. Return: 0 or -EFAULT. */
-static long receive_end(const struct reception *reception, struct msghdr *theirs,
-                        const struct msghdr *ours)
+static long receive_end(const struct reception *reception, struct user_msghdr *theirs,
+                        const struct user_msghdr *ours)
 {
-	const struct msghdr *before = &reception->theirs;
+	const struct user_msghdr *before = &reception->theirs;
 	if (before->msg_name != NULL) {
 		long result = name_out(before->msg_name, (int)before->msg_namelen, &reception->name,
 		                       (int)ours->msg_namelen);
@@ -412,7 +412,7 @@ static long receive_end(const struct reception *reception, struct msghdr *theirs
 long guest_recvmsg(struct guest_call *call)
 {
 	const long *a = call->argument;
-	struct msghdr *theirs = (struct msghdr *)a[1], ours;
+	struct user_msghdr *theirs = (struct user_msghdr *)a[1], ours;
 	struct guest_arena arena = arena_create(call);
 	struct reception reception;
 	struct guest_vector *vector = &reception.vector;
@@ -450,13 +450,13 @@ long guest_recvmsg(struct guest_call *call)
 /* The mirror of all messages: the kernel itself watches the time and keeps late errors. */
 struct receptions {
 	struct reception *each;
-	struct mmsghdr *ours;
+	struct user_mmsghdr *ours;
 	unsigned count;
 };
 
 /* Return: 0 or a negated errno value, -EFAULT for a first header that is bad. */
 static long receptions_begin(struct receptions *r, struct guest_call *call,
-                             struct guest_arena *arena, const struct mmsghdr *theirs,
+                             struct guest_arena *arena, const struct user_mmsghdr *theirs,
                              unsigned count)
 {
 	int prot = receive_prot(call, (int)call->argument[3]);
@@ -466,7 +466,7 @@ static long receptions_begin(struct receptions *r, struct guest_call *call,
 		return -ENOMEM;
 	for (r->count = 0; r->count < count; r->count++) {
 		struct reception *reception = &r->each[r->count];
-		struct msghdr *ours = &r->ours[r->count].msg_hdr;
+		struct user_msghdr *ours = &r->ours[r->count].msg_hdr;
 		r->ours[r->count].msg_len = 0;
 		long result = receive_begin(reception, arena, &theirs[r->count].msg_hdr, ours);
 		/* Those before it are received; nobody can be told of this one. */
@@ -488,7 +488,7 @@ static long receptions_begin(struct receptions *r, struct guest_call *call,
 }
 
 /* Stores the messages received. Return: how many of them reached the program, or -EFAULT. */
-static long receptions_end(const struct receptions *r, struct mmsghdr *theirs, unsigned received)
+static long receptions_end(const struct receptions *r, struct user_mmsghdr *theirs, unsigned received)
 {
 	unsigned i;
 	for (i = 0; i < received; i++) {
@@ -506,7 +506,7 @@ static long receptions_end(const struct receptions *r, struct mmsghdr *theirs, u
 long guest_recvmmsg(struct guest_call *call)
 {
 	const long *a = call->argument;
-	struct mmsghdr *theirs = (struct mmsghdr *)a[1];
+	struct user_mmsghdr *theirs = (struct user_mmsghdr *)a[1];
 	unsigned count = (unsigned)a[2] < MESSAGES_MAX ? (unsigned)a[2] : MESSAGES_MAX;
 	struct guest_arena arena = arena_create(call);
 	struct guest_bounce timeout;

@@ -80,7 +80,7 @@ static long open_proc(struct guest_call *call, proc_writer *writer, const char *
 	char *text = guest_buffer(call, 4096), *scratch = guest_buffer(call, PROC_SCRATCH);
 	if (text == NULL || scratch == NULL)
 		return -ENOMEM;
-	if ((flags & O_ACCMODE) != O_RDONLY)
+	if (flags & (O_WRONLY | O_RDWR))
 		return -EACCES;
 	long file = syscall_2(SYS_memfd_create, name, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
 	if (file < 0)

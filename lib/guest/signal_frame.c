@@ -212,9 +212,8 @@ enum frame_popped frame_pop(struct guest_thread *thread, void *context)
 		return FRAME_LATER;
 	if (!restore_fpstate(ours, place, room, theirs.machine.fpregs))
 		return FRAME_BAD;
-	struct _libc_fpstate *fpregs = ours->machine.fpregs;
+	theirs.machine.fpregs = ours->machine.fpregs;
 	ours->machine = theirs.machine;
-	ours->machine.fpregs = fpregs;
 	get_tries(thread, ours);
 	altstack_set(thread, &theirs.stack, (uintptr_t)guest_registers(ours)[REG_RSP]);
 	return FRAME_POPPED;

@@ -7,6 +7,8 @@
  */
 #include "table.h"
 
+#include <linux/stat.h>
+#include <linux/sysinfo.h>
 #include <mqueue.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -15,7 +17,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/times.h>
@@ -26,7 +27,7 @@
 
 #include "handlers.h"
 
-/* Structs of the kernel's that the headers lack. */
+/* Structs of the kernel's that the headers lack, or of which a C library has a longer form. */
 struct ustat {
 	int free;
 	unsigned long inodes;
@@ -39,6 +40,10 @@ struct cachestat {
 	uint64_t cache, dirty, writeback, evicted, recently_evicted;
 };
 typedef uint64_t kernel_sigset;
+typedef struct {
+	struct timeval time[2];
+	long count[14];
+} kernel_rusage;
 
 /* One argument. COUNTED ones: so many of a type as argument n says; above `most` bytes the
  * kernel does not look at them. */
@@ -161,7 +166,7 @@ static const struct guest_entry table[] = {
 	[58] = HANDLED(vfork),
 	[59] = HANDLED(execve),
 	[60] = HANDLED(exit),
-	[61] = CALL(wait4, V, INOUT(int), V, INOUT(struct rusage)),
+	[61] = CALL(wait4, V, INOUT(int), V, INOUT(kernel_rusage)),
 	[62] = HANDLED(kill),
 	[63] = CALL(uname, OUT(struct utsname)),
 	[64] = PLAIN(semget),
@@ -198,7 +203,7 @@ static const struct guest_entry table[] = {
 	[95] = PLAIN(umask),
 	[96] = CALL(gettimeofday, OUT(struct timeval), OUT(struct timezone)),
 	[97] = LIMIT(getrlimit, V, OUT(struct rlimit)),
-	[98] = CALL(getrusage, V, OUT(struct rusage)),
+	[98] = CALL(getrusage, V, OUT(kernel_rusage)),
 	[99] = CALL(sysinfo, OUT(struct sysinfo)),
 	[100] = CALL(times, OUT(struct tms)),
 	[101] = HANDLED(ptrace),
@@ -350,7 +355,7 @@ static const struct guest_entry table[] = {
 	[244] = HANDLED(mq_notify),
 	[245] = CALL(mq_getsetattr, V, IN(struct mq_attr), OUT(struct mq_attr)),
 	[246] = REFUSED(kexec_load),
-	[247] = CALL(waitid, V, V, ALWAYS(char[28]), V, INOUT(struct rusage)),
+	[247] = CALL(waitid, V, V, ALWAYS(char[28]), V, INOUT(kernel_rusage)),
 	[248] = CALL(add_key, NAME, PATH, IN_LONG(char, 3, 1 << 20)),
 	[249] = CALL(request_key, NAME, PATH, PATH),
 	[250] = HANDLED(keyctl),

@@ -16,6 +16,7 @@
  * Source: fs/read_write.c, fs/pipe.c, mm/process_vm_access.c of Linux.
  */
 #include <limits.h>
+#include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -97,7 +98,7 @@ static long transfer_available(struct transfer *t, size_t done)
 static long transfer_socket(const struct transfer *t)
 {
 	const struct guest_vector *vector = &t->vector;
-	struct msghdr message = { .msg_iov = vector->ours, .msg_iovlen = vector->window };
+	struct user_msghdr message = { .msg_iov = vector->ours, .msg_iovlen = vector->window };
 	bool sends = t->prot == PROT_READ;
 	return guest_execute(t->call, sends ? SYS_sendmsg : SYS_recvmsg, t->call->argument[0],
 	                     (long)&message, sends ? MSG_NOSIGNAL : MSG_DONTWAIT, 0, 0, 0);

@@ -69,6 +69,22 @@ struct guest_vector {
 	size_t window;           /* segments in it */
 };
 
+/* The kernel's struct msghdr and mmsghdr: of C libraries' a part may be narrower, and padded. */
+struct user_msghdr {
+	void *msg_name;
+	int msg_namelen;
+	struct iovec *msg_iov;
+	size_t msg_iovlen;
+	void *msg_control;
+	size_t msg_controllen;
+	unsigned msg_flags;
+};
+
+struct user_mmsghdr {
+	struct user_msghdr msg_hdr;
+	unsigned msg_len;
+};
+
 /* Results of vector_take: 0 or a negated errno value, or */
 #define VECTOR_BAD 1 /* not readable or not valid: the kernel shall see `all`, and refuse it */
 

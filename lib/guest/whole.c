@@ -326,7 +326,7 @@ static bool is_probed(int prot, int flags, size_t length, int descriptor, int64_
 {
 	const uint64_t far = (uint64_t)1 << 31; /* on every file system a file may end there */
 	long mode = syscall_2(SYS_fcntl, descriptor, F_GETFL);
-	if (mode < 0 || mode & O_PATH || (mode & O_ACCMODE) == O_WRONLY || prot & PROT_EXEC ||
+	if (mode < 0 || mode & O_PATH || (mode & (O_WRONLY | O_RDWR)) == O_WRONLY || prot & PROT_EXEC ||
 	    flags & MAP_GROWSDOWN || (uint64_t)offset + length >= far)
 		return false;
 	whole_lock();
