@@ -7,6 +7,9 @@
  * gets fragmented) falls on both. The first round of each is thrown away. The ratio that is
  * printed is the median of the rounds' own ratios, not the ratio of the medians.
  *
+ * A case has a budget of time, so that all of them take minutes on a slow machine too: when it is used up there are
+ * no more rounds than the least. That is five for what has a target (report.sh), and may be three for the rest.
+ *
  * --json FILE has one line a figure; the ratio is always ours ÷ baseline, whatever the unit:
  *      {"bench": …, "case": …, "value": …, "unit": …, "against": …, "baseline": …, "ratio": …}
  * A case that this machine or this library cannot have is a line "CASE skipped: REASON" of the table.
@@ -35,13 +38,15 @@
 struct bench {
 	const char *name;
 	const char *unit;      /* of the figures that follow                      */
-	unsigned rounds;       /* that count, of each case                        */
+	unsigned rounds;       /* that count, of each case, where there is time   */
+	unsigned least;        /* of them, however long they take                 */
+	double seconds;        /* of a case                                       */
 	unsigned divisor;      /* of all amounts of work: 1, or 16 for --quick    */
 	FILE *json;
 	char **words;          /* of the command line that are no options         */
 };
 
-/* Does one round of work. Return: how much of the unit. */
+/* Does one round of work. Return: how much of the unit; NAN: it cannot be done, and there are no more rounds. */
 typedef double bench_round(void);
 
 __attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(const char *format,
@@ -164,30 +169,53 @@ __attribute__((format(printf, 2, 3))) static inline void bench_skip(const char *
 	va_end(arguments);
 }
 
-/* Rounds of ours and of the baseline by turns; which of them goes first alternates too. Return: the
- * ratio. */
+/* Round @i, both halves: which of them goes first alternates. Return: whether it could be done. */
+static inline bool bench_round_of(unsigned i, bench_round *ours, double *our, bench_round *baseline,
+                                  double *their)
+{
+	if (i % 2 == 0) {
+		*our = ours();
+		*their = isnan(*our) ? NAN : baseline();
+	} else {
+		*their = baseline();
+		*our = isnan(*their) ? NAN : ours();
+	}
+	return !isnan(*our) && !isnan(*their);
+}
+
+/* For cases that have no target: @seconds for each, and three rounds at least. */
+static inline struct bench bench_in_short(const struct bench *bench, double seconds)
+{
+	struct bench shorter = *bench;
+	shorter.least = shorter.least < 3 ? shorter.least : 3;
+	shorter.seconds = fmin(shorter.seconds, seconds);
+	return shorter;
+}
+
+/* Rounds of ours and of the baseline by turns. Return: the ratio; NAN: fewer than the least could be done, so
+ * that there is no figure. */
 static inline double bench_case(const struct bench *bench, const char *name, bench_round *ours,
                                 const char *against, bench_round *baseline)
 {
 	double our[BENCH_ROUNDS_MAX], their[BENCH_ROUNDS_MAX], ratios[BENCH_ROUNDS_MAX];
-	if (bench->rounds > 1) {
-		ours();
-		baseline();
-	}
-	for (unsigned i = 0; i < bench->rounds; i++) {
-		if (i % 2 == 0) {
-			our[i] = ours();
-			their[i] = baseline();
-		} else {
-			their[i] = baseline();
-			our[i] = ours();
+	unsigned n = 0, least = bench->least < bench->rounds ? bench->least : bench->rounds;
+	double end = bench_now() + bench->seconds * 1e9;
+	bool good = bench->rounds == 1 || bench_round_of(0, ours, our, baseline, their);
+	while (good && n < bench->rounds && (n < least || bench_now() < end)) {
+		good = bench_round_of(n, ours, &our[n], baseline, &their[n]);
+		if (good) {
+			ratios[n] = our[n] / their[n];
+			n++;
 		}
-		ratios[i] = our[i] / their[i];
 	}
-	double value = bench_median(our, bench->rounds);
-	double base = bench_median(their, bench->rounds);
-	double ratio = bench_median(ratios, bench->rounds);
-	bench_print(bench, name, value, against, base, ratio, ratios, bench->rounds);
+	if (n < least) {
+		bench_skip(name, "only %u rounds could be done, against %s", n, against);
+		return NAN;
+	}
+	double value = bench_median(our, n);
+	double base = bench_median(their, n);
+	double ratio = bench_median(ratios, n);
+	bench_print(bench, name, value, against, base, ratio, ratios, n);
 	return ratio;
 }
 
@@ -198,12 +226,14 @@ static inline double bench_case(const struct bench *bench, const char *name, ben
 static inline struct bench bench_open(const char *name, const char *unit, const char *words, int argc,
                                       char **argv)
 {
-	struct bench bench = { .name = name, .unit = unit, .rounds = 7, .divisor = 1 };
+	struct bench bench = { .name = name, .unit = unit, .rounds = 7, .least = 5, .seconds = 8, .divisor = 1 };
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--quick") == 0) {
 			bench.divisor = 16;
 			bench.rounds = 3;
+			bench.least = 1;
+			bench.seconds = 0.5;
 		} else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
 			bench.json = fopen(argv[++i], "w");
 			need_host(bench.json != NULL, argv[i]);

@@ -306,8 +306,9 @@ int main(int argc, char **argv)
 	bench_case(&bench, "one-page", our_fresh, "bare handler, same calls", bare_fresh);
 	bench_case(&bench, "kernel-fresh", our_fresh, "kernel, anonymous memory", kernel_anonymous);
 	mapping_cases(&bench);
-	recycled_cases(&bench);
-	major_cases(&bench);
+	const struct bench shorter = bench_in_short(&bench, 1.5);
+	recycled_cases(&shorter);
+	major_cases(&shorter);
 	bench_end(&bench);
 	return 0;
 }

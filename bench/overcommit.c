@@ -26,7 +26,10 @@
  * buffered, whose page cache is beside it. To the half, or quarter, of the pages both have SLACK, for the program.
  * Programs' files are in the page cache before, and so charged to neither.
  *
- * Both sides are processes that live through all rounds, so that these begin where the last one ended.
+ * Both sides are processes that live through all rounds, so that these begin where the last one ended. A round is an
+ * access for every fourth page, in order from where the last one ended, or as many as there is time for. Now and then,
+ * while disks are busy, the kernel finds that nothing can be reclaimed in a cgroup, and kills: its worker gets a
+ * successor, a few times; its program is skipped.
  */
 #include "bench.h"
 
@@ -37,6 +40,8 @@
 #define PAGES_MOST 32768
 #define SLACK ((size_t)2 << 20)
 #define LITERALS 1300 /* bytes of a page that cannot be compressed */
+#define ROUND_NS 1e9  /* there are no more accesses in a round once it has taken so long */
+#define KILLS_MOST 10 /* of the kernel's worker, of a store */
 
 static size_t pages = PAGES_MOST;
 
@@ -47,7 +52,7 @@ static const char *const pattern_names[] = { "sequential", "random", "zipf" };
 
 static char *memory;
 static uint32_t written[PAGES_MOST]; /* the value of each page's first word */
-static uint32_t order[PAGES_MOST / 2]; /* the pages of a round              */
+static uint32_t order[PAGES_MOST / 4]; /* the pages of a round              */
 static double zipf_sum[PAGES_MOST];  /* of the weights of ranks up to it    */
 static uint64_t random_state = 1;
 
@@ -89,25 +94,30 @@ static void fill(void)
 	}
 }
 
-/* Half as many accesses as pages. Return: nanoseconds an access. */
+/* A quarter as many accesses as pages, if there is time. Every second one is a write, and the next time round the
+ * others are. Return: nanoseconds an access. */
 static double work(enum pattern pattern)
 {
-	static unsigned round;
-	size_t accesses = pages / 2, first = round % 2 * accesses;
-	for (size_t i = 0; i < accesses; i++)
-		order[i] = (uint32_t)(pattern == SEQUENTIAL ? first + i :
+	static size_t before; /* accesses, in earlier rounds */
+	size_t done = 0;
+	double start, end;
+	for (size_t i = 0; i < pages / 4; i++)
+		order[i] = (uint32_t)(pattern == SEQUENTIAL ? (before + i) % pages :
 		                      pattern == RANDOM     ? bench_random(&random_state) % pages :
 		                                              zipf_page());
-	double start = bench_now();
-	for (size_t i = 0; i < accesses; i++) {
-		volatile uint32_t *word = first_word(order[i]);
-		if (*word != written[order[i]])
-			bench_fail("page %u was lost", order[i]);
-		if ((i + round / 2) % 2 == 0)
-			*word = ++written[order[i]];
+	start = end = bench_now();
+	while (done < pages / 4 && end - start < ROUND_NS) {
+		uint32_t page = order[done];
+		volatile uint32_t *word = first_word(page);
+		if (*word != written[page])
+			bench_fail("page %u was lost", page);
+		if ((before / pages + before) % 2 == 0)
+			*word = ++written[page];
+		before++;
+		if (++done % 64 == 0)
+			end = bench_now();
 	}
-	round++;
-	return (bench_now() - start) / (double)accesses;
+	return (end - start) / (double)done;
 }
 
 /* ---- Both sides ----------------------------------------------------------------------------------- */
@@ -187,20 +197,24 @@ static double ask_ours(void)
 	return time;
 }
 
-/* Where disks are busy the kernel finds, now and then, that nothing can be reclaimed in a cgroup, and kills. */
+static unsigned kills; /* of the kernel's worker */
+
+/* Return: NAN: it was killed too often. */
 static double ask_kernels(void)
 {
-	double time;
-	unsigned tries = 0;
-	while ((time = ask(&kernels, asked)) == 0) {
-		if (++tries > 5)
-			bench_fail("the kernel's worker ends again and again");
-		printf("%24s the kernel has killed its process: another one\n", "");
-		worker_end(&kernels);
-		worker_start(&kernels, NULL);
-		ask(&kernels, asked); /* again as it was before */
+	bool anew = false; /* its first answer is not yet as that of its predecessor would have been */
+	while (kills <= KILLS_MOST) {
+		double time = ask(&kernels, asked);
+		if (time != 0 && !anew)
+			return time;
+		anew = time == 0;
+		if (time == 0 && ++kills <= KILLS_MOST) {
+			printf("%24s the kernel has killed its process: another one\n", "");
+			worker_end(&kernels);
+			worker_start(&kernels, NULL);
+		}
 	}
-	return time;
+	return NAN;
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------------- */
@@ -248,6 +262,7 @@ static void balance_zram(size_t sum)
 static void start_both(const char *store, enum kind kind, size_t sum)
 {
 	kernel_group_limit(kernels.group, (kind == COMPRESSED ? sum / 2 : sum) + SLACK);
+	kills = 0;
 	worker_start(&kernels, NULL);
 	asked = RANDOM;
 	ask_kernels();
@@ -294,8 +309,9 @@ static void lz4_cases(const struct bench *bench)
 		skip_all("lz4", "no swap on zram with lz4 (modprobe zram?)");
 	else
 		store_cases(bench, "lz4", "store=lz4", COMPRESSED, 2);
+	const struct bench shorter = bench_in_short(bench, 3);
 	if (kernel_undo->swap[0] != '\0' && bench->divisor == 1 && paged_accepts("store=lz4,reclaimers=1"))
-		store_cases(bench, "lz4-reclaimer", "store=lz4,reclaimers=1", COMPRESSED, 2);
+		store_cases(&shorter, "lz4-reclaimer", "store=lz4,reclaimers=1", COMPRESSED, 2);
 	kernel_swap_off();
 }
 
@@ -308,7 +324,7 @@ static double run_ours(void)
 	return programs_must_run(program, program_upage).wall;
 }
 
-/* Return: NAN: it was killed again and again: see ask_kernels(). */
+/* Return: NAN: it was killed, as likely as not again if it were tried. */
 static double run_kernels(void)
 {
 	char procs[200];
@@ -316,26 +332,25 @@ static double run_kernels(void)
 	snprintf(procs, sizeof(procs), "%s/cgroup.procs", kernels.group);
 	setenv("GROUP", procs, 1);
 	setenv("UPAGE", "", 1);
-	for (unsigned tries = 0; tries < 3; tries++)
-		if (programs_run(program, &times))
-			return times.wall;
+	if (programs_run(program, &times))
+		return times.wall;
+	printf("%24s natively the kernel kills it in half of its memory\n", "");
 	return NAN;
 }
 
 /* @options: of the file store. */
-static void program_cases(struct bench bench, const char *options)
+static void program_cases(const struct bench *bench, const char *options)
 {
 	static const struct {
-		const char *name, *needs;
-		unsigned rounds;
-		const char *command;
+		const char *name, *needs, *command;
 	} programs[] = {
-		{ "program-sqlite3", "sqlite3", 5, "echo 0 >$GROUP; exec $UPAGE sqlite3 :memory: <work.sql" },
-		{ "program-sort", "sort", 5, "echo 0 >$GROUP; exec $UPAGE sort lines" },
-		/* It goes round in its memory, and takes long. */
-		{ "program-xz", "xz", 1, "echo 0 >$GROUP; exec $UPAGE xz -2 -c part" },
+		{ "program-sqlite3", "sqlite3", "echo 0 >$GROUP; exec $UPAGE sqlite3 :memory: <work.sql" },
+		{ "program-sort", "sort", "echo 0 >$GROUP; exec $UPAGE sort lines" },
+		/* It goes round in its memory: of more than a part it would take minutes. */
+		{ "program-xz", "xz", "echo 0 >$GROUP; exec $UPAGE xz -2 -c part" },
 	};
-	bench.unit = "ms";
+	struct bench of_programs = bench_in_short(bench, 3);
+	of_programs.unit = "ms";
 	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
 		if (!programs_have(programs[i].needs) || access(programs_upage, X_OK) < 0) {
 			bench_skip(programs[i].name, "there is no %s, or no upage run", programs[i].needs);
@@ -347,18 +362,14 @@ static void program_cases(struct bench bench, const char *options)
 		snprintf(program_upage, sizeof(program_upage), "%s run -m %zu %s --", programs_upage, half / PAGE * PAGE,
 		         options);
 		kernel_group_limit(kernels.group, half + SLACK);
-		if (isnan(run_kernels())) {
-			bench_skip(programs[i].name, "natively the kernel kills it in half of its memory");
-			continue;
-		}
-		bench.rounds = programs[i].rounds;
-		bench_case(&bench, programs[i].name, run_ours, "kernel, swap file", run_kernels);
+		bench_case(&of_programs, programs[i].name, run_ours, "kernel, swap file", run_kernels);
 	}
 }
 
 static void file_cases(const struct bench *bench)
 {
 	const char *directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	const struct bench shorter = bench_in_short(bench, 3);
 	char buffered[300], direct[320], reclaimer[340], options[320];
 	snprintf(buffered, sizeof(buffered), "store=file:%s", directory);
 	snprintf(direct, sizeof(direct), "%s,direct", buffered);
@@ -374,14 +385,14 @@ static void file_cases(const struct bench *bench)
 		printf("%24s this library has no direct I/O: the page cache has our pages too\n", "");
 	store_cases(bench, "file", store, kind, 2);
 	if (bench->divisor == 1) {
-		store_cases(bench, "file", store, kind, 4);
+		store_cases(&shorter, "file", store, kind, 4);
 		if (has_direct)
 			store_cases(bench, "buffered", buffered, CACHED, 2);
 		snprintf(reclaimer, sizeof(reclaimer), "%s,reclaimers=1", store);
 		if (paged_accepts(reclaimer))
-			store_cases(bench, "file-reclaimer", reclaimer, kind, 2);
+			store_cases(&shorter, "file-reclaimer", reclaimer, kind, 2);
 		snprintf(options, sizeof(options), "--store file:%s%s", directory, has_direct ? ",direct" : "");
-		program_cases(*bench, options);
+		program_cases(bench, options);
 	}
 	kernel_swap_off();
 }

@@ -31,7 +31,7 @@ static char programs_directory[] = "/tmp/upage-bench-XXXXXX";
 static const char programs_inputs[] =
         "awk 'BEGIN { for (x = 1; i++ < 400000;) { x = (x * 69069 + 12345) % 4294967296;\n"
         "  printf \"%d line %x %d\\n\", x % 1000003, x % 65521, i } }' >lines\n"
-        "cat lines lines lines lines >large; head -n 130000 lines >part\n"
+        "cat lines lines lines lines >large; head -n 20000 lines >part\n"
         "awk 'BEGIN { for (x = 3; i++ < 2026000;) { x = (x * 69069 + 12345) % 4294967296;\n"
         "  printf \"line %d %x\\n\", x % 997, x % 65521 } }' >text\n" /* 28 MB */
         "cat >work.sql <<'E'\n"

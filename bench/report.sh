@@ -50,7 +50,6 @@ command_of()
 {
 	case $1 in
 	resident) echo "bench/resident mean" ;;
-	compact | guard) echo "bench/$1 --quick" ;;
 	*) echo "bench/$1" ;;
 	esac
 }

@@ -20,7 +20,8 @@
 #define SPAN ((size_t)8 << 30)
 
 static struct paged paged;
-static size_t touches = 400000;
+static size_t touches = 100000;
+static size_t most; /* pages that are made resident */
 
 /* Touches random ones of the pages that are @stride apart. Return: ns a touch. */
 static double touch(size_t pages, size_t stride)
@@ -32,13 +33,21 @@ static double touch(size_t pages, size_t stride)
 	return (bench_now() - start) / (double)touches;
 }
 
-/* Frames as full of scattered pages as they get; then the same touches again. */
+/* Each of the pages once, in no order (their number is no multiple of the factor, a prime); or as many as fill
+ * all frames. */
+static void fill(size_t pages, size_t stride)
+{
+	for (size_t i = 0; i < pages && i < most; i++)
+		paged.memory[i * 2654435761u % pages * stride * PAGE]++;
+}
+
+/* Touches of frames that are as full of scattered pages as they get. */
 static double steady(size_t pages, size_t stride)
 {
 	void *address = paged.memory;
 	need(upage_unmap(paged.space, address, SPAN), "unmap");
 	need(upage_map(paged.space, &address, SPAN, RW, UPAGE_MAP_FIXED, NULL, 0), "map");
-	touch(pages, stride);
+	fill(pages, stride);
 	struct upage_stats before = paged_stats(&paged);
 	double ns = touch(pages, stride);
 	struct upage_stats after = paged_stats(&paged);
@@ -55,6 +64,7 @@ int main(int argc, char **argv)
 	struct bench bench = bench_begin("scattered", "ns/touch", argc, argv);
 	touches /= bench.divisor;
 	paged_make(&paged, SPAN / PAGE, "memory=512M,mapping=remap");
+	most = paged_stats(&paged).frames / 8 * 9 / bench.divisor;
 	size_t budget = paged_stats(&paged).mapping_budget;
 
 	/* Strides that leave no two pages beside each other, but in the last. */
