@@ -174,7 +174,7 @@ struct upage_config {
 	                           cache (O_DIRECT), which then holds no second copy of pages    */
 	char patch[8];          /* patch=auto|on|off: of `upage run`: where a program often makes
 	                           system calls its code is changed so that they do not trap.
-	                           The program can see that, if it reads its code; auto: off  */
+	                           The program can see that, if it reads its code; auto: on   */
 };
 #define UPAGE_CONFIG_INIT { .size = sizeof(struct upage_config) }
 

@@ -74,7 +74,7 @@ static const char help[] =
         "      --mapping-budget N   the most host mappings\n"
         "\n"
         "How system calls of PROGRAM reach upage:\n"
-        "      --patch auto|on|off  on: its code is changed where it makes many (default auto: off)\n"
+        "      --patch auto|on|off  on: its code is changed where it makes many (default auto: on)\n"
         "\n"
         "What stray stores of PROGRAM can harm:\n"
         "      --guard-metadata     page tables and the like are out of its reach\n"

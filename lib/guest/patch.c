@@ -34,7 +34,7 @@ void patch_begin(upage_pool *pool)
 	const size_t bytes = STUBS * sizeof(*stubs);
 	struct mappings *all = &whole_space->mappings;
 	uintptr_t start = whole_layout.mappings - bytes;
-	if (strcmp(pool->config.patch, "on") != 0 || !space_is_paged(whole_space) ||
+	if (strcmp(pool->config.patch, "off") == 0 || !space_is_paged(whole_space) ||
 	    !direct_start((struct direct_stub *)start, STUBS) ||
 	    host_reserve((void *)start, bytes, &base) < 0)
 		return;

@@ -2,7 +2,7 @@
 /*
  * patch.h - system calls that trapped often get another way to us: the places where they are made
  *
- * A trap costs ten times what a short system call does. Where a whole program with the option patch=on
+ * A trap costs ten times what a short system call does. Where a whole program, but with patch=off,
  * has made so many calls at one place by `mov $number, %eax; syscall` (b8 .. .. .. .. 0f 05), the first
  * of the two becomes a jump (e9) to a stub of that place (direct.h). The second stays what it is:
  * whoever stands between the two, or jumps there, traps as before, and is right. In two places of the
@@ -32,7 +32,7 @@
 
 #include "upage.h"
 
-/* From now on, if its options ask for it and the machine can. The calling thread is no guest yet. */
+/* From now on, unless its options forbid it, where the machine can. The calling thread is no guest yet. */
 void patch_begin(upage_pool *pool);
 
 /* A call of @number has trapped, by the instruction before @back. It is over. */

@@ -1,10 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # System calls of code that has been patched: patches.c, and the programs of the other tests, must say
-# in `upage run --patch on` what they say natively.
+# in `upage run` what they say natively; with --patch off no place is patched.
 . "$(dirname "$0")/compare.sh"
 built patches-native guests-native stacks-native processes-native calls-native
-whole_options=--patch=on
 
 # patched LEAST: of the last run, where the processor and the kernel can
 if grep -qw fsgsbase /proc/cpuinfo && grep -qw xsavec /proc/cpuinfo; then can=1; else can=0; fi
@@ -20,6 +19,11 @@ test $# -gt 0 || patched 300
 run_whole 2M 500 patches-native "$@"
 test $# -gt 0 || patched 50
 test $# -eq 0 || exit $failed
+whole_options=--patch=off
+run_whole 64M 0 patches-native
+sites=$(number patched_sites "$scratch/stats.json")
+test "${sites:-none}" = 0 || fail "${sites:-no} places were patched, for all that it was forbidden"
+whole_options=--patch=on
 run_native guests-native
 run_whole 64M 0 guests-native
 patched 1
