@@ -359,6 +359,14 @@ static bool lock_next(struct upage_pool *pool, uint32_t pfn, enum look known, co
 	return false;
 }
 
+/* Whether a page is the @n-th behind another in its leaf. By the address alone it might be another space's. */
+static bool follow_in_leaf(const struct upage_pool *pool, const struct locked_page *first,
+                           const struct locked_page *page, unsigned n)
+{
+	return pte_index(page->pte) >= n && page->pte == first->pte + n &&
+	       page->address == first->address + n * page_size(pool);
+}
+
 /* Pages that are locked, by their addresses: hidden, those beside each other by one call, they leave too. */
 static void add_locked(struct upage_pool *pool, const struct locked_page *locked, unsigned count,
                        struct leaving *pages)
@@ -366,8 +374,7 @@ static void add_locked(struct upage_pool *pool, const struct locked_page *locked
 	for (unsigned i = 0, n; i < count; i += n) {
 		pte_t **ptes = &pages->ptes[pages->count];
 		uint64_t *values = &pages->values[pages->count];
-		for (n = 0; i + n < count && locked[i + n].pte == locked[i].pte + n &&
-		            locked[i + n].address == locked[i].address + n * page_size(pool); n++) {
+		for (n = 0; i + n < count && follow_in_leaf(pool, &locked[i], &locked[i + n], n); n++) {
 			ptes[n] = locked[i + n].pte;
 			values[n] = locked[i + n].value;
 		}

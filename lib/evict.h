@@ -11,6 +11,10 @@
  * referenced the next one goes, whatever it was: looking never costs more than it can save. This also ends the
  * search while other threads reference everything.
  *
+ * Pages leave in batches: those behind a victim in frames and addresses, as far as they would be the next to go; and where
+ * swap gains by many requests at once, those that the policy offers next, wherever they lie. No more than one of
+ * 64 frames at a time.
+ *
  * A frame that several pages share is taken from all of them at once: all are locked and hidden, the
  * content is written once, and they share the slot. It was referenced if one of them was.
  *

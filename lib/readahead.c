@@ -7,6 +7,7 @@
 
 #define WINDOW_MAX BUFFER_RUN_MAX
 #define WINDOW_PART 32 /* of the frames */
+_Static_assert(WINDOW_MAX <= STORE_MANY, "each may be a request of its own");
 
 /* ---- Streams ------------------------------------------------------------------------------- */
 

@@ -6,10 +6,12 @@
  * fault just there proves it right: the window doubles, up to 16 pages and a 32nd of memory. Anywhere else
  * a new stream begins with one page; of 16 the oldest is forgotten. So references at random bring nothing
  * with them, whatever the memory; several streams may go on at once, beside them; and what comes for nothing
- * is never more than what was used before it.
+ * is never more than what was used before it. Pages that are resident take no fault: a stream goes on over them.
  *
- * Those pages come that lie side by side in swap, as they do if they left together (writeback.h): by one request,
- * into frames side by side, shown by one call. Where frames are short, others are evicted before.
+ * Those pages come that lie side by side in swap, as they do if they left together (writeback.h), by one request; where
+ * many requests take less time at once, also those that lie apart. Their frames are side by side as far as
+ * there are such, and those are shown by one call. Where frames are short, others are evicted before: so what lay
+ * apart in frames comes together again as references go on in order. Slots stay as they are.
  *
  * Locks: the PTEs of the pages behind are only tried, under the space's lock, like that of the page itself.
  * The streams are hints: threads need not agree. Signal context: yes.

@@ -4,7 +4,8 @@
  *
  * A store moves pages between a buffer and its medium. The interface is asynchronous: a
  * request is submitted, and completed later, by whoever needs the result. A store that works
- * at once does everything in submit.
+ * at once does everything in submit. Of several requests that do not depend on each other, a store
+ * may have all under way while their one caller waits (store_aio.h).
  *
  * A backing ties the pages of one mapping to a store: the page at address a has its content
  * at offset a + delta. It is shared by the pieces that a mapping is split into.

@@ -171,7 +171,9 @@ struct upage_config {
 	                           They begin when first needed, and end when they are not; every
 	                           signal is blocked in them. "": auto, which is 0               */
 	unsigned direct;        /* direct: the swap file is read and written past the host's page
-	                           cache (O_DIRECT), which then holds no second copy of pages    */
+	                           cache (O_DIRECT), which then holds no second copy of pages.
+	                           Several requests are under way at once, if the host has
+	                           asynchronous I/O (io_submit(2)); else one after another       */
 	char patch[8];          /* patch=auto|on|off: of `upage run`: where a program often makes
 	                           system calls its code is changed so that they do not trap.
 	                           The program can see that, if it reads its code; auto: on   */

@@ -116,6 +116,8 @@ static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 	return same;
 }
 
+_Static_assert(LEAVING_MAX <= STORE_MANY, "each may be a request of its own");
+
 /* ---- Saving them ------------------------------------------------------------------------- */
 
 static const struct backing *backing_of(struct upage_pool *pool, const struct leaving *pages, unsigned i)

@@ -349,6 +349,36 @@ START_TEST(pages_at_random_leave_together)
 }
 END_TEST
 
+/* The kernel may be using them: it finds them, whenever it looks. */
+START_TEST(pinned_pages_do_not_leave_with_others)
+{
+	enum { PAGES_HERE = 2 * FRAMES, EACH = 16 };
+	static uint8_t shadow[PAGES_HERE];
+	char byte;
+	int pipes[2];
+	struct machine m = machine_make(DIRECT);
+	char *memory = machine_map(m, PAGES_HERE, RW);
+	ck_assert_int_eq(pipe(pipes), 0);
+	for (uint64_t round = 0; round < 32; round++) {
+		for (size_t page = round % EACH; page < PAGES_HERE; page += EACH)
+			ck_assert_ok(upage_pin(m.space, memory + page * PAGE, PAGE, PROT_READ));
+		ck_assert_ok(upage_pool_verify(m.pool));
+		write_at_random(memory, shadow, PAGES_HERE, FRAMES / 2, round);
+		ck_assert_ok(upage_pool_verify(m.pool));
+		for (size_t page = round % EACH; page < PAGES_HERE; page += EACH) {
+			ck_assert_int_eq(write(pipes[1], memory + page * PAGE, 1), 1);
+			ck_assert_int_eq(read(pipes[0], &byte, 1), 1);
+			ck_assert_int_eq(byte, (char)shadow[page]);
+			ck_assert_ok(upage_unpin(m.space, memory + page * PAGE, PAGE));
+		}
+	}
+	ck_assert_uint_gt(machine_stats(m).store_at_once, FRAMES);
+	close(pipes[0]);
+	close(pipes[1]);
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(a_small_memory_gives_up_one_page_at_a_time)
 {
 	static uint8_t shadow[64];
@@ -418,6 +448,7 @@ static Suite *at_once_suite(void)
 	suite_add_tcase(suite, pages);
 	tcase_set_timeout(pages, 60);
 	tcase_add_test(pages, pages_at_random_leave_together);
+	tcase_add_test(pages, pinned_pages_do_not_leave_with_others);
 	tcase_add_test(pages, a_small_memory_gives_up_one_page_at_a_time);
 	tcase_add_test(pages, with_swap_full_pages_still_find_their_place);
 	tcase_add_test(pages, pages_that_lie_apart_are_read_ahead_together);
