@@ -25,7 +25,7 @@ int frame_open_home(struct frame_table *table)
 	int result = 0;
 	lock_acquire(&table->zone[0].lock);
 	if (atomic_load(&table->home) < 0) {
-		int home = host_memory_create(HOME_BYTES);
+		int home = host_process_borrows() ? -EMFILE : host_memory_create(HOME_BYTES);
 		result = home < 0 ? home : host_keep(&table->home, home);
 	}
 	lock_release(&table->zone[0].lock);

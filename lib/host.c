@@ -170,10 +170,11 @@ int host_protect(uintptr_t page, size_t length, int prot)
 static _Atomic int pagemap = -1;
 static _Atomic bool pagemap_tried;
 
-/* Of this process's address space; -1: there is none, or another thread is just opening it. */
+/* Of this process's address space; -1: there is none yet, or another thread is just opening it. */
 static int pagemap_descriptor(void)
 {
-	if (atomic_load(&pagemap) < 0 && !atomic_exchange(&pagemap_tried, true)) {
+	if (atomic_load(&pagemap) < 0 && !atomic_load(&pagemap_tried) && !host_process_borrows() &&
+	    !atomic_exchange(&pagemap_tried, true)) {
 		long opened = syscall_4(SYS_openat, AT_FDCWD, "/proc/self/pagemap",
 		                        O_RDONLY | O_CLOEXEC, 0);
 		if (opened >= 0)
@@ -324,6 +325,19 @@ static struct kept *kept_take(void)
 		return &kept[i];
 	}
 	return NULL;
+}
+
+static _Atomic int owner; /* of the memory, and of our descriptors: a process id; 0: nobody yet */
+
+void host_process_begin(void)
+{
+	atomic_store(&owner, (int)syscall_1(SYS_getpid, 0));
+}
+
+bool host_process_borrows(void)
+{
+	int process = atomic_load(&owner);
+	return process != 0 && syscall_1(SYS_getpid, 0) != process;
 }
 
 int host_keep(_Atomic int *holder, int descriptor)

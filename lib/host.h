@@ -180,6 +180,12 @@ int host_raise(int descriptor);
 /* @descriptor, moved up, is from now on in *@holder. Return: 0, or -EMFILE: it is closed. */
 int host_keep(_Atomic int *holder, int descriptor);
 
+/* A child of vfork(2) borrows the memory, but has a table of descriptors of its own: what it opened would be a number
+ * there, and something else or nothing for the process that goes on with the memory. So who opens late asks.
+ * host_process_begin() is for who makes a pool, and for the child of a fork. */
+void host_process_begin(void);
+bool host_process_borrows(void);
+
 /* Closes it, if there is one; *@holder is -1 then. */
 void host_drop(_Atomic int *holder);
 

@@ -183,6 +183,7 @@ static int pool_create(upage_pool **out, struct upage_config *config)
 		return UPAGE_ENOTSUP;
 	}
 	pool_fork_register();
+	host_process_begin();
 	result = strcmp(config->mapping, "guard") == 0 ? host_has_guards() : 1;
 	if (result < 0)
 		return result;

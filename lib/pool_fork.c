@@ -219,6 +219,7 @@ void pool_fork_parent(bool failed, bool share_files)
 static void begin_child(bool adopt, bool share_files)
 {
 	rlimit_end();
+	host_process_begin();
 	guard_fork_child();
 	store_aio_fork_child();
 	leaves_give();

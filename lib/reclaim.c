@@ -211,16 +211,16 @@ static bool make(struct upage_pool *pool, struct reclaimer *self)
 #endif
 
 /* A process that borrows this memory (vfork), or has a copy that we know nothing of, has none. */
-static bool is_ours(const struct reclaim *r)
+static bool is_ours(void)
 {
-	return syscall_1(SYS_getpid, 0) == r->process;
+	return !host_process_borrows();
 }
 
 /* As many as can be. The lock is held, and every signal blocked: so they are in the threads. */
 static void make_all(struct upage_pool *pool)
 {
 	struct reclaim *r = &pool->reclaim;
-	if (!is_ours(r) || atomic_load(&reclaim_held) > 0)
+	if (!is_ours() || atomic_load(&reclaim_held) > 0)
 		return;
 	atomic_store(&r->stopping, 0);
 	for (unsigned i = 0; i < r->threads; i++) {
@@ -266,7 +266,7 @@ static void wait_for_end(struct reclaimer *self, int process)
 void reclaim_stop(struct upage_pool *pool)
 {
 	struct reclaim *r = &pool->reclaim;
-	if (r->threads == 0 || !is_ours(r))
+	if (r->threads == 0 || !is_ours())
 		return;
 	signal_mask mask = signals_block();
 	lock_acquire(&r->lock);

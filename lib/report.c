@@ -124,6 +124,7 @@ static void sample(struct report *report)
 		atomic_store_explicit(&report->record->gauges[i], values[i], memory_order_relaxed);
 }
 
+/* Where statistics were not asked for nobody reads it: the frames' lists need not be looked through. */
 void report_sample(upage_pool *pool)
 {
 	if (pool->report->area != NULL)
@@ -169,7 +170,7 @@ static void record_end(struct report *report, int signal)
 	if (report->ended)
 		return;
 	report->ended = true;
-	sample(report);
+	report_sample(report->pool);
 	atomic_store(&record->nanoseconds_end, host_nanoseconds());
 	atomic_store(&record->signal, signal);
 	atomic_store(&record->state, signal != 0 ? STATE_SIGNAL : STATE_EXIT);
@@ -507,7 +508,7 @@ void report_exec(bool begins, bool followed)
 		if (report->process != process_id() || report->ended)
 			continue;
 		if (begins)
-			sample(report);
+			report_sample(report->pool);
 		atomic_store(&report->record->nanoseconds_end, begins ? host_nanoseconds() : 0);
 		atomic_store(&report->record->state, begins ? STATE_EXEC : STATE_RUNNING);
 		if (begins && !followed)

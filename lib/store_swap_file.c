@@ -139,7 +139,7 @@ static int swap_file_open(struct swap_file *file)
 	lock_acquire(&file->lock);
 	int descriptor = file->descriptor;
 	if (descriptor < 0) {
-		descriptor = open_for_child(file);
+		descriptor = host_process_borrows() ? -EMFILE : open_for_child(file);
 		int result = descriptor < 0 ? descriptor : host_keep(&file->descriptor, descriptor);
 		descriptor = result < 0 ? result : file->descriptor;
 	}

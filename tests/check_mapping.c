@@ -765,6 +765,33 @@ START_TEST(statistics_say_which_it_is)
 }
 END_TEST
 
+/* A child that borrows the memory (vfork) finds that mappings are short. What it opened would be gone with it. */
+START_TEST(who_borrows_the_memory_opens_nothing)
+{
+	struct machine m = machine_make("mapping=auto,memory=4M,mapping-budget=64,prefetch=off");
+	char *memory = machine_map(m, 1600, RW);
+	size_t before = open_descriptors();
+	pid_t child = vfork();
+	if (child == 0) {
+		for (size_t i = 0; i < 800; i++)
+			memory[2 * i * PAGE] = (char)(i + 1);
+		_exit(open_descriptors() == before ? 0 : 1);
+	}
+	int status;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	for (unsigned round = 0; round < 3; round++) {
+		for (size_t i = 0; i < 800; i++)
+			must(memory[2 * i * PAGE] == (char)(i + 1));
+		for (size_t i = 0; i < 400; i++) /* and now there are some at home */
+			memory[(2 * i + 1) * PAGE] = 1;
+		ck_assert_ok(upage_pool_verify(m.pool));
+	}
+	ck_assert_uint_eq(machine_stats(m).failed, 0);
+	machine_end(m);
+}
+END_TEST
+
 int main(void)
 {
 	if (host_has_guards() <= 0)
@@ -808,6 +835,7 @@ int main(void)
 	tcase_add_test(tests, spaces_in_runs_have_frames);
 	tcase_add_test(tests, where_guards_cannot_be_laid_frames_are_mapped);
 	tcase_add_test(tests, a_kernel_without_guards_is_told_of);
+	tcase_add_test(tests, who_borrows_the_memory_opens_nothing);
 	tcase_add_test(tests, statistics_say_which_it_is);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
