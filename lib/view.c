@@ -116,7 +116,8 @@ static int protect(struct upage_pool *pool, const pte_t *pte, uint64_t value, ui
 	return result;
 }
 
-/* The frames of pages beside each other, or the part of the file: @value is the first's. */
+/* The frames of pages beside each other, or the part of the file: @value is the first's. Guards come off one page
+ * never lazily, since the host then says whether it has memory for it; of a mapping it does not say. */
 static int show(const struct upage_pool *pool, const struct place *place, uint64_t value,
                 uintptr_t address, size_t pages, bool lazily)
 {
@@ -125,7 +126,7 @@ static int show(const struct upage_pool *pool, const struct place *place, uint64
 	size_t length = pages * page_size(pool);
 	int prot = pte_prot(value), result;
 	if (is_at_home(pool, value))
-		return home_show(backing->home, address, length, prot, lazily);
+		return home_show(backing->home, address, length, prot, lazily && pages > 1);
 	uintptr_t at = address + window_enter(place);
 	off_t offset = frame_offset(&pool->frames, pfn);
 	if (value & PTE_FILE)
@@ -392,6 +393,13 @@ size_t view_hide_idle(struct upage_pool *pool, pte_t *pte, uintptr_t address, ui
 	return count;
 }
 
+/* A page that was referenced, and will be at once again, is left to that reference, if the host has no larger ones to
+ * find: it does so under the lock of the mapping, not under that of the process, for which all threads wait. */
+static bool is_found_lazily(const struct upage_pool *pool)
+{
+	return page_size(pool) == HOST_PAGE_SIZE;
+}
+
 /* Whether two entries have the same content to be shown. */
 static bool shows_same(uint64_t a, uint64_t b)
 {
@@ -408,7 +416,7 @@ int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *val
 		if ((*value & PTE_ACCESS) && shows_same(*value, after))
 			result = protect(pool, page->pte, *value, page->address, page_size(pool), pte_prot(after));
 		else
-			result = show(pool, place, after, page->address, 1, false);
+			result = show(pool, place, after, page->address, 1, is_found_lazily(pool));
 		if (result == 0)
 			break;
 		record(pool, page->pte, after, *value);
