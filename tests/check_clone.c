@@ -253,7 +253,7 @@ END_TEST
  * shared once the policy knows them: a page that left is shared no more. */
 START_TEST(shared_pages_that_one_uses_stay)
 {
-	struct machine m = machine_make("memory=256K");
+	struct machine m = machine_make("memory=256K,policy=clock");
 	char *memory = machine_map(m, 16, RW), *new = machine_map(m, 1000, RW), *used = memory;
 	upage_space *clone = NULL;
 	uint64_t major = 0;
