@@ -25,7 +25,7 @@ static upage_pfn frame_of(upage_space *space, const char *address)
 
 START_TEST(a_clone_takes_no_frame_until_it_is_written_to)
 {
-	struct machine m = machine_make("memory=1M,mapping=remap");
+	struct machine m = machine_make("memory=1M,mapping=remap,prefetch=off");
 	char *memory = machine_map(m, 64, RW);
 	fill(memory, 40, 1);
 	upage_space *clone = clone_of(m.space);
