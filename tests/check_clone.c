@@ -25,7 +25,7 @@ static upage_pfn frame_of(upage_space *space, const char *address)
 
 START_TEST(a_clone_takes_no_frame_until_it_is_written_to)
 {
-	struct machine m = machine_make("memory=1M,mapping=remap");
+	struct machine m = machine_make("memory=1M,mapping=remap,prefetch=off");
 	char *memory = machine_map(m, 64, RW);
 	fill(memory, 40, 1);
 	upage_space *clone = clone_of(m.space);
@@ -253,7 +253,7 @@ END_TEST
  * shared once the policy knows them: a page that left is shared no more. */
 START_TEST(shared_pages_that_one_uses_stay)
 {
-	struct machine m = machine_make("memory=256K");
+	struct machine m = machine_make("memory=256K,policy=clock");
 	char *memory = machine_map(m, 16, RW), *new = machine_map(m, 1000, RW), *used = memory;
 	upage_space *clone = NULL;
 	uint64_t major = 0;

@@ -386,7 +386,7 @@ END_TEST
 /* None is forgotten. The host may find more: what is read to be moved brings neighbours with it. */
 START_TEST(what_was_referenced_is_known_after_a_move)
 {
-	struct machine m = machine_make(POOL ",mapping=remap");
+	struct machine m = machine_make(POOL ",mapping=remap,policy=clock");
 	char *memory = scattered(m, 320, 12);
 	struct iovec all = { memory, 320 * PAGE };
 	uint64_t before[5];

@@ -429,7 +429,7 @@ END_TEST
 
 START_TEST(a_child_that_never_evicts_makes_no_swap_file)
 {
-	struct machine m = machine_make(MEMORY ",store=file");
+	struct machine m = machine_make(MEMORY ",store=file,mapping=remap,policy=clock");
 	char *memory = machine_map(m, PAGES, RW);
 	fill(memory, 4, 1);
 	size_t descriptors = open_descriptors();

@@ -246,7 +246,7 @@ END_TEST
 /* They are compared with their slots. */
 START_TEST(pages_that_were_only_read_are_not_written_again)
 {
-	struct machine m = machine_make(GUARD);
+	struct machine m = machine_make(GUARD ",store=file");
 	char *memory = machine_map(m, 32, RW);
 	for (size_t i = 0; i < 32; i++)
 		memset(memory + i * PAGE, (int)i + 1, PAGE);

@@ -130,7 +130,7 @@ static uint64_t round_of_reads(struct machine m, char *memory, size_t pages, boo
 START_TEST(comparing_with_swap_is_given_up_and_taken_up_again)
 {
 	enum { PAGES = 256 };
-	struct machine m = machine_make("memory=64K,policy=fifo");
+	struct machine m = machine_make("memory=64K,policy=fifo,store=file");
 	char *memory = machine_map(m, PAGES, RW);
 	for (unsigned round = 0; round < 4; round++)
 		round_of_reads(m, memory, PAGES, true);
@@ -152,7 +152,7 @@ static void page_out(struct machine m, void *memory, size_t pages)
 
 START_TEST(a_page_that_was_written_to_when_it_was_last_here_needs_no_upgrade)
 {
-	struct machine m = machine_make("memory=64K");
+	struct machine m = machine_make("memory=64K,store=file");
 	char *memory = machine_map(m, 8, RW);
 	memset(memory, 1, 8 * PAGE);
 	for (int round = 0; round < 3; round++) {

@@ -8,6 +8,8 @@
 #include "support_clone.h"
 
 #define FRAMES 1024
+/* Faults and reads are counted: nobody else evicts, and what is written to is expected to be. */
+#define EXACT "memory=4M,reclaimers=0,policy=clock,mapping=remap,store=file"
 #define COUNT (2 * FRAMES)
 
 static void fill_in(volatile char *memory, size_t pages)
@@ -36,7 +38,7 @@ static struct upage_stats since(struct machine m, struct upage_stats before)
 
 START_TEST(in_order_few_faults_and_few_reads_bring_all)
 {
-	struct machine m = machine_make("memory=4M,prefetch=auto,mapping=remap");
+	struct machine m = machine_make(EXACT ",prefetch=auto");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	fill_in(memory, COUNT);
 	for (int round = 0; round < 4; round++) {
@@ -61,7 +63,7 @@ END_TEST
 /* Pages that are written to again and again need no upgrade, whoever brought them. */
 START_TEST(what_is_written_in_order_is_expected_to_be)
 {
-	struct machine m = machine_make("memory=4M,prefetch=64,reclaimers=0");
+	struct machine m = machine_make(EXACT ",prefetch=64");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	fill_in(memory, COUNT);
 	for (unsigned round = 1; round <= 4; round++) {
@@ -80,7 +82,7 @@ END_TEST
 
 START_TEST(at_random_pages_come_alone)
 {
-	struct machine m = machine_make("memory=4M,prefetch=64");
+	struct machine m = machine_make(EXACT ",prefetch=64");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	uint64_t random = 7;
 	fill_in(memory, COUNT);
@@ -96,7 +98,7 @@ END_TEST
 
 START_TEST(a_jump_brings_one_page)
 {
-	struct machine m = machine_make("memory=4M,prefetch=64");
+	struct machine m = machine_make(EXACT ",prefetch=64");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	fill_in(memory, COUNT);
 	for (size_t i = 0; i < 500; i++)
@@ -111,7 +113,7 @@ END_TEST
 
 START_TEST(several_streams_go_on_beside_each_other)
 {
-	struct machine m = machine_make("memory=4M,prefetch=64");
+	struct machine m = machine_make(EXACT ",prefetch=64");
 	volatile char *memory = machine_map(m, COUNT, RW);
 	fill_in(memory, COUNT);
 	struct upage_stats before = machine_stats(m);
@@ -146,7 +148,7 @@ END_TEST
 /* Slots that two spaces have are read ahead by both, and stay right for the other one. */
 START_TEST(clones_read_ahead_what_they_share)
 {
-	struct machine m = machine_make("memory=4M,prefetch=64");
+	struct machine m = machine_make(EXACT ",prefetch=64");
 	char *memory = machine_map(m, 700, RW);
 	fill_in(memory, 700);
 	ck_assert_ok(upage_advise(m.space, memory, 700 * PAGE, UPAGE_PAGEOUT));

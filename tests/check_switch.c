@@ -154,7 +154,7 @@ END_TEST
  * done at their addresses, and leave before what is in use. */
 START_TEST(what_is_parked_is_idle)
 {
-	struct process all = processes_make("memory=256K", 64 * MIB, 64);
+	struct process all = processes_make("memory=256K,policy=clock", 64 * MIB, 64);
 	unsigned char parked[16], current[16];
 	unsigned left = 0, stayed = 0;
 	ck_assert_ok(upage_switch(all.space[0]));

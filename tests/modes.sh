@@ -15,6 +15,9 @@ set -u
 srcdir=${srcdir:-$(dirname "$0")}
 export srcdir
 unset UPAGE_OPTIONS
+# Some modes are slow.
+CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-5}
+export CK_TIMEOUT_MULTIPLIER
 
 # Ways to map; pages that come in at once; threads that free frames; stores; and all of it together.
 modes=${MODES:-mapping=guard mapping=remap mapping-budget=64 prefetch=off prefetch=64 reclaimers=2 store=lz4 store=file,direct

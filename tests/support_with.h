@@ -15,7 +15,7 @@
 
 #include "upage.h"
 
-/* What a configuration of a test becomes. */
+/* What a configuration of a test becomes. What a test says of a store is all about it, and so of mappings. */
 static inline struct upage_config with_defaults(struct upage_config config)
 {
 	const char *words = getenv("UPAGE_WITH");
@@ -27,7 +27,10 @@ static inline struct upage_config with_defaults(struct upage_config config)
 #define OPEN_TEXT(field)                                                                      \
 	if (config.field[0] == '\0')                                                          \
 		memcpy(config.field, with.field, sizeof(config.field))
-	OPEN_TEXT(mapping);
+	if (config.mapping_budget == 0 && config.mapping[0] == '\0')
+		config.mapping_budget = with.mapping_budget;
+	if (config.mapping_budget == with.mapping_budget)
+		OPEN_TEXT(mapping);
 	OPEN_TEXT(prefetch);
 	OPEN_TEXT(reclaimers);
 	OPEN_TEXT(policy);
@@ -36,8 +39,6 @@ static inline struct upage_config with_defaults(struct upage_config config)
 	if (config.direct == with.direct)
 		OPEN_TEXT(store);
 #undef OPEN_TEXT
-	if (config.mapping_budget == 0)
-		config.mapping_budget = with.mapping_budget;
 	return config;
 }
 
