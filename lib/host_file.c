@@ -99,16 +99,27 @@ int host_write(int descriptor, const void *buffer, size_t length, off_t offset)
 	return 0;
 }
 
+/* One page, again and again: an array of as many would be a part of each program's file. */
+#define ZEROS_MOST 64
+
 int host_zero(int descriptor, off_t offset, size_t length)
 {
-	static const char zeros[64 * 4096]; /* the kernel's one zero page, many times */
+	static const char zeros[HOST_PAGE_SIZE];
+	const size_t most = ZEROS_MOST * sizeof(zeros);
+	struct iovec pages[ZEROS_MOST];
+	for (size_t i = 0; i < ZEROS_MOST && i * sizeof(zeros) < length; i++)
+		pages[i] = (struct iovec){ (void *)zeros, sizeof(zeros) };
 	while (length > 0) {
-		size_t part = length < sizeof(zeros) ? length : sizeof(zeros);
-		int result = host_write(descriptor, zeros, part, offset);
-		if (result < 0)
-			return result;
-		offset += (off_t)part;
-		length -= part;
+		size_t part = length < most ? length : most;
+		const long call[7] = { SYS_pwritev, descriptor, (long)pages, (long)(part / sizeof(zeros)),
+			               (long)offset, 0 };
+		long n = rlimit_file_call((uint64_t)offset + part, call);
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		offset += (off_t)n;
+		length -= (size_t)n;
 	}
 	return 0;
 }

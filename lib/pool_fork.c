@@ -248,6 +248,15 @@ void pool_fork_child(bool share_files)
 	begin_child(true, share_files);
 }
 
+void pool_vfork_begin(void)
+{
+	lock_acquire(&pools_lock);
+	for (upage_pool *pool = pools; pool != NULL; pool = pool->next)
+		if (!pool_is_lost(pool))
+			swap_prepare(pool->swap);
+	lock_release(&pools_lock);
+}
+
 /* ---- fork(3) ------------------------------------------------------------------------------- */
 
 /* The C library's fork() takes the lock of its list of files after our handlers have run. Whoever

@@ -63,6 +63,10 @@ extern _Atomic bool pool_fork_by_guest;
  */
 int pool_fork_begin(bool other_threads);
 
+/* Before a child that borrows this memory (vfork): what evictions may need is opened now, since the child can open
+ * nothing for us (host_process_borrows). Where that fails, what cannot be saved stays. */
+void pool_vfork_begin(void);
+
 /* @failed: there is no child. @share_files: the child has the same table of descriptors. */
 void pool_fork_parent(bool failed, bool share_files);
 void pool_fork_child(bool share_files);

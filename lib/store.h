@@ -151,6 +151,10 @@ struct swap_config {
 int swap_create(struct swap **out, const struct swap_config *config, const char **used);
 void swap_destroy(struct swap *swap);
 
+/* Before others use this memory who can open no file for us (pool_vfork_begin). Return: 0, or why the first
+ * page that leaves will not be saved, as a negated errno value. */
+int swap_prepare(struct swap *swap);
+
 /* Around a fork: keeps the slots as they are, and a medium of the child's own with the content of
  * all that are taken, as frame_copy_begin() and its like. If none is, the child makes its file
  * when it needs one. */

@@ -21,6 +21,9 @@ struct medium_ops {
 	/* Bytes of memory that it takes now; NULL: none. */
 	uint64_t (*bytes)(struct medium *medium);
 
+	/* What is made when first needed is made now. Return: 0 or a negated errno value. NULL: nothing is. */
+	int (*prepare)(struct medium *medium);
+
 	/* A copy for the child of a fork, as swap_copy_begin() and its like: of the stretches that are
 	 * taken, one by one. NULL, all four: the child has one as it is, with the rest of our memory. */
 	int (*copy_begin)(struct medium *medium);

@@ -294,6 +294,11 @@ bool swap_gains_by_many(const struct swap *swap)
 	return swap->medium->gains_by_many;
 }
 
+int swap_prepare(struct swap *swap)
+{
+	return swap->medium->ops->prepare != NULL ? swap->medium->ops->prepare(swap->medium) : 0;
+}
+
 /* ---- Copies for forks ------------------------------------------------------------------ */
 
 void swap_fork_begin(struct swap *swap)

@@ -179,6 +179,12 @@ static unsigned swap_file_submit_all(upage_store *store, struct store_request *r
 	return at_once;
 }
 
+static int swap_file_prepare(struct medium *medium)
+{
+	int descriptor = swap_file_open((struct swap_file *)medium);
+	return descriptor < 0 ? descriptor : 0;
+}
+
 static int swap_file_sync(upage_store *store)
 {
 	(void)store; /* nobody reads it after us */
@@ -238,6 +244,7 @@ static const struct store_ops swap_file_store = { .name = "file",
 	                                          .sync = swap_file_sync,
 	                                          .close = swap_file_close };
 static const struct medium_ops swap_file_medium = { .discard = swap_file_discard,
+	                                            .prepare = swap_file_prepare,
 	                                            .copy_begin = swap_file_copy_begin,
 	                                            .copy = swap_file_copy,
 	                                            .copy_end = swap_file_copy_end,

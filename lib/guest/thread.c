@@ -152,6 +152,8 @@ static long clone_thread(struct guest_call *call, const struct birth *birth)
 	struct limit_values limits;
 	limit_save(&limits);
 	signal_mask mask = guest_signal_hold();
+	if (child->borrows)
+		pool_vfork_begin();
 	long pid = execute_clone(birth, flags | CLONE_CHILD_CLEARTID, base, top - base,
 	                         (int *)&child->alive, &pidfd, begin, child);
 	if (!(flags & CLONE_THREAD) && flags & CLONE_VFORK)

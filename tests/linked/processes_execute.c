@@ -58,6 +58,27 @@ static void vforks(void)
 	free(memory);
 }
 
+/* The first pages that leave the memory of a forked process do so while a child of vfork borrows it: what they are
+ * written to has to be there for both. */
+static void borrowers(void)
+{
+	pid_t forked = fork();
+	if (forked == 0) {
+		uint64_t *memory = malloc(size);
+		MUST_BE(memory != NULL);
+		pid_t child = vfork();
+		if (child == 0) {
+			write_memory(memory, size, 12);
+			_exit(18);
+		}
+		int status = wait_for(child);
+		size_t wrong = wrong_words(memory, size, 12);
+		free(memory);
+		_exit(wrong == 0 && status == 18 << 8 ? 19 : 20);
+	}
+	say("status %x", (unsigned)wait_for(forked));
+}
+
 static void shell(void)
 {
 	char line[100];
@@ -144,6 +165,7 @@ int inherited(const char *number)
 
 const struct test execute_tests[] = {
 	{ "vforks", vforks },
+	{ "borrowers", borrowers },
 	{ "shell", shell },
 	{ "spawns", spawns },
 	{ "executes", executes },
