@@ -320,22 +320,31 @@ static struct frame_zone *zone_after(struct frame_table *table, unsigned own, un
 	return &table->zone[(own + i) % table->zones];
 }
 
+/* @count frames out of one run of a zone. */
+static uint32_t take_from_zone(struct frame_table *table, struct frame_zone *zone, uint32_t count)
+{
+	uint32_t pfn = FRAME_NONE;
+	lock_acquire(&zone->lock);
+	unsigned order = find_order(table, zone, log2_ceiling(count));
+	if (order < FRAME_ORDERS) {
+		pfn = zone->list[order];
+		take_from_run(table, pfn, order, pfn, count);
+	}
+	lock_release(&zone->lock);
+	return pfn;
+}
+
+/* A run that another thread takes a part of is in no list for a moment: where nothing seems to be, although frames
+ * are free, the zones are asked under their locks. */
 uint32_t frame_allocate(struct frame_table *table, uint32_t count)
 {
 	unsigned least = log2_ceiling(count), own = own_zone(table);
 	uint32_t pfn = FRAME_NONE;
-	for (unsigned i = 0; i < table->zones && pfn == FRAME_NONE && least <= table->zone_shift; i++) {
-		struct frame_zone *zone = zone_after(table, own, i);
-		if (!zone_has(zone, least))
-			continue;
-		lock_acquire(&zone->lock);
-		unsigned order = find_order(table, zone, least);
-		if (order < FRAME_ORDERS) {
-			pfn = zone->list[order];
-			take_from_run(table, pfn, order, pfn, count);
-		}
-		lock_release(&zone->lock);
-	}
+	for (unsigned i = 0; i < table->zones && pfn == FRAME_NONE && least <= table->zone_shift; i++)
+		if (zone_has(zone_after(table, own, i), least))
+			pfn = take_from_zone(table, zone_after(table, own, i), count);
+	for (unsigned i = 0; i < table->zones && pfn == FRAME_NONE && count == 1 && atomic_load(&table->free) > 0; i++)
+		pfn = take_from_zone(table, zone_after(table, own, i), 1);
 	if (pfn != FRAME_NONE || count == 1 || count > atomic_load(&table->free))
 		return pfn;
 	frame_table_lock(table);
@@ -393,24 +402,33 @@ static struct frame_zone *zone_with_longest(struct frame_table *table, unsigned 
 	return best;
 }
 
+static uint32_t take_placed(struct frame_table *table, struct frame_zone *zone, uint64_t page, unsigned place)
+{
+	uint32_t pfn = FRAME_NONE;
+	lock_acquire(&zone->lock);
+	unsigned order = find_order(table, zone, place);
+	if (order == FRAME_ORDERS && zone->orders != 0) /* no run is that long: the longest that there is */
+		order = log2_floor(zone->orders);
+	if (order < FRAME_ORDERS) {
+		uint32_t head = zone->list[order];
+		unsigned span = order < place ? order : place;
+		pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
+		take_from_run(table, head, order, pfn, 1);
+	}
+	lock_release(&zone->lock);
+	return pfn;
+}
+
 uint32_t frame_allocate_placed(struct frame_table *table, uint64_t page, unsigned place)
 {
 	uint32_t pfn = FRAME_NONE;
 	struct frame_zone *zone;
-	/* What was seen there may be gone. */
-	while (pfn == FRAME_NONE && (zone = zone_with_longest(table, place)) != NULL) {
-		lock_acquire(&zone->lock);
-		unsigned order = find_order(table, zone, place);
-		if (order == FRAME_ORDERS && zone->orders != 0) /* no run is that long: the longest that there is */
-			order = log2_floor(zone->orders);
-		if (order < FRAME_ORDERS) {
-			uint32_t head = zone->list[order];
-			unsigned span = order < place ? order : place;
-			pfn = head + (uint32_t)(page & ((UINT64_C(1) << span) - 1));
-			take_from_run(table, head, order, pfn, 1);
-		}
-		lock_release(&zone->lock);
-	}
+	/* What was seen there may be gone; and what is there, not seen: as in frame_allocate(). */
+	while (pfn == FRAME_NONE && (zone = zone_with_longest(table, place)) != NULL)
+		pfn = take_placed(table, zone, page, place);
+	unsigned own = own_zone(table);
+	for (unsigned i = 0; i < table->zones && pfn == FRAME_NONE && atomic_load(&table->free) > 0; i++)
+		pfn = take_placed(table, zone_after(table, own, i), page, place);
 	return pfn;
 }
 

@@ -434,6 +434,39 @@ END_TEST
 #define ZONE 4096u
 #define ZONED (5 * ZONE + 100) /* frames: the last zone is short */
 
+/* Nearly all frames are free, and in one run; each thread takes one and gives it back. Loop: by either call. */
+static int way;
+
+static void *take_again_and_again(void *unused)
+{
+	uintptr_t missed = 0;
+	(void)unused;
+	for (unsigned i = 0; i < 300000; i++) {
+		uint32_t pfn = way == 0 ? frame_allocate(&table, 1) : frame_allocate_placed(&table, i, FRAME_PLACE_ORDER);
+		if (pfn == FRAME_NONE)
+			missed++;
+		else
+			frame_free(&table, pfn, 1);
+	}
+	return (void *)missed;
+}
+
+START_TEST(while_frames_are_free_one_is_found)
+{
+	pthread_t threads[THREADS];
+	void *missed;
+	way = _i;
+	begin(1024, 12);
+	for (size_t t = 0; t < THREADS; t++)
+		ck_assert_int_eq(pthread_create(&threads[t], NULL, take_again_and_again, NULL), 0);
+	for (size_t t = 0; t < THREADS; t++) {
+		ck_assert_int_eq(pthread_join(threads[t], &missed), 0);
+		ck_assert_uint_eq((uintptr_t)missed, 0);
+	}
+	end(1024);
+}
+END_TEST
+
 START_TEST(what_one_thread_takes_lies_together)
 {
 	begin(ZONED, 12);
@@ -790,6 +823,7 @@ int main(void)
 	tcase_add_test(runs, a_frame_handed_out_has_no_page_backing_or_slot);
 	tcase_add_test(runs, a_table_that_lost_a_frame_is_not_valid);
 	tcase_add_test(runs, no_two_threads_get_the_same_frame);
+	tcase_add_loop_test(runs, while_frames_are_free_one_is_found, 0, 2);
 	tcase_add_test(runs, what_one_thread_takes_lies_together);
 	tcase_add_test(runs, frames_beside_each_other_may_be_of_several_zones);
 	tcase_add_test(runs, what_is_zeroed_ahead_may_be_in_any_zone);
