@@ -105,14 +105,14 @@ int host_write(int descriptor, const void *buffer, size_t length, off_t offset)
 int host_zero(int descriptor, off_t offset, size_t length)
 {
 	static const char zeros[HOST_PAGE_SIZE];
-	const size_t most = ZEROS_MOST * sizeof(zeros);
 	struct iovec pages[ZEROS_MOST];
-	for (size_t i = 0; i < ZEROS_MOST && i * sizeof(zeros) < length; i++)
-		pages[i] = (struct iovec){ (void *)zeros, sizeof(zeros) };
 	while (length > 0) {
-		size_t part = length < most ? length : most;
-		const long call[7] = { SYS_pwritev, descriptor, (long)pages, (long)(part / sizeof(zeros)),
-			               (long)offset, 0 };
+		size_t part = 0, count = 0;
+		for (; count < ZEROS_MOST && part < length; part += pages[count++].iov_len) {
+			size_t left = length - part;
+			pages[count] = (struct iovec){ (void *)zeros, left < sizeof(zeros) ? left : sizeof(zeros) };
+		}
+		const long call[7] = { SYS_pwritev, descriptor, (long)pages, (long)count, (long)offset, 0 };
 		long n = rlimit_file_call((uint64_t)offset + part, call);
 		if (n == -EINTR)
 			continue;
