@@ -9,9 +9,9 @@
  * is never more than what was used before it. Pages that are resident take no fault: a stream goes on over them.
  *
  * Those pages come that lie side by side in swap, as they do if they left together (writeback.h), by one request; where
- * many requests take less time at once, also those that lie apart. Their frames are side by side as far as
- * there are such, and those are shown by one call. Where frames are short, others are evicted before: so what lay
- * apart in frames comes together again as references go on in order. Slots stay as they are.
+ * many requests take less time at once, also those that lie apart, and into frames that do. Else their frames are side
+ * by side, and shown by one call. Where frames are short, others are evicted before: so what lay apart in frames
+ * comes together again as references go on in order. Slots stay as they are.
  *
  * Locks: the PTEs of the pages behind are only tried, under the space's lock, like that of the page itself.
  * The streams are hints: threads need not agree. Signal context: yes.
