@@ -11,8 +11,8 @@
 # time; then in half of that, or in N percent. A run that passes natively must pass each time: the
 # same exit status, no "fail:" and no "error:" line, not a worker killed, and operations done. One
 # that does not pass natively is named and says nothing. In less than ample memory there must be
-# evictions. --core (the default): the few that are marked; --full: all but the exceptions, which
-# run where a NAME asks for them.
+# evictions: what fits is run in half of that again. --core (the default): the few that are marked;
+# --full: all but the exceptions, which run where a NAME asks for them.
 . "$(dirname "$0")/support_runs.sh"
 
 # Stressor, operations (or -: one second of them), options; "core" in front: in --core, too.
@@ -280,10 +280,9 @@ complaint()
 	[ "$operations" -gt 0 ] || printf 'no operation was done; '
 }
 
-# paged RUN BYTES LABEL: a run in that much memory, and a row of the table.
-paged()
+# judge RUN BYTES LABEL: a row of the table about the last run, in that much memory.
+judge()
 {
-	run_in "$@"
 	wrong=$(complaint $status "$scratch/$1.out")$lacks
 	row "$name" "$3" $(($2 >> 10)) "$evictions" "$operations" "$seconds" "${wrong:-passes}"
 	[ -n "$wrong" ] || return 0
@@ -301,9 +300,15 @@ check()
 	row "$name" native - - "$operations" "$seconds" "${wrong:+does not pass natively either: }$wrong"
 	[ -z "$wrong" ] || return 0
 	ran=$((ran + 1))
-	paged ample $((4 << 30)) ample || return 0
-	footprint=$(footprint)
-	paged part "$(part "$percent")" "$percent%"
+	run_in ample $((4 << 30)) ample
+	judge ample $((4 << 30)) ample || return 0
+	footprint=$(footprint) share=$percent
+	run_in part "$(part "$share")" "$share%"
+	while [ "${evictions:-0}" = 0 ] && [ "$share" -gt 5 ]; do # neighbours of pages were the most of it
+		share=$((share / 2))
+		run_in part "$(part "$share")" "$share%"
+	done
+	judge part "$(part "$share")" "$share%"
 }
 
 row stressor run KiB evictions ops seconds ""
