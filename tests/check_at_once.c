@@ -209,7 +209,7 @@ static unsigned rings_mapped(void)
 /* A child of a fork, made at any moment of what its parent's threads do, has its own memory and its own rings. */
 START_TEST(a_child_has_rings_of_its_own)
 {
-	struct machine m = machine_make(DIRECT);
+	struct machine m = machine_make(DIRECT ",reclaimers=0");
 	volatile char *memory = machine_map(m, 2 * FRAMES, RW);
 	pthread_t threads[THREADS];
 	common = swap_at(0);
@@ -408,7 +408,7 @@ START_TEST(pages_that_lie_apart_are_read_ahead_together)
 {
 	enum { PAGES_HERE = 2 * FRAMES };
 	static uint8_t shadow[PAGES_HERE];
-	struct machine m = machine_make(DIRECT ",prefetch=auto");
+	struct machine m = machine_make(DIRECT ",prefetch=auto,mapping=remap");
 	volatile char *memory = machine_map(m, PAGES_HERE, RW);
 	write_at_random(memory, shadow, PAGES_HERE, 16 * FRAMES, 1);
 	struct upage_stats before = machine_stats(m), after;

@@ -611,7 +611,7 @@ END_TEST
 
 START_TEST(the_count_of_mappings_is_an_upper_bound_of_the_truth)
 {
-	struct machine m = machine_make("memory=1M");
+	struct machine m = machine_make("memory=1M,reclaimers=0");
 	char *memory = machine_map(m, 1000, RW);
 	uint64_t random = 3;
 	size_t before = maps_lines();
