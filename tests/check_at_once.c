@@ -20,7 +20,7 @@
 #include "support_fork.h"
 
 #define MANY STORE_MANY
-#define DIRECT "memory=4M,direct"
+#define DIRECT "memory=4M,direct,policy=clock"
 #define FRAMES 1024
 
 static struct swap *swap_at(uint64_t slots)
