@@ -2,7 +2,7 @@
 /*
  * patch.h - system calls that trapped often get another way to us: the places where they are made
  *
- * A trap costs ten times what a short system call does. Where a whole program, but with patch=off,
+ * A trap costs ten times what a short system call does. Unless patch=off, where a whole program
  * has made so many calls at one place by `mov $number, %eax; syscall` (b8 .. .. .. .. 0f 05), the first
  * of the two becomes a jump (e9) to a stub of that place (direct.h). The second stays what it is:
  * whoever stands between the two, or jumps there, traps as before, and is right. In two places of the
