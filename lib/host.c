@@ -286,22 +286,22 @@ struct kept {
 static struct kept kept[HOST_DESCRIPTORS_MAX];
 static _Atomic unsigned kept_end; /* slots that were ever used */
 
-/* A copy of @descriptor out of the program's way: above its soft limit, where the hard one lets us,
- * else among the highest under it. But not so high that the kernel's table of descriptors, which
- * every fork copies, becomes large for it. */
-static long copy_high(int descriptor)
+int host_descriptors_begin(void)
 {
 	struct rlimit limit;
+	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) < 0)
+		limit.rlim_cur = limit.rlim_max = 1024;
+	if (limit.rlim_cur < limit.rlim_max && limit.rlim_cur < RLIMIT_DESCRIPTORS_END)
+		return (int)limit.rlim_cur;
+	uint64_t end = limit.rlim_cur < RLIMIT_DESCRIPTORS_END ? limit.rlim_cur : RLIMIT_DESCRIPTORS_END;
+	return (int)(end > 2 * NUMBERS_OURS ? end - NUMBERS_OURS : end / 2);
+}
+
+/* A copy of @descriptor out of the program's way. */
+static long copy_high(int descriptor)
+{
 	long high = rlimit_descriptor_call(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0, true);
-	if (high >= 0)
-		return high;
-	uint64_t end = 1024;
-	if (syscall_4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) == 0)
-		end = limit.rlim_cur;
-	if (end > RLIMIT_DESCRIPTORS_END)
-		end = RLIMIT_DESCRIPTORS_END;
-	end = end > 2 * NUMBERS_OURS ? end - NUMBERS_OURS : end / 2;
-	return syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, end);
+	return high >= 0 ? high : syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, host_descriptors_begin());
 }
 
 int host_raise(int descriptor)

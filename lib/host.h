@@ -204,6 +204,10 @@ bool host_owns_descriptor(int descriptor);
 /* The lowest of ours that is not under @from, or -1. */
 int host_next_descriptor(int from);
 
+/* Where ours begin, as the limits are now: above the program's soft limit, where the hard one lets us, else among the
+ * highest under it. But not so high that the kernel's table of descriptors, which every fork copies, becomes large. */
+int host_descriptors_begin(void);
+
 /* Gives one of ours another number. The old one stays open, for threads that have read it from
  * the holder already; the caller closes it when there can be none. One call at a time.
  * Return: 0, or -EBADF (not ours, or nobody's here), or the host's error. */

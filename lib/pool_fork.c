@@ -346,6 +346,14 @@ void pool_reclaimers_go(void)
 
 /* ---- Descriptors --------------------------------------------------------------------------- */
 
+void pool_raise_descriptors(void)
+{
+	int begin = host_descriptors_begin(), lowest;
+	while ((lowest = host_next_descriptor(0)) >= 0 && lowest < begin)
+		if (pool_move_descriptor(lowest) < 0)
+			break;
+}
+
 int pool_move_descriptor(int descriptor)
 {
 	signal_mask mask = signals_block();

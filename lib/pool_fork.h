@@ -85,4 +85,7 @@ void pool_reclaimers_go(void);
  */
 int pool_move_descriptor(int descriptor);
 
+/* The program's limit of descriptors was raised: ours make room, as far as they can. */
+void pool_raise_descriptors(void);
+
 #endif

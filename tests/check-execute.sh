@@ -18,7 +18,12 @@ native_then()
 		test $run = native || prefix="$upage run -m 1M --"
 		(cd "$scratch/work" && timeout -k 5 200 sh -c "$shell; exec $prefix $execute $*") \
 			>"$scratch/$run" 2>"$scratch/$run.err" </dev/null
-		echo "status $?" >>"$scratch/$run"
+		status=$?
+		echo "status $status" >>"$scratch/$run"
+		case $run,$status in
+		paged,* | native,0 | native,44) ;; # 44: a chain's end
+		*) fail "$title, natively: status $status: $(head -3 "$scratch/native.err")" ;;
+		esac
 	done
 	cmp -s "$scratch/native" "$scratch/paged" && cmp -s "$scratch/native.err" "$scratch/paged.err" || {
 		fail "$title (<: native, >: paged):"
@@ -28,7 +33,11 @@ native_then()
 }
 
 native_then "execve" :
-native_then "execve with an endless stack" "ulimit -s unlimited"
+if (ulimit -s unlimited) 2>/dev/null; then
+	native_then "execve with an endless stack" "ulimit -s unlimited"
+else
+	echo "no endless stack: it is limited"
+fi
 native_then "execve with few descriptors" "ulimit -S -n 12"
 native_then "1000 in a row" : 1000
 
@@ -56,5 +65,5 @@ execute=/bin/sh
 native_then "limits" : "$scratch/limits"
 test "$(ulimit -H -n)" = unlimited || test "$(ulimit -H -n)" -lt 6000 ||
 	native_then "no descriptors left" "ulimit -S -n 5000" "$scratch/full"
-native_then "soft limits from outside" "ulimit -S -v 400000; ulimit -S -n 10; ulimit -c 5" "$scratch/limits"
+native_then "soft limits from outside" "ulimit -S -v 400000; ulimit -S -n 12; ulimit -c 0" "$scratch/limits"
 exit $failed

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "handlers.h"
+#include "pool_fork.h"
 #include "rlimit.h"
 #include "signals.h"
 #include "space.h"
@@ -178,12 +179,21 @@ long limit_getrlimit(struct guest_call *call)
 	return old != NULL ? exchange(limit, NULL, old) : -EFAULT;
 }
 
+/* The host's limit. Of descriptors: none of ours is to be under it, where the program opens its own. */
+static long pass_on(struct guest_call *call, long resource)
+{
+	long result = guest_generic(call, guest_table_find(call->number));
+	if (result == 0 && resource == RLIMIT_NOFILE)
+		pool_raise_descriptors();
+	return result;
+}
+
 long limit_setrlimit(struct guest_call *call)
 {
 	enum limit limit = limit_of(call->argument[0]);
 	const void *wanted = (const void *)call->argument[1];
 	if (limit == LIMITS)
-		return guest_generic(call, guest_table_find(call->number));
+		return pass_on(call, call->argument[0]);
 	return wanted != NULL ? exchange(limit, wanted, NULL) : -EFAULT;
 }
 
@@ -191,7 +201,9 @@ long limit_prlimit64(struct guest_call *call)
 {
 	const long *a = call->argument;
 	enum limit limit = limit_of(a[1]);
-	if (limit == LIMITS || (a[0] != 0 && a[0] != syscall_1(SYS_getpid, 0)))
+	if (a[0] != 0 && a[0] != syscall_1(SYS_getpid, 0))
 		return guest_generic(call, guest_table_find(call->number));
+	if (limit == LIMITS)
+		return pass_on(call, a[1]);
 	return exchange(limit, (const void *)a[2], (void *)a[3]);
 }
