@@ -3,36 +3,48 @@
 
 #include "host.h"
 
+/* The buffers of these bits, which lie beside each other; NULL: they are not all free. */
+static char *take(struct buffers *buffers, unsigned run, uint32_t bits)
+{
+	uint32_t free = atomic_load(&buffers->free[run]);
+	do {
+		if ((free & bits) != bits)
+			return NULL;
+	} while (!atomic_compare_exchange_weak(&buffers->free[run], &free, free & ~bits));
+	size_t index = run * BUFFER_RUN_MAX + (size_t)__builtin_ctz(bits);
+	return buffers->memory + (index << buffers->page_shift);
+}
+
+static uint32_t bits_of(unsigned count)
+{
+	return (uint32_t)((UINT64_C(1) << count) - 1);
+}
+
 char *buffer_take(struct buffers *buffers)
 {
-	uint64_t free = atomic_load(&buffers->free);
 	for (;;) {
-		if (free == 0) { /* 64 transfers under way: one of them ends soon */
-			host_yield();
-			free = atomic_load(&buffers->free);
-		} else if (atomic_compare_exchange_weak(&buffers->free, &free, free & (free - 1))) {
-			size_t index = (size_t)__builtin_ctzll(free);
-			return buffers->memory + (index << buffers->page_shift);
+		for (unsigned run = 0; run < BUFFER_RUNS; run++) {
+			uint32_t free = atomic_load(&buffers->free[run]);
+			char *buffer = free != 0 ? take(buffers, run, free & -free) : NULL;
+			if (buffer != NULL)
+				return buffer;
 		}
+		host_yield(); /* BUFFERS transfers under way: one of them ends soon */
 	}
 }
 
 char *buffer_take_run(struct buffers *buffers, unsigned count)
 {
-	for (unsigned index = 0; index < BUFFERS; index += BUFFER_RUN_MAX) {
-		uint64_t run = ((UINT64_C(1) << count) - 1) << index;
-		uint64_t free = atomic_load(&buffers->free);
-		while ((free & run) == run)
-			if (atomic_compare_exchange_weak(&buffers->free, &free, free & ~run))
-				return buffers->memory + ((size_t)index << buffers->page_shift);
-	}
-	return NULL;
+	char *buffer = NULL;
+	for (unsigned run = 0; run < BUFFER_RUNS && buffer == NULL; run++)
+		buffer = take(buffers, run, bits_of(count));
+	return buffer;
 }
 
 void buffer_give_run(struct buffers *buffers, char *buffer, unsigned count)
 {
 	size_t index = (size_t)(buffer - buffers->memory) >> buffers->page_shift;
-	atomic_fetch_or(&buffers->free, ((UINT64_C(1) << count) - 1) << index);
+	atomic_fetch_or(&buffers->free[index / BUFFER_RUN_MAX], bits_of(count) << index % BUFFER_RUN_MAX);
 }
 
 void buffer_give(struct buffers *buffers, char *buffer)

@@ -5,7 +5,7 @@
  * A fixed set, so that a page fault allocates nothing. As many transfers can be under way at a
  * time; who finds them all taken waits for one to end, which needs nothing of his.
  *
- * Invariant: bit i of free is set <=> buffer i is nobody's.
+ * Invariant: bit i % BUFFER_RUN_MAX of free[i / BUFFER_RUN_MAX] is set <=> buffer i is nobody's.
  * Signal context: yes. Locking: none, free is changed by compare and swap.
  */
 #ifndef UPAGE_BUFFER_H
@@ -15,10 +15,13 @@
 
 #include "compiler.h"
 
-#define BUFFERS 64
+#define BUFFER_RUN_MAX 32
+#define BUFFER_RUNS 8
+#define BUFFERS (BUFFER_RUN_MAX * BUFFER_RUNS)
+
 struct buffers {
-	_Atomic uint64_t free; /* a bit each */
-	char *memory;          /* BUFFERS pages, touched from the lowest up */
+	_Atomic uint32_t free[BUFFER_RUNS]; /* a bit each */
+	char *memory;                       /* BUFFERS pages, touched from the lowest up */
 	unsigned page_shift;
 };
 
@@ -30,7 +33,8 @@ static inline size_t buffers_bytes(unsigned page_shift)
 /* @memory: buffers_bytes(), its owner's. */
 static inline void buffers_init(struct buffers *buffers, char *memory, unsigned page_shift)
 {
-	buffers->free = UINT64_MAX;
+	for (unsigned i = 0; i < BUFFER_RUNS; i++)
+		buffers->free[i] = UINT32_MAX;
 	buffers->memory = memory;
 	buffers->page_shift = page_shift;
 }
@@ -39,7 +43,6 @@ char *buffer_take(struct buffers *buffers);
 void buffer_give(struct buffers *buffers, char *buffer);
 
 /* @count buffers beside each other, at most BUFFER_RUN_MAX; NULL: there are none now. */
-#define BUFFER_RUN_MAX 16
 char *buffer_take_run(struct buffers *buffers, unsigned count);
 void buffer_give_run(struct buffers *buffers, char *buffer, unsigned count);
 

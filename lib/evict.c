@@ -13,8 +13,9 @@
  * looks. Then the next has to go. */
 #define SPARED_MAX 8
 
-/* No more than one of so many frames are taken at once. */
+/* No more than one of so many frames are taken at once, nor more bytes: they are copied. */
 #define BATCH_PART 64
+#define BATCH_BYTES ((size_t)512 << 10)
 
 /* ---- Leaving ------------------------------------------------------------------------------- */
 
@@ -311,7 +312,7 @@ static size_t idle_pages(struct upage_pool *pool, const struct locked_page *page
 /* How many pages may leave at once: fewer frames are free then than would be missed, and slots. */
 static unsigned batch_of(struct upage_pool *pool)
 {
-	uint64_t most = smaller(pool->frames.frames / BATCH_PART, LEAVING_MAX);
+	uint64_t most = smaller(smaller(pool->frames.frames / BATCH_PART, LEAVING_MAX), BATCH_BYTES / page_size(pool));
 	return most > 1 && pool->replace.ops->follows != NULL && !swap_is_full(pool->swap) ? (unsigned)most : 1;
 }
 
@@ -494,9 +495,9 @@ static bool pass(struct upage_pool *pool, struct search *search, uint32_t *out)
 	return false;
 }
 
-unsigned evict_ahead(struct upage_pool *pool)
+unsigned evict_ahead(struct upage_pool *pool, struct beside *beside)
 {
-	struct search search = { .own = FRAME_NONE };
+	struct search search = { .own = FRAME_NONE, .beside = beside };
 	uint32_t pfn;
 	if (!pass(pool, &search, &pfn))
 		return 0;

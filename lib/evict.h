@@ -37,8 +37,10 @@
 int evict_any(struct upage_pool *pool, uint32_t own, uint32_t *out);
 
 /* For who needs no frame, and never waits: one pass over the candidates, until one page has left, and those
- * that leave with it: their frames are free. Locks are only tried. Return: how many; 0: none can now. */
-unsigned evict_ahead(struct upage_pool *pool);
+ * that leave with it: their frames are free. Locks are only tried. @beside: what is to be read beside what is written; NULL: nothing.
+ * Return: how many; 0: none can now. */
+struct beside; /* writeback.h */
+unsigned evict_ahead(struct upage_pool *pool, struct beside *beside);
 
 /* The page's frame is free, if it had one, and is not pinned; whoever shared it. Return: 0, or why
  * it could not be saved: it stays. No other PTE is locked: may wait for those that share it. */

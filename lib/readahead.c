@@ -4,10 +4,10 @@
 #include "evict.h"
 #include "home.h"
 #include "view.h"
+#include "writeback.h"
 
 #define WINDOW_MAX BUFFER_RUN_MAX
 #define WINDOW_PART 32 /* of the frames */
-_Static_assert(WINDOW_MAX <= STORE_MANY, "each may be a request of its own");
 
 /* ---- Streams ------------------------------------------------------------------------------- */
 
@@ -69,8 +69,6 @@ static void give_up(const struct page *page, unsigned from, unsigned count)
  * quarter more major faults). Return: how many; fewer than two are none. */
 static unsigned take_frames(struct upage_pool *pool, const struct page *page, unsigned count, uint32_t *frames)
 {
-	while (atomic_load(&pool->frames.free) < count && evict_ahead(pool) > 0)
-		;
 	uint64_t left = pte_left(page->pte);
 	uint64_t near = left & PTE_PRESENT ? pte_number(left) + 1 : FRAME_NONE;
 	unsigned got = 0;
@@ -112,28 +110,48 @@ static void free_frames(struct upage_pool *pool, const uint32_t *frames, unsigne
 	}
 }
 
-/* The content of slots into frames. Slots side by side are read by one request, and all requests are under way at
- * once, where the medium has anything of that. */
-static bool read_slots(struct upage_pool *pool, const uint32_t *slots, unsigned count, const uint32_t *frames)
+/* What reads slots into a buffer, those side by side by one request. Return: how many requests. */
+static unsigned requests_for(struct upage_pool *pool, const uint32_t *slots, unsigned count, char *buffer,
+                             struct store_request *requests)
 {
-	struct store_request requests[STORE_MANY];
 	unsigned many = 0;
-	char *buffer = buffer_take_run(&pool->buffers, count);
-	if (buffer == NULL)
-		return false;
-	for (unsigned i = 0, n; i < count; i += n, many++) {
+	for (unsigned i = 0, n; i < count; i += n) {
 		n = row(slots + i, count - i);
-		requests[many] = swap_request(pool->swap, STORE_READ, slots[i], n, buffer + i * page_size(pool));
+		requests[many++] = swap_request(pool->swap, STORE_READ, slots[i], n, buffer + i * page_size(pool));
 	}
-	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
-	bool good = true;
+	return many;
+}
+
+/* The content of slots into a buffer; and as many frames are free then, if that can be: where they are short the reads
+ * are under way beside the writes of pages that leave. Return: whether it is there. */
+static bool read_slots(struct upage_pool *pool, const uint32_t *slots, unsigned count, char *buffer)
+{
+	struct store_request requests[WINDOW_MAX];
+	unsigned many = requests_for(pool, slots, count, buffer, requests);
+	struct beside beside = { .reads = requests, .count = many };
+	if (atomic_load(&pool->frames.free) < count) {
+		beside.buffer = buffer_take_run(&pool->buffers, LEAVING_MAX);
+		if (beside.buffer == NULL)
+			return false;
+		while (atomic_load(&pool->frames.free) < count && evict_ahead(pool, &beside) > 0)
+			;
+		buffer_give_run(&pool->buffers, beside.buffer, LEAVING_MAX);
+	}
+	if (beside.count > 0)
+		stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
 	for (unsigned i = 0; i < many; i++)
-		good = good && requests[i].result == 0;
+		if (requests[i].result != 0)
+			return false;
+	return true;
+}
+
+static bool write_frames(struct upage_pool *pool, const uint32_t *frames, unsigned count, const char *buffer)
+{
+	bool good = true;
 	for (unsigned i = 0, n; i < count && good; i += n) {
 		n = row(frames + i, count - i);
 		good = frame_write_run(&pool->frames, frames[i], n, buffer + i * page_size(pool)) == 0;
 	}
-	buffer_give_run(&pool->buffers, buffer, count);
 	return good;
 }
 
@@ -175,33 +193,44 @@ static void show_behind(struct upage_pool *pool, const struct page *page, uint64
 	stats_count_many(pool->stats, COUNT_PREFETCHED, count - 1);
 }
 
-bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value)
+/* Frames with the content of the page and those behind it, at home where pages are. Return: how many; 0: as before. */
+static unsigned fill_frames(struct upage_pool *pool, const struct page *page, const uint32_t *slots, unsigned wanted,
+                            uint32_t *frames)
 {
-	unsigned wanted = page->after + 1u;
-	uint32_t slots[WINDOW_MAX], frames[WINDOW_MAX];
-	unsigned count = take_frames(pool, page, wanted, frames);
-	give_up(page, count, wanted);
-	if (count == 0)
-		return false;
-	for (unsigned i = 0; i < count; i++)
-		slots[i] = (uint32_t)pte_number(i == 0 ? *value : pte_value(&page->pte[i]));
+	char *buffer = buffer_take_run(&pool->buffers, wanted);
+	if (buffer == NULL)
+		return 0;
+	unsigned count = read_slots(pool, slots, wanted, buffer) ? take_frames(pool, page, wanted, frames) : 0;
 	bool at_home = home_takes(page);
 	for (unsigned i = 0, n; i < count && at_home; i += n) {
 		n = row(frames + i, count - i);
 		frame_go_home(&pool->frames, frames[i], n, page->address + i * page_size(pool));
 	}
-	if (!read_slots(pool, slots, count, frames)) {
+	if (count > 0 && !write_frames(pool, frames, count, buffer)) {
 		free_frames(pool, frames, count);
-		give_up(page, 1, count);
-		return false;
+		count = 0;
 	}
+	buffer_give_run(&pool->buffers, buffer, wanted);
+	return count;
+}
+
+bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64_t *value)
+{
+	unsigned wanted = page->after + 1u;
+	uint32_t slots[WINDOW_MAX], frames[WINDOW_MAX];
 	uint64_t values[WINDOW_MAX];
+	for (unsigned i = 0; i < wanted; i++)
+		slots[i] = (uint32_t)pte_number(i == 0 ? *value : pte_value(&page->pte[i]));
+	unsigned count = fill_frames(pool, page, slots, wanted, frames);
+	give_up(page, count, wanted);
 	for (unsigned i = 0; i < count; i++) {
 		struct page one = *page;
 		one.pte += i;
 		one.address += i * page_size(pool);
 		values[i] = settle(pool, &one, i == 0 ? *value : pte_value(one.pte), frames[i], slots[i]);
 	}
+	if (count == 0)
+		return false;
 	show_behind(pool, page, values, count);
 	*value = values[0];
 	return true;

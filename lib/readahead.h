@@ -3,15 +3,16 @@
  * readahead.h - swapped pages that come in with the one before them, while references go on in order
  *
  * A major fault notes where its stream would go on: behind the page, or behind those that came with it. A
- * fault just there proves it right: the window doubles, up to 16 pages and a 32nd of memory. Anywhere else
+ * fault just there proves it right: the window doubles, up to 32 pages and a 32nd of memory. Anywhere else
  * a new stream begins with one page; of 16 the oldest is forgotten. So references at random bring nothing
  * with them, whatever the memory; several streams may go on at once, beside them; and what comes for nothing
  * is never more than what was used before it. Pages that are resident take no fault: a stream goes on over them.
  *
  * Those pages come that lie side by side in swap, as they do if they left together (writeback.h), by one request; where
  * many requests take less time at once, also those that lie apart, and into frames that do. Else their frames are side
- * by side, and shown by one call. Where frames are short, others are evicted before: so what lay apart in frames
- * comes together again as references go on in order. Slots stay as they are.
+ * by side, and shown by one call. Where frames are short, others are evicted: so what lay apart in frames
+ * comes together again as references go on in order. What is read is under way beside what they have to write. Slots
+ * stay as they are.
  *
  * Locks: the PTEs of the pages behind are only tried, under the space's lock, like that of the page itself.
  * The streams are hints: threads need not agree. Signal context: yes.

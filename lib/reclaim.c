@@ -64,7 +64,7 @@ static bool evict_step(struct upage_pool *pool)
 	if (!is_welcome(pool))
 		return false;
 	step_begin(pool);
-	unsigned evicted = evict_ahead(pool);
+	unsigned evicted = evict_ahead(pool, NULL);
 	stats_count_many(pool->stats, COUNT_RECLAIMED, evicted);
 	step_end(pool);
 	return evicted > 0;

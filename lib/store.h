@@ -39,7 +39,7 @@ struct store_request {
 };
 
 /* Requests that are submitted at once, at most. */
-#define STORE_MANY 16
+#define STORE_MANY 64
 
 struct store_ops {
 	const char *name;

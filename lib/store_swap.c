@@ -273,7 +273,9 @@ unsigned swap_transfer_all(struct swap *swap, struct store_request *requests, un
 	unsigned at_once = store_transfer_all(&swap->medium->store, requests, count);
 	bool writes = false, no_room = false;
 	for (unsigned i = 0; i < count; i++) {
-		writes = writes || requests[i].operation == STORE_WRITE;
+		if (requests[i].operation != STORE_WRITE)
+			continue;
+		writes = true;
 		no_room = no_room || requests[i].result == -ENOSPC || requests[i].result == -EDQUOT;
 	}
 	if (writes)

@@ -9,6 +9,9 @@
 #define COMPARE_CHANGED_MAX 192 /* of 256 */
 #define COMPARE_EACH 8
 
+/* What is past the page cache takes as long to begin as so many pages more. */
+#define GAP_MAX 3
+
 /* ---- Slots ------------------------------------------------------------------------------- */
 
 /* The slot of the page to the left, plus one, if that is known: pages that lie side by side
@@ -116,7 +119,7 @@ static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 	return same;
 }
 
-_Static_assert(LEAVING_MAX <= STORE_MANY, "each may be a request of its own");
+_Static_assert(LEAVING_MAX + BUFFER_RUN_MAX <= STORE_MANY, "each may be a request of its own, and reads beside them");
 
 /* ---- Saving them ------------------------------------------------------------------------- */
 
@@ -126,21 +129,21 @@ static const struct backing *backing_of(struct upage_pool *pool, const struct le
 }
 
 /* The stretch of set bits from bit *@i on, or from the first behind it. Return: its length, or 0. */
-static unsigned next_stretch(uint32_t bits, unsigned *i)
+static unsigned next_stretch(uint64_t bits, unsigned *i)
 {
-	bits = *i < 32 ? bits >> *i << *i : 0;
+	bits = *i < 64 ? bits >> *i << *i : 0;
 	if (bits == 0)
 		return 0;
-	*i = (unsigned)__builtin_ctz(bits);
-	return (unsigned)__builtin_ctz(~(bits >> *i));
+	*i = (unsigned)__builtin_ctzll(bits);
+	return (unsigned)__builtin_ctzll(~(bits >> *i));
 }
 
 /* @count of them, from @i on, failed. Return: the bits that are left. */
-static uint32_t fail(struct leaving *pages, uint32_t bits, unsigned i, unsigned count, int result)
+static uint64_t fail(struct leaving *pages, uint64_t bits, unsigned i, unsigned count, int result)
 {
 	for (unsigned end = i + count; i < end; i++) {
 		pages->results[i] = result;
-		bits &= ~(UINT32_C(1) << i);
+		bits &= ~(UINT64_C(1) << i);
 	}
 	return bits;
 }
@@ -161,9 +164,9 @@ static bool content_goes_on(struct upage_pool *pool, const struct leaving *pages
 }
 
 /* What the frames of dirty pages have; of frames beside each other by one call. Return: those that are read. */
-static uint32_t read_frames(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, char *buffer)
+static uint64_t read_frames(struct upage_pool *pool, struct leaving *pages, uint64_t dirty, char *buffer)
 {
-	uint32_t left = dirty;
+	uint64_t left = dirty;
 	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
 		uint32_t pfn = (uint32_t)pte_number(pages->values[i]);
 		for (unsigned k = 1; k < n; k++)
@@ -205,12 +208,12 @@ static uint32_t slot_for(struct upage_pool *pool, const struct leaving *pages, u
 }
 
 /* Slots for those that need one and have none. Return: the bits of those that can be written. */
-static uint32_t take_slots(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, struct search *search)
+static uint64_t take_slots(struct upage_pool *pool, struct leaving *pages, uint64_t dirty, struct search *search)
 {
-	uint32_t none = 0, left = dirty;
+	uint64_t none = 0, left = dirty;
 	for (unsigned i = 0; i < pages->count; i++)
 		if ((dirty >> i & 1) && pages->slots[i] == SWAP_NONE && !backing_of(pool, pages, i)->shared)
-			none |= UINT32_C(1) << i;
+			none |= UINT64_C(1) << i;
 	for (unsigned i = 0, n, got; (n = next_stretch(none, &i)) > 0; i += got) {
 		uint32_t slot;
 		for (unsigned k = 1; k < n; k++)
@@ -225,11 +228,31 @@ static uint32_t take_slots(struct upage_pool *pool, struct leaving *pages, uint3
 			left = fail(pages, left, i, got, UPAGE_ENOSPC);
 		for (unsigned k = i; k < i + got && slot != SWAP_NONE; k++, slot++) {
 			pages->slots[k] = slot;
-			pages->new_slots |= UINT32_C(1) << k;
+			pages->new_slots |= UINT64_C(1) << k;
 			pages->values[k] &= ~(uint64_t)PTE_EXPECTED; /* there is nothing in it to compare with */
 		}
 	}
 	return left;
+}
+
+/* Clean pages between two that are written to swap, if all their slots lie beside each other: one request that writes
+ * them again takes less time than several that leave them out. */
+static uint64_t gaps(struct upage_pool *pool, const struct leaving *pages, uint64_t dirty)
+{
+	uint64_t between = 0, gap = 0;
+	unsigned length = GAP_MAX + 1; /* there is nothing before the first */
+	for (unsigned i = 0; i < pages->count && swap_gains_by_many(pool->swap); i++) {
+		bool follows = i > 0 && pages->slots[i] != SWAP_NONE && pages->slots[i] == pages->slots[i - 1] + 1;
+		if (dirty >> i & 1) {
+			between |= follows && length <= GAP_MAX ? gap : 0;
+			gap = 0;
+			length = pages->slots[i] != SWAP_NONE ? 0 : GAP_MAX + 1;
+		} else {
+			gap |= UINT64_C(1) << i;
+			length = follows ? length + 1 : GAP_MAX + 1;
+		}
+	}
+	return between;
 }
 
 /* Whether page @i lies behind the one before it, where both are written to. */
@@ -241,17 +264,35 @@ static bool goes_on(struct upage_pool *pool, const struct leaving *pages, unsign
 	return pages->slots[i] == pages->slots[i - 1] + 1;
 }
 
+/* Of a failure nobody knows what is in the slots now: that of a clean page, too, is no copy any more. */
 static void note_written(struct upage_pool *pool, struct leaving *pages, unsigned i, unsigned count, int result)
 {
 	stats_count_many(pool->stats, result < 0 ? COUNT_WRITEBACK_FAILURES : COUNT_WRITEBACKS, count);
-	if (result < 0)
-		fail(pages, 0, i, count, result);
+	if (result >= 0)
+		return;
+	fail(pages, 0, i, count, result);
+	for (unsigned k = i; k < i + count; k++)
+		pages->values[k] |= PTE_DIRTY;
 }
 
-static void write_all(struct upage_pool *pool, struct leaving *pages, uint32_t dirty, char *buffer)
+/* All of them, and the reads that are to be under way beside them. */
+static void transfer_all(struct upage_pool *pool, struct store_request *requests, unsigned count, struct beside *beside)
+{
+	unsigned reads = beside != NULL ? beside->count : 0;
+	for (unsigned i = 0; i < reads; i++)
+		requests[count + i] = beside->reads[i];
+	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, count + reads));
+	for (unsigned i = 0; i < reads; i++)
+		beside->reads[i] = requests[count + i];
+	if (beside != NULL)
+		beside->count = 0;
+}
+
+static void write_all(struct upage_pool *pool, struct leaving *pages, uint64_t dirty, char *buffer,
+                      struct beside *beside)
 {
 	struct store_request requests[STORE_MANY];
-	unsigned first[STORE_MANY], length[STORE_MANY], many = 0;
+	unsigned first[LEAVING_MAX], length[LEAVING_MAX], many = 0;
 	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
 		const struct backing *backing = backing_of(pool, pages, i);
 		char *content = buffer + i * page_size(pool);
@@ -270,25 +311,27 @@ static void write_all(struct upage_pool *pool, struct leaving *pages, uint32_t d
 	}
 	if (many == 0)
 		return;
-	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
+	transfer_all(pool, requests, many, beside);
 	for (unsigned k = 0; k < many; k++)
 		note_written(pool, pages, first[k], length[k], requests[k].result);
 }
 
 void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search)
 {
-	uint32_t dirty = 0;
+	uint64_t dirty = 0;
 	pages->new_slots = 0;
 	for (unsigned i = 0; i < pages->count; i++) {
 		pages->results[i] = 0;
 		pages->slots[i] = leaving_frame(pool, pages, i)->slot - 1; /* 0 becomes SWAP_NONE */
 		if (pages->values[i] & PTE_DIRTY)
-			dirty |= UINT32_C(1) << i;
+			dirty |= UINT64_C(1) << i;
 	}
 	if (dirty == 0)
 		return;
 	unsigned buffers = pages->count;
-	char *buffer = buffers > 1 ? buffer_take_run(&pool->buffers, buffers) : NULL;
+	char *own = search->beside != NULL ? search->beside->buffer : NULL, *buffer = own;
+	if (buffer == NULL && buffers > 1)
+		buffer = buffer_take_run(&pool->buffers, buffers);
 	if (buffer == NULL) {
 		for (unsigned i = 1; i < pages->count; i++)
 			if (dirty >> i & 1)
@@ -296,13 +339,17 @@ void writeback(struct upage_pool *pool, struct leaving *pages, struct search *se
 		buffers = 1;
 		buffer = buffer_take(&pool->buffers);
 	}
-	dirty = read_frames(pool, pages, dirty, buffer);
+	uint64_t clean = gaps(pool, pages, dirty);
+	uint64_t read = read_frames(pool, pages, dirty | clean, buffer);
+	dirty &= read;
 	for (unsigned i = 0; i < pages->count; i++)
 		if ((dirty >> i & 1) && is_saved(pool, pages, i, buffer + i * page_size(pool)))
-			dirty &= ~(UINT32_C(1) << i);
+			dirty &= ~(UINT64_C(1) << i);
 	dirty = take_slots(pool, pages, dirty, search);
-	write_all(pool, pages, dirty, buffer);
-	buffer_give_run(&pool->buffers, buffer, buffers);
+	dirty |= gaps(pool, pages, dirty) & clean & read;
+	write_all(pool, pages, dirty, buffer, search->beside);
+	if (own == NULL)
+		buffer_give_run(&pool->buffers, buffer, buffers);
 	for (unsigned i = 0; i < pages->count; i++)
 		if (pages->results[i] < 0 && (pages->new_slots >> i & 1))
 			swap_free(pool->swap, pages->slots[i]);

@@ -4,7 +4,7 @@
  *
  * Pages that leave together are saved together: they get slots beside each other, and those that lie so are
  * written by one request; so neighbours can come back by one. All requests to swap are under way at once, where that
- * takes less time. A page that is clean goes nowhere, nor does one that is
+ * takes less time. A page that is clean goes nowhere, unless it lies between two that are written there, nor does one that is
  * anonymous and all zero, or as it is in its slot. When swap is full, slots of resident pages, which hold only
  * copies, are used.
  *
@@ -16,6 +16,14 @@
 
 #include "physical.h"
 
+/* Reads of swap that are under way beside the first writes to it, of one who needs frames for them. He has
+ * buffers, and so may not wait for one: here is that of the pages that leave, too. */
+struct beside {
+	struct store_request *reads;
+	unsigned count; /* at most BUFFER_RUN_MAX; 0: they are done */
+	char *buffer;   /* LEAVING_MAX of them */
+};
+
 /* One pass over pages that could go, and what stood in its way. */
 struct search {
 	bool busy;     /* something was locked by another thread, who is about to finish */
@@ -24,6 +32,7 @@ struct search {
 	unsigned spared; /* candidates that had been referenced */
 	unsigned pages;  /* that left their frames */
 	uint32_t own;  /* frame: locked by ourselves, and no candidate */
+	struct beside *beside; /* NULL: nothing */
 };
 
 /* Pages anywhere that are locked and that nobody can write to now. Those that lie beside each other, by
@@ -35,7 +44,7 @@ struct leaving {
 	uint64_t values[LEAVING_MAX];
 	uint32_t slots[LEAVING_MAX]; /* out: where each is; SWAP_NONE: in its store, or nowhere: zeros */
 	int results[LEAVING_MAX];    /* out: 0, or why it could not be saved: it is as before */
-	uint32_t new_slots;          /* a bit for each slot that its frame does not have yet */
+	uint64_t new_slots;          /* a bit for each slot that its frame does not have yet */
 };
 
 static inline struct frame *leaving_frame(struct upage_pool *pool, const struct leaving *pages, unsigned i)

@@ -429,6 +429,104 @@ START_TEST(pages_that_lie_apart_are_read_ahead_together)
 }
 END_TEST
 
+/* In order again and again, and each second page is written to: what comes and what leaves are two requests, one beside
+ * the other, and of what leaves the clean pages are written too. */
+START_TEST(in_order_reads_are_under_way_beside_writes)
+{
+	enum { PAGES_HERE = 4 * FRAMES, ROUNDS = 4 };
+	static uint8_t shadow[PAGES_HERE];
+	struct machine m = machine_make("memory=8M,direct,policy=clock,prefetch=auto,mapping=remap,reclaimers=0");
+	volatile char *memory = machine_map(m, PAGES_HERE, RW);
+	for (size_t i = 0; i < PAGES_HERE; i++)
+		memory[i * PAGE] = (char)(shadow[i] = (uint8_t)(i % 250 + 1));
+	struct upage_stats before = machine_stats(m);
+	for (size_t i = 0; i < ROUNDS * PAGES_HERE; i++) {
+		size_t page = i % PAGES_HERE;
+		must(memory[page * PAGE] == (char)shadow[page]);
+		if (page % 2 == 1)
+			memory[page * PAGE] = (char)++shadow[page];
+	}
+	struct upage_stats after = machine_stats(m);
+	uint64_t written = after.writebacks - before.writebacks, batches = ROUNDS * PAGES_HERE / 32;
+	ck_assert_uint_gt(written, ROUNDS * PAGES_HERE / 2 * 3 / 2);
+	ck_assert_uint_gt(after.store_at_once - before.store_at_once, batches);
+	ck_assert_uint_lt(after.store_at_once - before.store_at_once, 6 * batches);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	machine_end(m);
+}
+END_TEST
+
+/* The descriptor of the swap file: of the files without a name the one that the program would not get. */
+static int swap_descriptor(void)
+{
+	char path[40], name[PATH_MAX];
+	for (int descriptor = 5000; descriptor > 2; descriptor--) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", descriptor);
+		ssize_t length = readlink(path, name, sizeof(name) - 1);
+		name[length > 0 ? length : 0] = '\0';
+		if (name[0] == '/' && strncmp(name, "/memfd:", 7) != 0 && strstr(name, "(deleted)") != NULL)
+			return descriptor;
+	}
+	return -1;
+}
+
+/* From now on nothing can be written to a descriptor. */
+static int refuse_writes(int descriptor)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_submit, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwrite64, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)descriptor, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { LENGTH(filter), filter };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+/* Clean pages, between dirty ones, that were written to their slots once more, in vain: the slots may have anything now,
+ * so the pages cannot leave without being written. */
+static void fail_to_write_a_gap(void)
+{
+	enum { PAGES_HERE = 16 };
+	struct machine m = machine_make(DIRECT ",reclaimers=0");
+	volatile char *memory = machine_map(m, PAGES_HERE, RW);
+	for (size_t i = 0; i < PAGES_HERE; i++)
+		memory[i * PAGE] = (char)(i + 1);
+	for (int again = 0; again < 2; again++) {
+		child_must(upage_advise(m.space, (void *)memory, PAGES_HERE * PAGE, UPAGE_PAGEOUT) == 0);
+		for (size_t i = 0; i < PAGES_HERE; i++)
+			child_must(memory[i * PAGE] == (char)(i + 1));
+	}
+	/* Clean ones leave as they are. */
+	uint64_t written = machine_stats(m).writebacks;
+	child_must(upage_advise(m.space, (void *)(memory + PAGE), PAGE, UPAGE_PAGEOUT) == 0);
+	child_must(machine_stats(m).writebacks == written && memory[PAGE] == 2);
+	for (size_t i = 0; i < PAGES_HERE; i += 2)
+		memory[i * PAGE + 1] = 1;
+	int descriptor = swap_descriptor();
+	child_must(descriptor >= 0);
+	if (refuse_writes(descriptor) != 0)
+		_exit(0); /* where there are no filters */
+	child_must(upage_advise(m.space, (void *)memory, PAGES_HERE * PAGE, UPAGE_PAGEOUT) == -EIO);
+	for (size_t i = 1; i < PAGES_HERE - 1; i += 2)
+		child_must(upage_advise(m.space, (void *)(memory + i * PAGE), PAGE, UPAGE_PAGEOUT) == -EIO);
+	for (size_t i = 0; i < PAGES_HERE; i++)
+		child_must(memory[i * PAGE] == (char)(i + 1));
+	child_must(upage_pool_verify(m.pool) == 0);
+}
+
+START_TEST(a_copy_that_may_be_spoilt_is_none)
+{
+	char said[500];
+	ck_assert_msg(in_child(fail_to_write_a_gap, said, sizeof(said)) == 0, "%s", said);
+}
+END_TEST
+
 /* ---- What is there to be asked -------------------------------------------------------------------------- */
 
 static Suite *at_once_suite(void)
@@ -452,6 +550,8 @@ static Suite *at_once_suite(void)
 	tcase_add_test(pages, a_small_memory_gives_up_one_page_at_a_time);
 	tcase_add_test(pages, with_swap_full_pages_still_find_their_place);
 	tcase_add_test(pages, pages_that_lie_apart_are_read_ahead_together);
+	tcase_add_test(pages, in_order_reads_are_under_way_beside_writes);
+	tcase_add_test(pages, a_copy_that_may_be_spoilt_is_none);
 	return suite;
 }
 
