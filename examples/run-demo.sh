@@ -9,7 +9,7 @@
 # less memory. Both must write the same, and end with the same status; and memory must have been
 # no more than was allowed. What is resident is read from outside, in /proc, while they run.
 #
-#   PASSED and status 0, or FAILED and 1; 77: there is no sqlite3, or nothing to load
+#   PASSED and status 0, or FAILED and 1; 77: there is no sqlite3, or nothing to load, or no upage run
 copies=${1-1} fraction=${2-4}
 upage=${UPAGE-../tools/upage}
 dpkg=/var/lib/dpkg
@@ -19,7 +19,11 @@ unset UPAGE_OPTIONS
 
 command -v sqlite3 >/dev/null || { echo "sqlite3 is not installed"; exit 77; }
 test -s $dpkg/status || { echo "there is no $dpkg/status to load"; exit 77; }
-"$upage" run -- true 2>/dev/null || { echo "upage run does not work here"; exit 77; }
+test -x "$upage" || { echo "there is no $upage"; exit 77; }
+said=$("$upage" run -- true 2>&1) || case $said in
+*"cannot be intercepted here"*) echo "$said"; exit 77 ;;
+*) echo "FAILED: upage run true: $said"; exit 1 ;;
+esac
 dir=$(mktemp -d "${TMPDIR:-/tmp}/run-demo-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM

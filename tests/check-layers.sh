@@ -71,6 +71,9 @@ layers()
 		if (file != "host.c" &&
 		    line ~ /(^|[^A-Za-z0-9_])(mmap|munmap|mprotect|madvise|mremap|memfd_create)[ \t]*\(/)
 			complain("only host.c may map memory: " line)
+		if (file !~ /^host(_[a-z]*)?\.c$/ && FILENAME !~ /\/guest\// &&
+		    line ~ /SYS_(mmap|munmap|mprotect|madvise|mremap|memfd_create)([^a-z0-9_]|$)/)
+			complain("only host.c may map memory: " line)
 	}
 	END { exit bad }' "$1"/*.[ch] "$1"/guest/*.[ch] && test "$order" = "$sources"
 }
@@ -90,6 +93,7 @@ must_catch "is above" host.c '#include "pool.h"'
 must_catch "not in the reading order" host.c '#include "no_such_layer.h"'
 must_catch "may include <sigsegv.h>" host.c '#include <sigsegv.h>'
 must_catch "may map memory" print.c 'void *p = mmap(0, 0, 0, 0, 0, 0);'
+must_catch "may map memory" pager.c 'syscall_2(SYS_munmap, 0, 0);'
 must_catch "is above" guest/memory.c '#include "guest.h"'
 must_catch "not in the reading order" no_such_layer.c 'int x;'
 must_catch "not in the reading order" Makefile.am 'libupage_pure_la_SOURCES += no_such_layer.c'

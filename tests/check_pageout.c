@@ -213,10 +213,16 @@ END_TEST
 static _Atomic bool stop;
 static char *busy;
 
+struct toucher {
+	pthread_t thread;
+	unsigned offset, touches;
+};
+
 static void *touch(void *argument)
 {
-	for (unsigned i = 0; !atomic_load(&stop); i++) {
-		volatile char *byte = busy + i % PAGES * PAGE + *(unsigned *)argument;
+	struct toucher *t = argument;
+	for (; !atomic_load(&stop); t->touches++) {
+		volatile char *byte = busy + t->touches % PAGES * PAGE + t->offset;
 		*byte = (char)(*byte + 1);
 	}
 	return NULL;
@@ -226,18 +232,22 @@ static void *touch(void *argument)
 START_TEST(pages_in_use_may_be_evicted_at_any_time)
 {
 	struct machine m = machine_make("memory=128K");
-	pthread_t threads[3];
-	unsigned numbers[3] = { 0, 64, 128 };
+	struct toucher touchers[3] = { { .offset = 0 }, { .offset = 64 }, { .offset = 128 } };
 	busy = machine_map(m, PAGES, RW);
 	char *kept = machine_map(m, PAGES, RW);
 	fill(kept, PAGES, 3);
 	for (int i = 0; i < 3; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, touch, &numbers[i]), 0);
+		ck_assert_int_eq(pthread_create(&touchers[i].thread, NULL, touch, &touchers[i]), 0);
 	for (int i = 0; i < 2000; i++)
 		ck_assert_ok(upage_advise(m.space, i % 2 ? busy : kept, PAGES * PAGE, UPAGE_PAGEOUT));
 	atomic_store(&stop, true);
-	for (int i = 0; i < 3; i++)
-		pthread_join(threads[i], NULL);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(touchers[i].thread, NULL);
+		ck_assert_uint_gt(touchers[i].touches, 0);
+		for (unsigned page = 0; page < PAGES; page++)
+			ck_assert_int_eq(busy[page * PAGE + touchers[i].offset],
+			                 (char)((touchers[i].touches + PAGES - 1 - page) / PAGES));
+	}
 	must_hold(kept, PAGES, 3);
 	machine_end(m);
 }

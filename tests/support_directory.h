@@ -24,9 +24,12 @@ static inline int remove_one(const char *path, const struct stat *status, int ki
 static inline void base_make(void)
 {
 	const char *parent = getenv("TMPDIR");
+	char real[4096]; /* as /proc tells it */
 	if (parent == NULL || parent[0] != '/')
 		parent = "/tmp";
-	snprintf(base, sizeof(base), "%.200s/upage-check-XXXXXX", parent);
+	if (realpath(parent, real) == NULL)
+		abort();
+	snprintf(base, sizeof(base), "%.200s/upage-check-XXXXXX", real);
 	if (mkdtemp(base) == NULL)
 		abort();
 }

@@ -31,7 +31,8 @@ sum()
 }
 
 # run_in RUN BYTES LABEL: run() in that much memory, with the options $ways; leaves $evictions, and in $lacks what the
-# statistics should show: less than ample memory, or than the footprint, makes evictions
+# statistics should show: less than ample memory, or than the footprint, makes evictions; where LABEL is a scheme, it is
+# that one, and $evictions are moves
 run_in()
 {
 	progress "$name with $(($2 >> 10)) KiB ($3)"
@@ -41,7 +42,11 @@ run_in()
 	evictions=$(sum evictions) lacks=
 	[ -n "$(largest frames_peak)" ] || lacks="no statistics; "
 	case $3 in
-	ample | 100% | paging* | base-bounds* | segmentation*) ;;
+	ample | 100%) ;;
+	paging* | base-bounds* | segmentation*)
+		evictions=$(sum moves)
+		[ -z "$(grep -L "\"scheme\": \"${3%% *}\"" "$scratch"/json/*)" ] || lacks="${lacks}another scheme; "
+		;;
 	*) [ "$evictions" -gt 0 ] || lacks="${lacks}nothing was evicted; " ;;
 	esac
 }

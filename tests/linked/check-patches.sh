@@ -4,6 +4,7 @@
 # in `upage run` what they say natively; with --patch off no place is patched.
 . "$(dirname "$0")/compare.sh"
 built patches-native guests-native stacks-native processes-native calls-native
+test -x "$upage" || { echo "tools/upage was not built"; exit 77; }
 
 # patched LEAST: of the last run, where the processor and the kernel can
 if grep -qw fsgsbase /proc/cpuinfo && grep -qw xsavec /proc/cpuinfo; then can=1; else can=0; fi

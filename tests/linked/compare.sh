@@ -25,6 +25,7 @@ run_native()
 {
 	timeout -k 5 120 "./$@" > "$scratch/native" 2> "$scratch/native.err" ||
 		{ echo "$script: $1 ended with $?"; tail -3 "$scratch/native"; exit 99; }
+	test -s "$scratch/native" || { echo "$script: $* says nothing"; exit 99; }
 	! grep WRONG "$scratch/native" || { echo "$script: $1 is wrong by itself"; exit 99; }
 }
 
