@@ -52,7 +52,11 @@ long guest_fcntl(struct guest_call *call)
 {
 	if (host_owns_descriptor((int)call->argument[0]))
 		return -EBADF;
-	return REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
+	long result = REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
+	bool locks = call->argument[1] == F_SETLK || call->argument[1] == F_SETLKW;
+	if (locks && result == 0 && whole_space != NULL)
+		whole_file_locked((int)call->argument[0]);
+	return result;
 }
 
 /* ---- prctl -------------------------------------------------------------------------------- */

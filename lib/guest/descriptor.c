@@ -19,10 +19,14 @@
 #include "pool_fork.h"
 #include "syscall.h"
 #include "table.h"
+#include "whole.h"
 
 long guest_close(struct guest_call *call)
 {
-	return host_owns_descriptor((int)call->argument[0]) ? -EBADF : guest_hand_on(call);
+	if (host_owns_descriptor((int)call->argument[0]))
+		return -EBADF;
+	whole_files_idle();
+	return guest_hand_on(call);
 }
 
 long guest_close_range(struct guest_call *call)

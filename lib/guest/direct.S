@@ -46,7 +46,9 @@ FUNCTION(direct_enter)
 	.cfi_startproc
 	.cfi_undefined rip
 	pushfq
-	cld
+	testl	$0x40000, (%rsp)	/* AC: see guest_signal_relax() */
+	jnz	2f
+1:	cld
 	mov	%rdi, 8(%rsp)
 	mov	%rsi, 16(%rsp)
 	mov	%rdx, 24(%rsp)
@@ -83,6 +85,9 @@ LABEL(direct_trap)
 	syscall
 LABEL(direct_trap_end)
 	ud2
+2:	pushq	$2
+	popfq
+	jmp	1b
 	.cfi_endproc
 #endif
 	.section .note.GNU-stack, "", @progbits

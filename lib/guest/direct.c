@@ -69,7 +69,7 @@ void direct_make_stub(struct direct_stub *stub, uintptr_t site, uintptr_t instru
 {
 	const uintptr_t back = instruction + SYSCALL_BYTES;
 	unsigned char *to = put(stub->code, (const char *)copied, count);
-	to = put(to, "\x65\x48\x8b\x0c\x25\x08\0\0\0", 9);         /* mov %gs:8, %rcx            */
+	to = put(to, "\xf3\x48\x0f\xae\xc1", 5);                 /* rdfsbase %rcx              */
 	to = put(to, "\x65\x4c\x8b\x1c\x25\x10\0\0\0", 9);         /* mov %gs:16, %r11           */
 	to = put_32(put(to, "\x4a\x8d\x8c\x19", 4), -(uintptr_t)MAGIC); /* lea -MAGIC(%rcx,%r11), %rcx */
 	to = put(to, "\xe3\x05", 2);                               /* jrcxz 1f                   */
@@ -123,6 +123,13 @@ static uintptr_t own_gs(void)
 	return base;
 }
 
+static uintptr_t own_fs(void)
+{
+	uintptr_t base;
+	__asm__ volatile("rdfsbase %0" : "=r"(base));
+	return base;
+}
+
 bool direct_is_free(const struct guest_thread *self)
 {
 	return stubs_bytes > 0 && (own_gs() == 0 || own_gs() == (uintptr_t)self);
@@ -133,9 +140,15 @@ void direct_adopt(struct guest_thread *thread)
 	struct direct *direct = &thread->direct;
 	uintptr_t frame = round_down(region_scratch(thread) - FRAME_ROOM, 64);
 	direct->self = (uintptr_t)thread;
-	direct->check = MAGIC - direct->self;
+	direct->check = MAGIC - own_fs();
 	direct->stack = frame + sizeof(long);
 	__asm__ volatile("wrgsbase %0" : : "r"(thread) : "memory");
+}
+
+void direct_refresh(struct guest_thread *thread)
+{
+	if (stubs_bytes > 0 && own_gs() == (uintptr_t)thread)
+		thread->direct.check = MAGIC - own_fs();
 }
 
 /* ---- Signals ------------------------------------------------------------------------------------ */

@@ -59,6 +59,10 @@ bool direct_start(struct direct_stub *stubs, size_t count);
 bool direct_is_free(const struct guest_thread *self);
 void direct_adopt(struct guest_thread *thread);
 
+/* That a GS is this thread's is seen from the FS beside it: programs may have copied it from another one.
+ * After each call that has trapped: the program may have another FS now. */
+void direct_refresh(struct guest_thread *thread);
+
 /* At the beginning of each handler of ours. */
 enum direct_settled {
 	DIRECT_NONE,      /* it interrupted something else               */

@@ -154,6 +154,7 @@ long direct_call(const long *frame, long number)
 
 void guest_sigsys(int number, siginfo_t *info, void *context)
 {
+	guest_signal_relax(context);
 	struct guest_thread *thread = region_self();
 	greg_t *r = ((struct guest_context *)context)->machine.gregs;
 	(void)number;
@@ -188,6 +189,8 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		result = ((long (*)(void *))call.argument[0])((void *)call.argument[1]);
 	else if (info->si_arch == AUDIT_ARCH_X86_64)
 		result = dispatch(&call);
+	else
+		verbose_refused(call.number, "of 32-bit code (int $0x80)");
 	if (late)
 		late_end(&call);
 	result = call_end(&call, result);
@@ -200,5 +203,6 @@ void guest_sigsys(int number, siginfo_t *info, void *context)
 		r[REG_R11] = r[REG_EFL];
 		patch_seen(back, call.number);
 	}
+	direct_refresh(thread);
 	region_return(thread, context);
 }

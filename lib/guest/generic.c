@@ -111,11 +111,11 @@ static int pass_memory(struct guest_call *call, const struct guest_argument *a, 
 {
 	struct passed *p = &passed[i];
 	char *theirs = (char *)value[i];
+	if (a->kind == GUEST_RANGE) /* of any length: `most` is the error */
+		return guest_is_paged(theirs, (size_t)value[a->count]) ? -(int)a->most : 0;
 	size_t bytes = find_bytes(a, value, passed, i);
 	if (bytes == 0 || bytes == SIZE_MAX || !guest_is_paged(theirs, bytes))
 		return 0;
-	if (a->kind == GUEST_RANGE)
-		return -(int)a->most;
 	if (a->kind == GUEST_OUT) {
 		/* Who says how much it wrote may be given more than there is room for. */
 		bool says = a->flags & (GUEST_RESULT | GUEST_COUNT_POINTER);

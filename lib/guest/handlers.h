@@ -29,7 +29,7 @@ guest_handler guest_poll, guest_ppoll, guest_select, guest_pselect6, guest_epoll
         guest_futex_wake, guest_futex_requeue, guest_nanosleep, guest_clock_nanosleep;
 
 /* signal.c: sigaction(2), sigreturn(2); signal_frame.c: sigaltstack(2); signal_mask.c: the others */
-guest_handler guest_rt_sigaction, guest_rt_sigprocmask, guest_rt_sigreturn, guest_rt_sigsuspend,
+guest_handler guest_rt_sigaction, guest_rt_sigprocmask, guest_rt_sigreturn, guest_rt_sigqueueinfo, guest_rt_sigsuspend,
         guest_rt_sigpending, guest_rt_sigtimedwait, guest_sigaltstack;
 
 /* thread.c: clone(2), exit(2), set_tid_address(2), set_robust_list(2), rseq */

@@ -48,10 +48,24 @@ static int segment_load(const struct image *image, const Elf64_Phdr *s)
 	return result < 0 ? (int)result : 0;
 }
 
-/* @place: where, for one that can be anywhere. */
+/* That of its most aligned segment, which static data may rely on. Runs begin where they must. */
+static uintptr_t alignment_of(const struct image *image)
+{
+	uintptr_t most = HOST_PAGE_SIZE;
+	for (unsigned i = 0; i < image->header.e_phnum && space_is_paged(whole_space); i++) {
+		uintptr_t align = image->segment[i].p_type == PT_LOAD ? image->segment[i].p_align : 0;
+		if (align > most && (align & (align - 1)) == 0 && align <= (uintptr_t)1 << 30)
+			most = align;
+	}
+	return most;
+}
+
+/* @place: where, or behind that, for one that can be anywhere. */
 static int image_load(struct image *image, uintptr_t place)
 {
-	image->bias = image->header.e_type == ET_DYN ? place - image->start : 0;
+	image->bias = image->header.e_type == ET_DYN
+	                      ? round_up(place - image->start, alignment_of(image))
+	                      : 0;
 	for (unsigned i = 0; i < image->header.e_phnum; i++) {
 		if (image->segment[i].p_type != PT_LOAD)
 			continue;

@@ -292,8 +292,18 @@ static void keep_trap(struct guest_thread *thread, const siginfo_t *info, void *
 	atomic_fetch_or(&thread->caught, blocked ? CAUGHT_BLOCKED : CAUGHT_TRAP);
 }
 
+/* What checks the alignment of a program's references (AC) is left on in its handlers, and ours, which
+ * are compiled as most code is, make some that are not aligned. */
+void guest_signal_relax(void *context)
+{
+	const greg_t alignment_check = 0x40000;
+	if (guest_registers(context)[REG_EFL] & alignment_check)
+		__asm__ volatile("lea -128(%%rsp), %%rsp; push $2; popf; lea 128(%%rsp), %%rsp" : : : "memory", "cc");
+}
+
 static void catch_signal(int number, siginfo_t *info, void *context)
 {
+	guest_signal_relax(context);
 	struct guest_thread *thread = region_self();
 	(void)number;
 	if (direct_is_step(info, context))
@@ -325,9 +335,38 @@ static void own_fault(const siginfo_t *info, void *context)
 	default_action(context, info->si_signo, info);
 }
 
+/* A program may queue to itself what looks like a fault of its own: a code above 0, as where a handler
+ * wants to end the process by it. That it is sent is seen from a code that nobody else has. */
+#define SENT_MARK (-0x55504100)
+#define SENT_CODES 0xff
+
+static void sent_restore(siginfo_t *info)
+{
+	if (info->si_code < SENT_MARK && info->si_code >= SENT_MARK - SENT_CODES)
+		info->si_code = SENT_MARK - info->si_code;
+}
+
+/* And rt_tgsigqueueinfo. */
+long guest_rt_sigqueueinfo(struct guest_call *call)
+{
+	const long *a = call->argument;
+	unsigned at = call->number == SYS_rt_sigqueueinfo ? 2 : 3;
+	long number = a[at - 1];
+	bool trap = number >= 1 && number <= SIGNALS && SIGNAL_BIT(number) & TRAPS_HANDLED;
+	siginfo_t info;
+	if (!trap || a[0] != syscall_1(SYS_getpid, 0) ||
+	    guest_copy_in(&info, (const void *)a[at], sizeof(info)) != 0 || info.si_code <= 0 ||
+	    info.si_code > SENT_CODES)
+		return guest_generic(call, guest_table_find(call->number));
+	info.si_code = SENT_MARK - info.si_code;
+	return at == 2 ? guest_execute(call, call->number, a[0], number, (long)&info, 0, 0, 0)
+	               : guest_execute(call, call->number, a[0], a[1], number, (long)&info, 0, 0);
+}
+
 /* SIGSEGV, SIGBUS. */
 static void catch_trap(int number, siginfo_t *info, void *context)
 {
+	guest_signal_relax(context);
 	struct guest_thread *thread = region_self();
 	enum trap_verdict verdict = TRAP_FOREIGN;
 	/* What a stub found at GS was not ours, or nothing, as where the program has loaded a selector. */
@@ -340,6 +379,7 @@ static void catch_trap(int number, siginfo_t *info, void *context)
 		verdict = trap_take(number, info, context, region_tls(thread), &thread->faults);
 	bool ours = region_has(thread, (uintptr_t)guest_registers(context)[REG_RSP]);
 	bool sent = info->si_code <= 0;
+	sent_restore(info);
 	if (verdict == TRAP_SIGBUS) {
 		info->si_signo = SIGBUS;
 		info->si_code = BUS_ADRERR;
@@ -368,7 +408,7 @@ void guest_signal_open_sigsys(void)
 		syscall_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, sizeof(bit));
 }
 
-void guest_signal_sigsys(const siginfo_t *info, void *context)
+void guest_signal_sigsys(siginfo_t *info, void *context)
 {
 	struct guest_thread *thread = region_self();
 	greg_t *r = guest_registers(context);
@@ -379,6 +419,7 @@ void guest_signal_sigsys(const siginfo_t *info, void *context)
 	    guest_copy_in(code, (const void *)(r[REG_RIP] - SYSCALL_BYTES), sizeof(code)) == 0 &&
 	    memcmp(code, "\x0f\x05", sizeof(code)) == 0)
 		r[REG_RIP] -= SYSCALL_BYTES;
+	sent_restore(info);
 	keep_trap(thread, info, context);
 	region_return(thread, context);
 }

@@ -34,8 +34,11 @@ void guest_signal_start(struct guest_actions *actions, signals_handler *sigsys, 
 /* At the beginning of a system call: its handler, and what it calls, may be interrupted. */
 void guest_signal_open_sigsys(void);
 
+/* At the beginning of each handler of ours. */
+void guest_signal_relax(void *context);
+
 /* A SIGSYS that is no system call of the program: somebody sent it. */
-_Noreturn void guest_signal_sigsys(const siginfo_t *info, void *context);
+_Noreturn void guest_signal_sigsys(siginfo_t *info, void *context);
 
 /* The timer of a late call is over (late.h). */
 _Noreturn void guest_signal_timer(void *context);

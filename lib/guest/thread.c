@@ -463,12 +463,21 @@ long guest_rseq(struct guest_call *call)
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
 
+/* Whether it has a word to store: FS, GS, ARCH_GET_XCOMP_*, ARCH_GET_UNTAG_MASK,
+ * ARCH_GET_MAX_TAG_BITS, ARCH_SHSTK_STATUS. */
+static bool gets_word(int option)
+{
+	return option == ARCH_GET_FS || option == ARCH_GET_GS || option == 0x1021 ||
+	       option == 0x1022 || option == 0x1024 || option == 0x4001 || option == 0x4003 ||
+	       option == 0x5005;
+}
+
 /* A GS of ours is none of the program's. */
 long guest_arch_prctl(struct guest_call *call)
 {
 	const long *a = call->argument;
 	bool free = direct_is_free(call->thread);
-	if (a[0] != ARCH_GET_FS && a[0] != ARCH_GET_GS) {
+	if (!gets_word((int)a[0])) {
 		long result = guest_execute(call, call->number, a[0], a[1], 0, 0, 0, 0);
 		if (a[0] == ARCH_SET_GS && result == 0 && direct_is_free(call->thread))
 			direct_adopt(call->thread);

@@ -35,6 +35,12 @@ static void ended(const upage_store *store, int64_t size)
 	space_write_end(whole_space);
 }
 
+static bool how_truncates(const void *how)
+{
+	uint64_t flags;
+	return guest_copy_in(&flags, how, sizeof(flags)) == 0 && flags & O_TRUNC;
+}
+
 /* The descriptor of the file that a call may have made shorter; -1: none. */
 static int descriptor_of(const struct guest_call *call, long result)
 {
@@ -47,6 +53,8 @@ static int descriptor_of(const struct guest_call *call, long result)
 		return a[1] & O_TRUNC ? (int)result : -1;
 	case SYS_openat:
 		return a[2] & O_TRUNC ? (int)result : -1;
+	case SYS_openat2:
+		return how_truncates((const void *)a[2]) ? (int)result : -1;
 	case SYS_creat:
 		return (int)result;
 	default:
@@ -57,7 +65,7 @@ static int descriptor_of(const struct guest_call *call, long result)
 void whole_call_done(struct guest_call *call, long result)
 {
 	struct stat status;
-	char path[512];
+	char path[4096];
 	if (result < 0)
 		return;
 	if (call->number == SYS_truncate) {

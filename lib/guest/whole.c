@@ -127,7 +127,7 @@ bool whole_has(uintptr_t address, size_t length)
 /* ---- Files ---------------------------------------------------------------------------------- */
 
 /* One store a file, however often it is mapped: each holds a descriptor. */
-#define FILES_MAX 1024
+#define FILES_MAX 65536
 static upage_store *files[FILES_MAX];
 static unsigned files_end; /* all after it are NULL */
 
@@ -139,19 +139,63 @@ upage_store *whole_store(uint64_t device, uint64_t inode)
 	return NULL;
 }
 
+/* Files of which this process may have record locks. Those would be gone with any descriptor of the file
+ * that is closed, so that their stores stay. */
+#define LOCKED_MAX 256
+static struct {
+	uint64_t device, inode;
+} locked[LOCKED_MAX];
+static unsigned locked_count; /* LOCKED_MAX: it may be any */
+
+static bool is_locked(uint64_t device, uint64_t inode)
+{
+	unsigned i = 0;
+	while (i < locked_count && (locked[i].device != device || locked[i].inode != inode))
+		i++;
+	return i < locked_count || locked_count == LOCKED_MAX;
+}
+
+void whole_file_locked(int descriptor)
+{
+	struct stat status;
+	if (syscall_2(SYS_fstat, descriptor, &status) < 0)
+		return;
+	whole_lock();
+	if (!is_locked(status.st_dev, status.st_ino)) {
+		locked[locked_count].device = status.st_dev;
+		locked[locked_count++].inode = status.st_ino;
+	}
+	whole_unlock();
+}
+
+/* Closes the stores that nothing is mapped from any more. */
+static void close_idle(void)
+{
+	for (unsigned i = 0; i < files_end; i++)
+		if (files[i] != NULL && !is_locked(files[i]->device, files[i]->inode) &&
+		    upage_store_close(files[i]) == 0)
+			files[i] = NULL;
+}
+
+void whole_files_idle(void)
+{
+	if (whole_space == NULL || host_process_borrows())
+		return;
+	whole_lock();
+	close_idle();
+	whole_unlock();
+}
+
 /* The store of a file. Closes those that nothing is mapped from any more. */
 static int file_of(int descriptor, const struct stat *status, upage_store **out)
 {
 	*out = whole_store(status->st_dev, status->st_ino);
 	if (*out != NULL)
 		return 0;
-	unsigned free = files_end;
-	for (unsigned i = 0; i < files_end; i++) {
-		if (files[i] != NULL && upage_store_close(files[i]) == 0)
-			files[i] = NULL;
-		if (files[i] == NULL)
-			free = i;
-	}
+	unsigned free = 0;
+	close_idle();
+	while (free < files_end && files[free] != NULL)
+		free++;
 	if (free == FILES_MAX)
 		return -ENFILE;
 	int result = store_open_descriptor(&files[free], descriptor);
@@ -499,7 +543,9 @@ long whole_unmap(uintptr_t address, size_t length)
 
 long whole_munmap(struct guest_call *call)
 {
-	return whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
+	long result = whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
+	whole_files_idle();
+	return result;
 }
 
 void whole_set_break(uintptr_t start)

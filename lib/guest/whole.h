@@ -82,6 +82,13 @@ uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int 
 struct mapping;
 const char *whole_name(const struct mapping *mapping);
 
+/* The program has got a record lock of a file, which ends with any descriptor of the file that the process closes. */
+void whole_file_locked(int descriptor);
+
+/* The program closes or unmaps something: of files that nothing is mapped from any more our descriptors are closed, so
+ * that it may be the last one. */
+void whole_files_idle(void);
+
 /* The store of a mapped file; NULL: none is mapped. `lock` is held. */
 upage_store *whole_store(uint64_t device, uint64_t inode);
 
