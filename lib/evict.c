@@ -388,8 +388,8 @@ static void add_locked(struct upage_pool *pool, const struct locked_page *locked
 }
 
 /* Those that would be the next to go, wherever they are: what is written at once takes less time each. The policy is
- * asked no more than twice as often as pages are wanted. */
-static void gather(struct upage_pool *pool, unsigned most, const struct search *search, struct leaving *pages)
+ * asked no more than twice as often as pages are wanted. By itself: only who needs it has that on his stack. */
+__attribute__((noinline)) static void gather(struct upage_pool *pool, unsigned most, const struct search *search, struct leaving *pages)
 {
 	struct aged aged;
 	struct locked_page locked[LEAVING_MAX], page;

@@ -132,6 +132,8 @@ int host_hide(uintptr_t page, size_t length)
 	if (page >= holes_start && page < holes_end)
 		return (int)syscall_2(SYS_munmap, page, length);
 	long result = map(page, length, PROT_NONE, RESERVATION | MAP_FIXED, -1, 0);
+	if (result == -ENOMEM) /* at the limit of mappings no mmap succeeds, whatever it replaces */
+		return host_protect(page, length, PROT_NONE);
 	return is_failure(result) ? (int)result : 0;
 }
 

@@ -276,7 +276,10 @@ static void before_fork(void)
 {
 	if (atomic_load(&pool_fork_by_guest))
 		return;
-	bool threads = host_has_threads(atomic_load(&reclaim_threads));
+	atomic_fetch_add(&reclaim_held, 1); /* none begins meanwhile; and if one ended, more may be there than seemed */
+	unsigned ours = atomic_load(&reclaim_threads);
+	bool threads = host_has_threads(ours) || atomic_load(&reclaim_threads) != ours;
+	atomic_fetch_sub(&reclaim_held, 1);
 	bool files = threads && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
 	             _IO_list_resetlock != NULL;
 	if (files)

@@ -568,6 +568,8 @@ static int hide_all(upage_space *space)
 	return result == 0 ? hide_between(&space->mappings, start, end) : result;
 }
 
+static bool hidden_in_part; /* around a fork: hiding failed, and pages may be shown still */
+
 /* Who works on a page got its entry while he had the space's lock, which he has given back: once
  * each entry was seen unlocked, nobody works on any. */
 int space_fork_hide(void)
@@ -587,6 +589,7 @@ int space_fork_hide(void)
 		else
 			result = hide_all(space);
 	}
+	hidden_in_part = result < 0;
 	return result;
 }
 
@@ -597,8 +600,9 @@ static int uncover_all(void)
 	for (unsigned i = 0; i < atomic_load(&space_count); i++) {
 		upage_space *space = spaces[i];
 		if (space->covered && space->cover != VIEW_PARENTS)
-			space->cover = view_few(space->pool) ? VIEW_HIDDEN_FEW : VIEW_HIDDEN_MANY;
+			space->cover = view_few(space->pool) || hidden_in_part ? VIEW_HIDDEN_FEW : VIEW_HIDDEN_MANY;
 	}
+	hidden_in_part = false;
 	for (unsigned i = 0; i < atomic_load(&space_count); i++)
 		if (spaces[i]->covered)
 			spaces[i]->pool->mappings = 1;

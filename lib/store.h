@@ -179,6 +179,9 @@ static inline uint32_t swap_allocate(struct swap *swap, uint32_t near)
 }
 
 void swap_free(struct swap *swap, uint32_t slot); /* once a page that has it */
+
+/* One that no page has had: what was to be in it could not be written. The medium has no more room than before. */
+void swap_give_back(struct swap *swap, uint32_t slot);
 uint64_t swap_used(struct swap *swap);
 
 /* Slots may be shared from now on. Return: 0 or UPAGE_ENOMEM. Not in signal context. */

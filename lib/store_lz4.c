@@ -337,7 +337,8 @@ int swap_lz4_create(struct medium **out, const struct swap_config *config)
 	lz4->page_shift = config->page_shift;
 	lz4->bytes_most = config->bytes != 0 ? config->bytes : default_bytes();
 	/* No block is smaller than a class's step. Chunks are never all full: twice as many, and one a class. */
-	lz4->medium.slots = lz4->bytes_most / class_bytes(lz4, 0);
+	lz4->medium.slots = smaller(lz4->bytes_most / class_bytes(lz4, 0), SWAP_NONE - 1);
+	lz4->bytes_most = smaller(lz4->bytes_most, lz4->medium.slots << lz4->page_shift);
 	lz4->chunks_most = (uint32_t)(2 * lz4->bytes_most / chunk_bytes(lz4)) + 2 * CLASSES;
 	lz4->free = NO_CHUNK;
 	for (unsigned class = 0; class < CLASSES; class++)

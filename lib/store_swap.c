@@ -181,15 +181,20 @@ static void release(struct swap *swap, uint32_t slot)
 	}
 }
 
-void swap_free(struct swap *swap, uint32_t slot)
+void swap_give_back(struct swap *swap, uint32_t slot)
 {
-	if (swap_leave(swap, slot))
-		return;
 	if (swap->medium->ops->forget != NULL)
 		swap->medium->ops->forget(swap->medium, slot);
 	lock_acquire(&swap->lock);
 	release(swap, slot);
 	lock_release(&swap->lock);
+}
+
+void swap_free(struct swap *swap, uint32_t slot)
+{
+	if (swap_leave(swap, slot))
+		return;
+	swap_give_back(swap, slot);
 	atomic_store(&swap->refused, false);
 }
 

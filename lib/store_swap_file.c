@@ -54,14 +54,11 @@ static int open_exclusive(const char *path)
 	return descriptor;
 }
 
-/* Not by mkostemp: also called where no function of the C library may be. */
-static int open_in_directory(const char *directory)
+/* Not by mkostemp: also called where no function of the C library may be. By itself, so that only who needs it has the
+ * path on his stack. */
+__attribute__((noinline)) static int open_and_unlink(const char *directory)
 {
-	int flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
-	int descriptor = host_descriptor(SYS_openat, AT_FDCWD, (long)directory, flags, 0600);
-	if (descriptor != -EOPNOTSUPP && descriptor != -EISDIR && descriptor != -EINVAL)
-		return descriptor;
-	static const char prefix[] = "/upage-swap-"; /* a file system without O_TMPFILE */
+	static const char prefix[] = "/upage-swap-";
 	char path[PATH_MAX];
 	size_t length = strlen(directory);
 	if (length + sizeof(prefix) + 16 > sizeof(path))
@@ -69,7 +66,7 @@ static int open_in_directory(const char *directory)
 	memcpy(path, directory, length);
 	memcpy(path + length, prefix, sizeof(prefix) - 1);
 	length += sizeof(prefix) - 1;
-	descriptor = -EEXIST;
+	int descriptor = -EEXIST;
 	for (int attempt = 0; attempt < 100 && descriptor == -EEXIST; attempt++) {
 		uint64_t number = host_ticks() * 0x9e3779b97f4a7c15u ^ (uint64_t)host_thread_id();
 		for (unsigned i = 0; i < 16; i++)
@@ -78,6 +75,14 @@ static int open_in_directory(const char *directory)
 		descriptor = open_exclusive(path);
 	}
 	return descriptor;
+}
+
+static int open_in_directory(const char *directory)
+{
+	int flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
+	int descriptor = host_descriptor(SYS_openat, AT_FDCWD, (long)directory, flags, 0600);
+	bool has_none = descriptor == -EOPNOTSUPP || descriptor == -EISDIR || descriptor == -EINVAL;
+	return has_none ? open_and_unlink(directory) : descriptor;
 }
 
 /* Return: 0, or UPAGE_ENOTSUP: not in that file system. Not by a flag of open(2), which may have made a file
@@ -290,6 +295,10 @@ int swap_file_create(struct medium **out, const struct swap_config *config, cons
 		slots = SLOTS_UNLIMITED;
 	if (slots > rlimit_file_hard() >> config->page_shift)
 		slots = rlimit_file_hard() >> config->page_shift;
+	if (slots == 0) { /* of less than a page, or the hard limit of files is */
+		swap_file_close(&file->medium.store);
+		return -EFBIG;
+	}
 	file->medium.slots = slots;
 	*out = &file->medium;
 	return 0;

@@ -318,6 +318,12 @@ int view_hide_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t
 	return 0;
 }
 
+/* By what the host shows: where it was to take that back, and failed, the entry does not say so. */
+static bool may_be_written_to(uint64_t value)
+{
+	return (value & PTE_ACCESS) && (value & (PTE_DIRTY | PTE_SHARED)) == PTE_DIRTY;
+}
+
 int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size_t count,
                     uintptr_t address)
 {
@@ -330,10 +336,11 @@ int view_freeze_run(struct upage_pool *pool, pte_t *ptes, uint64_t *values, size
 			continue;
 		}
 		uint64_t access = values[i] & PTE_ACCESS; /* some may lack what the mapping allows by now */
-		for (end = i; end < count && (values[end] & PTE_ACCESS) == access &&
-		              (access & PTE_WRITE) && may_hide_with(pool, values[end], values[i]); end++) {
+		for (end = i; end < count && (values[end] & PTE_ACCESS) == access && may_be_written_to(values[end]) &&
+		              may_hide_with(pool, values[end], values[i]); end++) {
 			uint64_t after = values[end] & ~(uint64_t)PTE_WRITE;
-			record(pool, &ptes[end], values[end], after);
+			if (after != values[end])
+				record(pool, &ptes[end], values[end], after);
 			values[end] = after;
 		}
 		if (end > i)
@@ -623,9 +630,9 @@ int view_uncover(struct upage_pool *pool, pte_t *ptes, size_t count, uintptr_t a
 		             any_is_pinned(pool, &ptes[i], run);
 		if (worth && show(pool, place, value, start, run, true) == 0)
 			continue;
-		for (size_t k = i; k < i + run; k++)
-			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
 		int failure = worth ? hide(pool, &ptes[i], value, start, run * page_size(pool)) : 0;
+		for (size_t k = i; failure == 0 && k < i + run; k++) /* else it may be shown still */
+			atomic_store(&ptes[k], atomic_load(&ptes[k]) & ~(uint64_t)PTE_ACCESS);
 		result = failure < 0 ? failure : result;
 	}
 	for (size_t i = 0; i < count; i++)

@@ -77,6 +77,10 @@ bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search 
 	if (frame_seems_shared(frame) || !swap_is_full(pool->swap)) /* a shared frame keeps none */
 		return true;
 	uint32_t slot = slot_reclaim(pool, pfn, search);
+	if (slot == SWAP_NONE && !search->asked && swap_used(pool->swap) < swap_slots(pool->swap)) {
+		search->asked = true; /* the medium may have room by now */
+		return true;
+	}
 	if (slot == SWAP_NONE)
 		return false;
 	frame->slot = slot + 1;
@@ -275,23 +279,23 @@ static void note_written(struct upage_pool *pool, struct leaving *pages, unsigne
 		pages->values[k] |= PTE_DIRTY;
 }
 
-/* All of them, and the reads that are to be under way beside them. */
-static void transfer_all(struct upage_pool *pool, struct store_request *requests, unsigned count, struct beside *beside)
+/* All of them, and the reads that are to be under way beside them. By itself: only who has some has that on his stack. */
+__attribute__((noinline)) static void transfer_beside(struct upage_pool *pool, struct store_request *requests,
+                                                      unsigned count, struct beside *beside)
 {
-	unsigned reads = beside != NULL ? beside->count : 0;
-	for (unsigned i = 0; i < reads; i++)
-		requests[count + i] = beside->reads[i];
-	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, count + reads));
-	for (unsigned i = 0; i < reads; i++)
-		beside->reads[i] = requests[count + i];
-	if (beside != NULL)
-		beside->count = 0;
+	struct store_request all[STORE_MANY];
+	memcpy(all, requests, count * sizeof(all[0]));
+	memcpy(all + count, beside->reads, beside->count * sizeof(all[0]));
+	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, all, count + beside->count));
+	memcpy(requests, all, count * sizeof(all[0]));
+	memcpy(beside->reads, all + count, beside->count * sizeof(all[0]));
+	beside->count = 0;
 }
 
 static void write_all(struct upage_pool *pool, struct leaving *pages, uint64_t dirty, char *buffer,
                       struct beside *beside)
 {
-	struct store_request requests[STORE_MANY];
+	struct store_request requests[LEAVING_MAX];
 	unsigned first[LEAVING_MAX], length[LEAVING_MAX], many = 0;
 	for (unsigned i = 0, n; (n = next_stretch(dirty, &i)) > 0; i += n) {
 		const struct backing *backing = backing_of(pool, pages, i);
@@ -311,7 +315,10 @@ static void write_all(struct upage_pool *pool, struct leaving *pages, uint64_t d
 	}
 	if (many == 0)
 		return;
-	transfer_all(pool, requests, many, beside);
+	if (beside != NULL && beside->count > 0)
+		transfer_beside(pool, requests, many, beside);
+	else
+		stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
 	for (unsigned k = 0; k < many; k++)
 		note_written(pool, pages, first[k], length[k], requests[k].result);
 }
@@ -352,5 +359,5 @@ void writeback(struct upage_pool *pool, struct leaving *pages, struct search *se
 		buffer_give_run(&pool->buffers, buffer, buffers);
 	for (unsigned i = 0; i < pages->count; i++)
 		if (pages->results[i] < 0 && (pages->new_slots >> i & 1))
-			swap_free(pool->swap, pages->slots[i]);
+			swap_give_back(pool->swap, pages->slots[i]);
 }

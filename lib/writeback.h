@@ -28,6 +28,7 @@ struct beside {
 struct search {
 	bool busy;     /* something was locked by another thread, who is about to finish */
 	bool no_slots; /* swap is full, and no resident page has a slot to spare */
+	bool asked;    /* the medium, although it had refused a write */
 	int failure;   /* why a page could not be saved */
 	unsigned spared; /* candidates that had been referenced */
 	unsigned pages;  /* that left their frames */
