@@ -21,14 +21,16 @@ measure()
 # that of the first one holds those of its children too, which count once here.
 largest()
 {
-	cat "$scratch"/json/* 2>/dev/null | grep -o "\"$1\": [0-9]*" | sed 's/.*: //' | sort -n | tail -n 1
+	cat "$json"/* 2>/dev/null | grep -o "\"$1\": [0-9]*" | sed 's/.*: //' | sort -n | tail -n 1
 }
 sum()
 {
-	for file in "$scratch"/json/*; do
+	for file in "$json"/*; do
 		number "$1" "$file"
 	done | awk '{ sum += $1 } END { print sum + 0 }'
 }
+
+runs=0
 
 # run_in RUN BYTES LABEL: run() in that much memory, with the options $ways; leaves $evictions, and in $lacks what the
 # statistics should show: less than ample memory, or than the footprint, makes evictions; where LABEL is a scheme, it is
@@ -36,16 +38,18 @@ sum()
 run_in()
 {
 	progress "$name with $(($2 >> 10)) KiB ($3)"
-	rm -rf "$scratch/json"
-	mkdir "$scratch/json"
-	run "$1" "$upage" run -m "$2" $ways --stats-json "$scratch/json/%p" --
+	# A process may outlive the run that it is of.
+	json=$scratch/json$((runs += 1))
+	rm -rf "$scratch/json"*
+	mkdir "$json"
+	run "$1" "$upage" run -m "$2" $ways --stats-json "$json/%p" --
 	evictions=$(sum evictions) lacks=
 	[ -n "$(largest frames_peak)" ] || lacks="no statistics; "
 	case $3 in
 	ample | 100%) ;;
 	paging* | base-bounds* | segmentation*)
 		evictions=$(sum moves)
-		[ -z "$(grep -L "\"scheme\": \"${3%% *}\"" "$scratch"/json/*)" ] || lacks="${lacks}another scheme; "
+		[ -z "$(grep -L "\"scheme\": \"${3%% *}\"" "$json"/*)" ] || lacks="${lacks}another scheme; "
 		;;
 	*) [ "$evictions" -gt 0 ] || lacks="${lacks}nothing was evicted; " ;;
 	esac
