@@ -7,7 +7,8 @@
 #   repeat.sh N TEST...    TEST: one word for the shell: a test program of this directory, or a
 #                          script of the sources, with its arguments
 #
-# Each test runs N times in a row, within $LIMIT seconds (300) each time. It fails if one run does
+# Each test runs N times in a row, within $LIMIT seconds (300) each time. $LOOPS: how many loops, where others keep the
+# processors busy; one a processor. It fails if one run does
 # (a run that is skipped, 77, is none); the end of that run's output is shown.
 set -u
 srcdir=${srcdir:-$(dirname "$0")}
@@ -22,7 +23,7 @@ log=$(mktemp "${TMPDIR:-/tmp}/repeat-XXXXXX") || exit 99
 loops= failures=0
 trap 'kill $loops 2>/dev/null; rm -f "$log"' EXIT
 trap 'exit 99' HUP INT TERM
-for processor in $(seq "$(nproc)"); do
+for processor in $(seq "${LOOPS:-$(nproc)}"); do
 	sh -c 'while :; do :; done' &
 	loops="$loops $!"
 done
