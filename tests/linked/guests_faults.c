@@ -330,9 +330,16 @@ static void alignment(void)
 		wrong += call_aligned(SYS_tgkill, process, thread, SIGUSR1) != 0;
 	}
 	check_no_alignment();
+	const unsigned sent = received;
+	timer_t timer = timer_begin(SIGUSR1, 1000);
+	check_alignment();
+	while (received < 20)
+		;
+	check_no_alignment();
+	MUST(timer_delete(timer));
 	for (size_t i = 0; i < pages; i++)
 		wrong += memory[i * PAGE] != 3;
-	say("wrong %u, received %u", wrong, received);
+	say("wrong %u, received %u", wrong, sent);
 	signal(SIGUSR1, SIG_DFL);
 	free((void *)(uintptr_t)memory);
 }
