@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# execve in all its forms: execute.c says the same natively and under `upage run`.
+# execve in all its forms: execute.c says the same natively and under `upage run`; and aligned.c.
 . "$(dirname "$0")/support.sh"
 find_upage
 execute=$PWD/execute
@@ -40,6 +40,9 @@ else
 fi
 native_then "execve with few descriptors" "ulimit -S -n 12"
 native_then "1000 in a row" : 1000
+
+execute=$PWD/aligned
+native_then "static data that is aligned" :
 
 # ---- Limits that the program sets, and passes on
 cat >"$scratch/limits" <<'END'

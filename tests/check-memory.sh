@@ -27,6 +27,14 @@ for seed in 1 2 3; do
 	same 1M fuzz 1$seed 1000 4
 done
 
+# ---- What would change the host's mappings of frames is refused, and nothing else differs
+./memory_calls refused | sed 's/^\(syscall(SYS_m.*:\) .*/\1 E38/' >"$scratch/native"
+timeout 60 $upage run -m 1M -- ./memory_calls refused >"$scratch/paged" 2>&1 || fail "memory_calls refused: status $?"
+test "$(grep -c E38 "$scratch/native")" = 4 && cmp -s "$scratch/native" "$scratch/paged" || {
+	fail "memory_calls refused (<: right, >: paged):"
+	diff "$scratch/native" "$scratch/paged" | head -10
+}
+
 # ---- What is shared is counted apart: no more than the reservation of 4 MiB, and what lies elsewhere
 # shared WORD...: the most bytes
 shared()

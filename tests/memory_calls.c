@@ -4,6 +4,7 @@
  *
  *      memory_calls calls                        each call, flag and error, one by one
  *      memory_calls fuzz SEED STEPS THREADS      random ones
+ *      memory_calls refused                      those that `upage run` refuses: not the same
  *
  * All mappings lie in reservations of the program's own, and addresses are told as distances from
  * them in pages. What a reference meets is told too: its value, or the signal, its code and address.
@@ -109,6 +110,25 @@ int make_file(size_t bytes)
 	return file;
 }
 
+void clear(void)
+{
+	mmap(self->base, 4 * PAGES * PAGE, PROT_NONE, ANON | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
+void in_child(void (*part)(void))
+{
+	int status = -1;
+	publish(self);
+	pid_t child = fork();
+	if (child == 0) {
+		part();
+		publish(self);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	tell("status %x\n", (unsigned)status);
+}
+
 void world_make(struct world *world, unsigned number, uint64_t seed)
 {
 	world->number = number;
@@ -137,13 +157,18 @@ int main(int argc, char **argv)
 		unsigned count = (unsigned)atoi(argv[3]), threads = (unsigned)atoi(argv[4]);
 		return threads <= 16 ? random_calls(strtoull(argv[2], NULL, 0), count, threads) : 2;
 	}
-	if (argc != 2 || strcmp(argv[1], "calls") != 0) {
-		fputs("usage: memory_calls calls | fuzz SEED STEPS THREADS\n", stderr);
+	bool refused = argc == 2 && strcmp(argv[1], "refused") == 0;
+	if (argc != 2 || (strcmp(argv[1], "calls") != 0 && !refused)) {
+		fputs("usage: memory_calls calls | fuzz SEED STEPS THREADS | refused\n", stderr);
 		return 2;
 	}
 	self = &world;
 	world_make(&world, 0, 1);
-	each_call();
+	if (refused)
+		refused_calls();
+	else
+		each_call();
+	publish(&world);
 	shmctl(world.segment, IPC_RMID, NULL);
 	return 0;
 }

@@ -31,6 +31,9 @@
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
 #endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
 
 #define PAGE ((size_t)4096)
 #define PAGES ((size_t)256)
@@ -84,7 +87,15 @@ void stamp(size_t first, size_t count, uint64_t value);
 
 #define AT(page) (self->base + (size_t)(page) * PAGE)
 
+/* Nothing is in the reservation any more. */
+void clear(void);
+
+/* A part whose world is not to be this process's. */
+void in_child(void (*part)(void));
+
 void each_call(void);
+void each_call_of_files(void);
+void refused_calls(void);
 int random_calls(uint64_t seed, unsigned count, unsigned threads);
 
 #endif

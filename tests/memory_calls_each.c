@@ -2,11 +2,6 @@
 /* memory_calls_each.c - each call, flag and error, one by one */
 #include "memory_calls.h"
 
-static void clear(void)
-{
-	mmap(self->base, 4 * PAGES * PAGE, PROT_NONE, ANON | MAP_FIXED | MAP_NORESERVE, -1, 0);
-}
-
 static void map_errors(void)
 {
 	int directory = open("/", O_RDONLY | O_DIRECTORY), path = open("/etc/passwd", O_PATH);
@@ -385,21 +380,6 @@ static void advices(void)
 	T(madvise(AT(31), PAGE, MADV_POPULATE_READ));
 }
 
-/* A part whose world is not to be this process's. */
-static void in_child(void (*part)(void))
-{
-	int status = -1;
-	publish(self);
-	pid_t child = fork();
-	if (child == 0) {
-		part();
-		publish(self);
-		_exit(0);
-	}
-	waitpid(child, &status, 0);
-	tell("status %x\n", (unsigned)status);
-}
-
 static void use_of_child(void)
 {
 	survey("child", 0, 17);
@@ -550,45 +530,6 @@ static void others(void)
 	T(shmdt(elsewhere));
 }
 
-static void files(void)
-{
-	static char page[PAGE];
-	tell("== files that change\n");
-	clear();
-	int file = make_file(8 * PAGE);
-	mmap(AT(0), 10 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0);
-	mmap(AT(10), 10 * PAGE, RW, MAP_SHARED | MAP_FIXED, file, 0);
-	survey("fresh", 0, 20);
-	stamp(2, 2, 0x1500);
-	memset(page, 0x66, sizeof(page));
-	T(pwrite(file, page, sizeof(page), PAGE));
-	T(pwrite(file, page, sizeof(page), 2 * PAGE));
-	survey("written", 0, 20);
-	T(ftruncate(file, PAGE + 100));
-	survey("short", 0, 20);
-	T(ftruncate(file, 4 * PAGE));
-	survey("long", 0, 20);
-	T(pwrite(file, page, sizeof(page), 8 * PAGE));
-	survey("longer", 0, 20);
-	T(lseek(file, 3 * PAGE, SEEK_SET));
-	T(write(file, page, sizeof(page)));
-	survey("moved on", 0, 20);
-	close(file);
-
-	int memory = memfd_create("sealed", MFD_ALLOW_SEALING);
-	T(ftruncate(memory, 4 * PAGE));
-	T(mmap(AT(30), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, memory, 0));
-	survey("memory", 30, 4);
-	T(fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW));
-	stamp(30, 2, 0x1600);
-	T(mmap(AT(40), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, memory, 0));
-	T(mmap(AT(40), 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, memory, 0));
-	T(mprotect(AT(40), PAGE, RW));
-	T(mmap(AT(50), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, memory, 0));
-	survey("sealed", 30, 2), survey("too", 40, 2), survey("private", 50, 2);
-	close(memory);
-}
-
 /* None is touched, so that there need be none. Addresses are multiples of theirs, everywhere. */
 static void use_huge_pages(void)
 {
@@ -646,13 +587,31 @@ static void no_execution(void)
 	in_child(mount_without_execution);
 }
 
+/* What the host's mappings of frames would get, which come and go: its refusals would end programs later, at a fork.
+ * So there are no such calls. */
+void refused_calls(void)
+{
+	unsigned long nodes = 1;
+	clear();
+	mmap(AT(0), 100 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	stamp(0, 50, 0x1800);
+	T(syscall(SYS_mseal, AT(0), 100 * PAGE, 0));
+	T(syscall(SYS_mbind, AT(0), 100 * PAGE, 2, &nodes, 64, 0));
+	T(syscall(SYS_mbind, AT(60), PAGE, 2, &nodes, 64, 0));
+	T(syscall(SYS_mbind, AT(0), 30, 2, &nodes, 64, 0));
+	stamp(0, 50, 0x1800);
+	in_child(use_of_child);
+	survey("parent", 0, 17);
+}
+
 void each_call(void)
 {
 	static void (*const parts[])(void) = { map_errors, map_kinds, grows_down, joins, protections, remaps,
 		                               remaps_of_files, remaps_of_several, advices, forks, locks,
-		                               others, files, huge_pages, no_execution };
+		                               others, huge_pages, no_execution };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);
 	}
+	each_call_of_files();
 }

@@ -47,8 +47,8 @@ FUNCTION(direct_enter)
 	.cfi_undefined rip
 	pushfq
 	testl	$0x40000, (%rsp)	/* AC: see guest_signal_relax() */
-	jnz	2f
-1:	cld
+	jnz	3f
+2:	cld
 	mov	%rdi, 8(%rsp)
 	mov	%rsi, 16(%rsp)
 	mov	%rdx, 24(%rsp)
@@ -85,9 +85,9 @@ LABEL(direct_trap)
 	syscall
 LABEL(direct_trap_end)
 	ud2
-2:	pushq	$2
+3:	pushq	$2
 	popfq
-	jmp	1b
+	jmp	2b
 	.cfi_endproc
 #endif
 	.section .note.GNU-stack, "", @progbits

@@ -444,10 +444,32 @@ static void other_memory(void)
 	}
 	say("pages %d %d, then %02x", vector[0] & 1, vector[1] & 1, vector[4]);
 	munmap(area, 4 * PAGE);
-	CALL("ARCH_GET_FS", syscall(SYS_arch_prctl, 0x1003, pointer));
-	check("pointer", *pointer != NULL);
 	CALL("get_robust_list", syscall(SYS_get_robust_list, 0, pointer, size));
 	say("size %zu", *size);
+}
+
+/* What has a word to store, as the kernel knows it, or knows none. */
+static void architecture(void)
+{
+	static const struct {
+		const char *name;
+		int option;
+	} words[] = {
+		{ "ARCH_GET_GS", 0x1004 },          { "ARCH_GET_XCOMP_SUPP", 0x1021 },
+		{ "ARCH_GET_XCOMP_PERM", 0x1022 },  { "ARCH_GET_XCOMP_GUEST_PERM", 0x1024 },
+		{ "ARCH_GET_UNTAG_MASK", 0x4001 },  { "ARCH_GET_MAX_TAG_BITS", 0x4003 },
+		{ "ARCH_SHSTK_STATUS", 0x5005 },    { "none", 0x1ff0 },
+	};
+	unsigned long *word = EVICTED(unsigned long);
+	CALL("ARCH_GET_FS", syscall(SYS_arch_prctl, 0x1003, word));
+	check("pointer", *word != 0);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		*word = 0x5a5a;
+		CALL(words[i].name, syscall(SYS_arch_prctl, words[i].option, word));
+		say("word %lx", *word);
+		CALL("to nowhere", syscall(SYS_arch_prctl, words[i].option, unmapped()));
+		CALL("to a bad address", syscall(SYS_arch_prctl, words[i].option, BAD));
+	}
 }
 
 const struct call_case process_cases[] = {
@@ -466,5 +488,6 @@ const struct call_case process_cases[] = {
 	CASE(identities),
 	CASE(scheduling),
 	CASE(other_memory),
+	CASE(architecture),
 	{ 0 },
 };

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -226,6 +227,123 @@ static void write_barriers(void)
 	signal(SIGSEGV, SIG_DFL);
 }
 
+/* ---- Traps that are sent ---------------------------------------------------------------------------- */
+
+static volatile unsigned received;
+static volatile siginfo_t last;
+
+/* As if it had happened: a code above 0. Only to oneself. */
+static int queue_trap(int signal, int code, const void *address)
+{
+	siginfo_t info = { .si_signo = signal, .si_code = code };
+	if (signal != SIGSYS)
+		info.si_addr = (void *)(uintptr_t)address;
+	return (int)syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), signal, &info);
+}
+
+static void note(int signal, siginfo_t *info, void *context)
+{
+	(void)signal, (void)context;
+	last.si_code = info->si_code;
+	last.si_addr = info->si_addr;
+	received++;
+}
+
+static void say_received(const char *what, int signal, const void *address)
+{
+	say("%s: %u, code %d, address %s", what, received, last.si_code,
+	    signal == SIGSYS ? "-" : last.si_addr == address ? "right" : "other");
+}
+
+static void sent_traps(void)
+{
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGSYS };
+	static int there;
+	for (int i = 0; i < 3; i++) {
+		const int number = signals[i];
+		sigset_t mask;
+		received = 0;
+		handle(number, note, 0);
+		say("signal %d", number);
+		for (int code = 1; code <= 3; code++) {
+			MUST(queue_trap(number, code, NULL));
+			say_received("nowhere", number, NULL);
+			MUST(queue_trap(number, code, &there));
+			say_received("somewhere", number, &there);
+		}
+		MUST(queue_trap(number, SI_KERNEL, NULL));
+		say_received("of the kernel", number, NULL);
+		siginfo_t info = { .si_signo = number, .si_code = 2 };
+		MUST(syscall(SYS_rt_sigqueueinfo, getpid(), number, &info));
+		say_received("to the process", number, NULL);
+		sigemptyset(&mask);
+		sigaddset(&mask, number);
+		MUST(sigprocmask(SIG_BLOCK, &mask, NULL));
+		MUST(queue_trap(number, 1, &there));
+		say("blocked: %u", received);
+		MUST(sigprocmask(SIG_UNBLOCK, &mask, NULL));
+		say_received("afterwards", number, &there);
+		signal(number, SIG_IGN);
+		MUST(queue_trap(number, 1, &there));
+		say("ignored: %u", received);
+		signal(number, SIG_DFL);
+	}
+}
+
+/* ---- Alignment -------------------------------------------------------------------------------------- */
+
+/* What is not aligned traps while this bit of the flags is set; where somebody has set another one, of the
+ * processor's, as Linux does. */
+static inline void check_alignment(void)
+{
+	__asm__ volatile("pushf\n\torl $0x40000, (%%rsp)\n\tpopf" : : : "memory", "cc");
+}
+
+static inline void check_no_alignment(void)
+{
+	__asm__ volatile("pushf\n\tandl $~0x40000, (%%rsp)\n\tpopf" : : : "memory", "cc");
+}
+
+static inline long call_aligned(long number, long a, long b, long c)
+{
+	long result;
+	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+	return result;
+}
+
+static void alignment(void)
+{
+	const size_t pages = 300;
+	unsigned wrong = 0;
+	volatile char *memory = calloc(pages, PAGE);
+	const pid_t parent = getppid(), process = getpid(), thread = (pid_t)syscall(SYS_gettid);
+	MUST_BE(memory != NULL);
+	received = 0;
+	handle(SIGUSR1, note, 0);
+	check_alignment();
+	for (unsigned round = 0; round < 3; round++) {
+		for (size_t i = 0; i < pages; i++)
+			memory[i * PAGE] = (char)(memory[i * PAGE] + 1);
+		for (unsigned i = 0; i < 100; i++)
+			wrong += call_aligned(SYS_getppid, 0, 0, 0) != parent;
+		wrong += call_aligned(SYS_access, (long)"/", F_OK, 0) != 0;
+		wrong += call_aligned(SYS_tgkill, process, thread, SIGUSR1) != 0;
+	}
+	check_no_alignment();
+	const unsigned sent = received;
+	timer_t timer = timer_begin(SIGUSR1, 1000);
+	check_alignment();
+	while (received < 20)
+		;
+	check_no_alignment();
+	MUST(timer_delete(timer));
+	for (size_t i = 0; i < pages; i++)
+		wrong += memory[i * PAGE] != 3;
+	say("wrong %u, received %u", wrong, sent);
+	signal(SIGUSR1, SIG_DFL);
+	free((void *)(uintptr_t)memory);
+}
+
 /* ---- Jumps ---------------------------------------------------------------------------------------------- */
 
 static unsigned __attribute__((noinline)) recurse(unsigned depth)
@@ -267,6 +385,14 @@ static void jumps_out(void)
 }
 
 /* ---- Deaths ----------------------------------------------------------------------------------------------- */
+
+/* Ends by the default action what has cleaned up, with all that is known of the trap. */
+static void send_again(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	signal(number, SIG_DFL);
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), number, info);
+}
 
 static void die(int how)
 {
@@ -312,7 +438,20 @@ static void die(int how)
 		*nowhere = 1;
 		break;
 	}
-	case 12: {
+	case 12:
+		queue_trap(SIGSEGV, SEGV_MAPERR, NULL);
+		break;
+	case 13:
+		queue_trap(SIGBUS, BUS_ADRERR, &how);
+		break;
+	case 14:
+		queue_trap(SIGSYS, 2, NULL);
+		break;
+	case 15:
+		handle(SIGSEGV, send_again, 0);
+		*nowhere = 1;
+		break;
+	case 16: {
 		int ends[2];
 		if (pipe(ends) == 0) {
 			close(ends[0]);
@@ -327,7 +466,7 @@ static void die(int how)
 static void deaths(void)
 {
 	char *directory = make_directory(), what[32];
-	for (int how = 0; how <= 12; how++) {
+	for (int how = 0; how <= 16; how++) {
 		int status;
 		pid_t child = (pid_t)MUST(fork());
 		if (child == 0) {
@@ -351,6 +490,8 @@ const struct test fault_tests[] = {
 	{ "other_traps", other_traps },
 	{ "null_checks", null_checks },
 	{ "write_barriers", write_barriers },
+	{ "sent_traps", sent_traps },
+	{ "alignment", alignment },
 	{ "jumps_out", jumps_out },
 	{ "deaths", deaths },
 	{ 0 },

@@ -4,13 +4,18 @@
  */
 #include "patches.h"
 
+#include <asm/hwcap2.h>
 #include <asm/prctl.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -309,6 +314,65 @@ static void segment(void)
 	say("none %lx, wrong %d", base, wrong);
 }
 
+/* A thread may have the GS of another one: by libraries that save and restore it with the other registers, say. */
+static unsigned long copied_gs;
+
+static void *call_with_copied_gs(void *at)
+{
+	long wrong = 0;
+	pid_t thread = (pid_t)syscall(SYS_gettid);
+	__asm__ volatile("wrgsbase %0" : : "r"(copied_gs) : "memory");
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = 0; i < 200; i++)
+		wrong += call_often(at, 0, 0, 0, thread);
+	return (void *)wrong;
+}
+
+static void copied(void)
+{
+	char *at = place_at(map_places(NULL, SYS_gettid, RETURN), 4);
+	long wrong = call_often(at, 0, 0, 0, getpid());
+	void *of_thread;
+	pthread_t thread;
+	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
+		say("wrong 0"); /* then no place is changed */
+		return;
+	}
+	__asm__ volatile("rdgsbase %0" : "=r"(copied_gs));
+	MUST_BE(pthread_barrier_init(&barrier, NULL, 2) == 0);
+	MUST_BE(pthread_create(&thread, NULL, call_with_copied_gs, at) == 0);
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = 0; i < 200; i++)
+		wrong += call_often(at, 0, 0, 0, getpid());
+	MUST_BE(pthread_join(thread, &of_thread) == 0);
+	say("wrong %ld", wrong + (long)of_thread);
+}
+
+/* ---- Alignment ------------------------------------------------------------------------------------- */
+
+/* What checks the alignment of a program's references (AC) does not check ours, of which this call makes some that are not. */
+static void aligned(void)
+{
+	char *at = place_at(map_places(NULL, SYS_ioctl, RETURN), 8);
+	char terminal[64];
+	int wrong = 0, file = (int)MUST(open("/dev/null", O_RDONLY));
+	for (int i = 0; i < OFTEN; i++) {
+		long result, flags = (long)terminal;
+		__asm__ volatile("sub $128, %%rsp\n	pushf\n	orl $0x40000, (%%rsp)\n	popf\n"
+		                 "	call *%[at]\n"
+		                 "	pushf\n	mov (%%rsp), %[flags]\n	andl $~0x40000, (%%rsp)\n	popf\n"
+		                 "	add $128, %%rsp"
+		                 : "=&a"(result), [flags] "+d"(flags)
+		                 : [at] "b"(at), "D"((long)file), "S"((long)TCGETS)
+		                 : "rcx", "r11", "memory", "cc");
+		wrong += result != -ENOTTY || !(flags & 0x40000);
+	}
+	close(file);
+	say("wrong %d", wrong);
+}
+
+/* ---- Places ------------------------------------------------------------------------------------------ */
+
 /* What lies near may be unmapped with everything around it. */
 static void around(void)
 {
@@ -334,6 +398,7 @@ const struct test patch_code_tests[] = {
 	{ "registers", registers }, { "jumps", jumps },     { "remade", remade },
 	{ "written", written },     { "moved", moved },     { "evicted", evicted },
 	{ "threads", threads },
-	{ "processes", processes }, { "segment", segment }, { "around", around },
+	{ "processes", processes }, { "segment", segment }, { "copied", copied },
+	{ "aligned", aligned },     { "around", around },
 	{ NULL, NULL },
 };
