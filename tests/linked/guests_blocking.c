@@ -144,16 +144,17 @@ static void drain(void)
 	fcntl(ends[0], F_SETFL, 0);
 }
 
+/* Longer than the one who disturbs it can take to come: a handler ends it, with SA_RESTART too. */
 static long do_sleep(void)
 {
-	struct timespec time = { 0, 300000000 }, left = { 0, 0 };
+	struct timespec time = { 60, 0 }, left = { 0, 0 };
 	long result = nanosleep(&time, &left);
-	return result == -1 && left.tv_nsec > 0 && left.tv_nsec < 300000000 ? -1 : result;
+	return result == -1 && left.tv_sec > 0 && left.tv_sec < 60 ? -1 : result;
 }
 
 static long do_clock(void)
 {
-	struct timespec time = { 0, 300000000 }, left = { 0, 0 };
+	struct timespec time = { 60, 0 }, left = { 0, 0 };
 	int result = clock_nanosleep(CLOCK_REALTIME, 0, &time, &left);
 	errno = result;
 	return result == 0 ? 0 : -1;
