@@ -94,7 +94,7 @@ static void raise_file_limit(struct rlimit *old)
 	syscall_4(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
 }
 
-#define STACK_BYTES 2048
+#define STACK_BYTES 512 /* on that of a page fault, which is small; a system call needs a part of it */
 #define NOT_MADE (-4096L) /* the process was killed before */
 
 struct beside {

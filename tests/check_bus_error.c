@@ -219,6 +219,54 @@ START_TEST(a_map_is_refused_while_memory_and_swap_are_full)
 }
 END_TEST
 
+/* Ours of a file that has lost its name. */
+static int descriptor_of(const char *name)
+{
+	char path[64], file[256];
+	for (int descriptor = 0; descriptor < 1 << 16; descriptor++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", descriptor);
+		ssize_t length = readlink(path, file, sizeof(file) - 1);
+		file[length > 0 ? length : 0] = '\0';
+		if (strstr(file, name) != NULL)
+			return descriptor;
+	}
+	ck_abort_msg("no descriptor of %s", name);
+	return -1;
+}
+
+/* Nothing of ours comes free: others make room on the disk. */
+START_TEST(a_disk_that_was_full_is_written_to_as_soon_as_it_has_room)
+{
+	char name[40], words[128];
+	snprintf(name, sizeof(name), "check_bus_error-%d", (int)getpid());
+	snprintf(words, sizeof(words), "memory=64K,store=file:%s,mapping=remap,prefetch=off,reclaimers=0", name);
+	struct machine m = machine_make(words);
+	int swap = descriptor_of(name), disk = dup(swap), full = open("/dev/full", O_RDWR | O_CLOEXEC);
+	char *memory = machine_map(m, 64, RW);
+	void *more = NULL;
+	ck_assert(disk >= 0 && full >= 0);
+	fill(memory, 24);
+	ck_assert_int_eq(dup2(full, swap), swap);
+	size_t written = 24;
+	while (written < 64 && !is_bus_error(memory + written * PAGE, true))
+		written++;
+	ck_assert_uint_le(written, 40);
+	ck_assert_int_eq(upage_map(m.space, &more, PAGE, RW, 0, NULL, 0), UPAGE_ENOMEM);
+	ck_assert(is_bus_error(memory + written * PAGE, true));
+	ck_assert_int_eq(upage_map(m.space, &more, PAGE, RW, 0, NULL, 0), UPAGE_ENOMEM);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	ck_assert_int_eq(dup2(disk, swap), swap);
+	fill(memory + written * PAGE, 64 - written);
+	for (size_t i = 0; i < 64; i++)
+		if (i < 24 || i >= written)
+			must(*(volatile uint64_t *)(void *)(memory + i * PAGE + 24) == 1 + (i < 24 ? i : i - written));
+	machine_map(m, 1, RW);
+	close(disk);
+	close(full);
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(a_pin_is_refused_while_memory_and_swap_are_full)
 {
 	fill_all();
@@ -378,6 +426,7 @@ int main(void)
 	tcase_add_test(faults, a_bus_error_is_counted_as_a_failed_fault);
 	tcase_add_test(faults, the_same_page_may_fail_again_and_again);
 	tcase_add_test(faults, a_map_is_refused_while_memory_and_swap_are_full);
+	tcase_add_test(faults, a_disk_that_was_full_is_written_to_as_soon_as_it_has_room);
 	tcase_add_test(faults, a_pin_is_refused_while_memory_and_swap_are_full);
 	tcase_add_loop_test(faults, a_budget_of_mappings_too_small_does_not_hang, 1, 12);
 	tcase_add_test(faults, a_store_that_cannot_be_read_ends_in_one_line_and_a_bus_error);

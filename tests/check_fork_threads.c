@@ -200,6 +200,36 @@ START_TEST(no_child_of_a_busy_process_hangs)
 }
 END_TEST
 
+#define SCATTERED 8000 /* pages of which none has a neighbour: twice the frames */
+
+/* No more can be hidden than the host has mappings for; what is shown still, then, is not taken for hidden. */
+START_TEST(a_fork_at_the_limit_of_mappings_mixes_up_no_pages)
+{
+	struct machine m = machine_make("memory=16M,mapping=remap");
+	volatile uint64_t *memory = (volatile uint64_t *)(void *)machine_map(m, 2 * SCATTERED, RW);
+	struct bystander bystander;
+	struct crowd crowd;
+	for (size_t i = 0; i < SCATTERED; i++)
+		memory[2 * i * PAGE / sizeof(*memory)] = i;
+	bystander_begin(&bystander);
+	bool limited = crowd_begin(&crowd);
+	pid_t child = limited ? fork() : -1;
+	if (child == 0)
+		_exit(0);
+	crowd_end(&crowd);
+	if (limited)
+		must_end_well(child);
+	for (size_t round = 0; limited && round < 3; round++)
+		for (size_t i = 0; i < SCATTERED; i++) {
+			volatile uint64_t *word = &memory[2 * i * PAGE / sizeof(*memory)];
+			must(*word == i + round * SCATTERED);
+			*word += SCATTERED;
+		}
+	bystander_end(&bystander);
+	machine_end(m);
+}
+END_TEST
+
 static char *text;
 static FILE *null_file;
 
@@ -310,6 +340,7 @@ int main(void)
 	tcase_add_loop_test(tests, the_copy_is_of_one_instant, 0, 2);
 	tcase_add_test(tests, a_parent_and_four_children_with_threads);
 	tcase_add_test(tests, no_child_of_a_busy_process_hangs);
+	tcase_add_test(tests, a_fork_at_the_limit_of_mappings_mixes_up_no_pages);
 	tcase_add_test(tests, a_fork_does_not_wait_for_who_waits_for_it);
 	tcase_add_test(tests, a_heap_goes_on_in_the_child);
 	tcase_set_timeout(tests, 100);

@@ -260,6 +260,33 @@ START_TEST(memory_of_blocks_that_are_free_goes_back_to_the_host)
 }
 END_TEST
 
+/* Slots are numbers of 32 bits, and so are chunks of memory. Loop: more slots than that; more chunks, too. */
+START_TEST(swap_of_any_size_has_slots_that_differ)
+{
+	static const uint64_t sizes[] = { (uint64_t)600 << 30, (uint64_t)128 << 40 };
+	enum { MANY = 2048 };
+	static char page[PAGE], found[PAGE];
+	struct swap *swap = swap_make(sizes[_i], 12);
+	ck_assert_uint_eq(swap_slots(swap), SWAP_NONE - 1);
+	uint32_t last = SWAP_NONE - 2, first;
+	ck_assert_uint_eq(swap_allocate_run(swap, last, 2, &first), 1);
+	ck_assert_uint_eq(first, last);
+	for (uint32_t slot = 0; slot < MANY; slot++) { /* 8 MiB */
+		must(swap_allocate(swap, slot) == slot);
+		page_fill(page, PAGE, PAGE, slot);
+		ck_assert_ok(swap_transfer(swap, STORE_WRITE, slot, page));
+	}
+	for (uint32_t slot = 0; slot < MANY; slot++) {
+		page_fill(page, PAGE, PAGE, slot);
+		ck_assert_ok(swap_transfer(swap, STORE_READ, slot, found));
+		must(memcmp(found, page, PAGE) == 0);
+		swap_free(swap, slot);
+	}
+	swap_free(swap, last);
+	swap_destroy(swap);
+}
+END_TEST
+
 START_TEST(swap_without_memory_for_its_tables_leaves_nothing)
 {
 	size_t metadata = host_metadata_bytes();
@@ -411,6 +438,38 @@ START_TEST(a_reference_that_finds_no_room_is_a_bus_error)
 }
 END_TEST
 
+/* There are slots, of which nothing could be put into another. */
+START_TEST(nothing_is_promised_while_memory_and_swap_are_full)
+{
+	struct machine m = machine_make("memory=64K,store=lz4,swap-size=1M");
+	char *memory = machine_map(m, 2 * PAGES, RW);
+	static char page[PAGE];
+	void *more = NULL;
+	size_t kept = 0;
+	for (; kept < 2 * PAGES; kept++) {
+		if (is_bus_error(memory + kept * PAGE, true))
+			break;
+		page_fill(memory + kept * PAGE, PAGE, PAGE, kept);
+	}
+	ck_assert_uint_le(kept, 16 + PAGES);
+	ck_assert_int_eq(upage_map(m.space, &more, 16 * PAGE, RW, 0, NULL, 0), UPAGE_ENOMEM);
+	ck_assert_int_eq(upage_map(m.space, &more, PAGE, RW, 0, NULL, 0), UPAGE_ENOMEM);
+	ck_assert_ptr_null(more);
+	ck_assert(is_bus_error(memory + kept * PAGE, true));
+	ck_assert_ok(upage_pool_verify(m.pool));
+	/* Of those that are in swap. */
+	ck_assert_ok(upage_advise(m.space, memory, 32 * PAGE, UPAGE_DONTNEED));
+	more = machine_map(m, 16, RW);
+	for (size_t i = 0; i < 16; i++)
+		page_fill((char *)more + i * PAGE, PAGE, PAGE, kept + i);
+	for (size_t i = 32; i < kept + 16; i++) {
+		page_fill(page, PAGE, PAGE, i);
+		must(memcmp(i < kept ? memory + i * PAGE : (char *)more + (i - kept) * PAGE, page, PAGE) == 0);
+	}
+	machine_end(m);
+}
+END_TEST
+
 static Suite *lz4_suite(void)
 {
 	Suite *suite = suite_create("lz4");
@@ -430,6 +489,7 @@ static Suite *lz4_suite(void)
 	tcase_add_loop_test(room, as_many_bytes_are_held_as_the_limit_says, 0, 3);
 	tcase_add_test(room, a_page_that_does_not_fit_leaves_no_other_in_its_slot);
 	tcase_add_test(room, memory_of_blocks_that_are_free_goes_back_to_the_host);
+	tcase_add_loop_test(room, swap_of_any_size_has_slots_that_differ, 0, 2);
 	tcase_add_test(room, swap_without_memory_for_its_tables_leaves_nothing);
 	suite_add_tcase(suite, room);
 
@@ -440,6 +500,7 @@ static Suite *lz4_suite(void)
 	tcase_add_test(pools, pages_of_zeros_take_no_slot);
 	tcase_add_test(pools, a_fork_beside_threads_that_write_keeps_blocks_whole);
 	tcase_add_test(pools, a_reference_that_finds_no_room_is_a_bus_error);
+	tcase_add_test(pools, nothing_is_promised_while_memory_and_swap_are_full);
 	suite_add_tcase(suite, pools);
 	return suite;
 }

@@ -19,7 +19,7 @@
 #define GUARD "mapping=guard,memory=64K" /* 16 frames */
 #define SECRET 0x5a
 
-static bool no_guards, no_laying, no_punching, no_joining;
+static bool no_guards, no_laying, no_punching, no_joining, no_hiding;
 
 int __real_host_has_guards(void);
 int __wrap_host_has_guards(void);
@@ -29,6 +29,8 @@ int __real_host_punch(int descriptor, off_t offset, size_t length);
 int __wrap_host_punch(int descriptor, off_t offset, size_t length);
 int __real_host_protect(uintptr_t page, size_t length, int prot);
 int __wrap_host_protect(uintptr_t page, size_t length, int prot);
+int __real_host_hide(uintptr_t page, size_t length);
+int __wrap_host_hide(uintptr_t page, size_t length);
 
 int __wrap_host_has_guards(void)
 {
@@ -48,6 +50,11 @@ int __wrap_host_punch(int descriptor, off_t offset, size_t length)
 int __wrap_host_protect(uintptr_t page, size_t length, int prot)
 {
 	return no_joining && prot == RW ? -ENOMEM : __real_host_protect(page, length, prot);
+}
+
+int __wrap_host_hide(uintptr_t page, size_t length)
+{
+	return no_hiding ? -ENOMEM : __real_host_hide(page, length);
 }
 
 /* ---- What the host has ---------------------------------------------------------------------- */
@@ -560,6 +567,34 @@ START_TEST(a_child_has_a_copy)
 }
 END_TEST
 
+#define SCATTERED 2000 /* pages in frames, of which none has a neighbour: twice the frames */
+
+/* There is no child that could be trusted then; but what the program is shown still is not taken for hidden. */
+START_TEST(a_fork_that_cannot_hide_mixes_up_no_pages)
+{
+	struct machine m = machine_make("memory=4M,mapping=remap");
+	volatile uint64_t *memory = (volatile uint64_t *)(void *)machine_map(m, 2 * SCATTERED, RW);
+	struct bystander bystander;
+	for (size_t i = 0; i < SCATTERED; i++)
+		memory[2 * i * WORDS] = i;
+	bystander_begin(&bystander);
+	no_hiding = true;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	no_hiding = false;
+	if (child > 0)
+		ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	for (size_t round = 0; round < 3; round++)
+		for (size_t i = 0; i < SCATTERED; i++) {
+			must(memory[2 * i * WORDS] == i + round * SCATTERED);
+			memory[2 * i * WORDS] += SCATTERED;
+		}
+	bystander_end(&bystander);
+	machine_end(m);
+}
+END_TEST
+
 /* Loop: frames for both, or for few. */
 START_TEST(a_clone_is_a_copy)
 {
@@ -825,6 +860,7 @@ int main(void)
 	suite_add_tcase(suite, tests);
 	tests = tcase_create("forks, clones, compaction");
 	tcase_add_loop_test(tests, a_child_has_a_copy, 0, 8);
+	tcase_add_test(tests, a_fork_that_cannot_hide_mixes_up_no_pages);
 	tcase_add_loop_test(tests, a_clone_is_a_copy, 0, 2);
 	tcase_add_test(tests, compaction_moves_frames_not_content);
 	tcase_set_timeout(tests, 60);

@@ -197,6 +197,29 @@ START_TEST(swap_without_room_for_its_map_leaves_nothing)
 }
 END_TEST
 
+/* In a child of its own: only the privileged have the limit back. */
+static void make_without_room_for_a_page(void)
+{
+	static const rlim_t limits[] = { PAGE - 1, 0 };
+	size_t metadata = host_metadata_bytes(), descriptors = open_descriptors();
+	for (size_t i = 0; i < LENGTH(limits); i++) {
+		const struct rlimit limit = { limits[i], limits[i] };
+		struct swap *swap = NULL;
+		const char *used;
+		if (setrlimit(RLIMIT_FSIZE, &limit) != 0 || swap_at(&swap, directory, 0, 12, &used) != -EFBIG ||
+		    swap_at(&swap, directory, 8 * PAGE, 12, &used) != -EFBIG || swap != NULL)
+			_exit(1);
+	}
+	_exit(host_metadata_bytes() == metadata && open_descriptors() == descriptors ? 0 : 2);
+}
+
+START_TEST(a_limit_of_files_below_a_page_is_what_refuses_swap)
+{
+	char said[200];
+	ck_assert_int_eq(in_child(make_without_room_for_a_page, said, sizeof(said)), 0);
+}
+END_TEST
+
 /* ---- Slots ----------------------------------------------------------------------------- */
 
 START_TEST(a_limit_gives_just_so_many_slots)
@@ -711,6 +734,7 @@ static Suite *swap_suite(void)
 	tcase_add_test(where, swap_on_what_is_neither_disk_nor_directory_is_refused);
 	tcase_add_test(where, swap_that_was_destroyed_leaves_nothing);
 	tcase_add_test(where, swap_without_room_for_its_map_leaves_nothing);
+	tcase_add_test(where, a_limit_of_files_below_a_page_is_what_refuses_swap);
 
 	TCase *slots = tcase_with_directory(suite, "slots");
 	tcase_set_timeout(slots, 60);

@@ -454,6 +454,65 @@ START_TEST(a_stack_overflow_reaches_a_handler_on_its_alternate_stack)
 }
 END_TEST
 
+/* ---- The stack ------------------------------------------------------------------------------ */
+
+/* Faults of this thread have what upage.h says that they need, and below it there is nothing. */
+static void take_small_stack(void)
+{
+	const size_t size = 16 * KIB, guard = 64 * KIB;
+	char *place = mmap(NULL, guard + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(place, MAP_FAILED);
+	ck_assert_int_eq(mprotect(place + guard, size, RW), 0);
+	const stack_t stack = { .ss_sp = place + guard, .ss_size = size };
+	ck_assert_int_eq(sigaltstack(&stack, NULL), 0);
+}
+
+/* Four times the frames, of content of all kinds; in order, and not. */
+static void page_all(char *memory)
+{
+	uint64_t random = 1;
+	for (size_t i = 0; i < 8192; i++) {
+		size_t page = i < 4096 ? i : random_number(&random) % 4096;
+		random_bytes(memory + page * PAGE, page % 8 * 512, i);
+		*(volatile char *)(memory + page * PAGE + PAGE - 1) = (char)i;
+	}
+}
+
+static const char *const deep[] = {
+	"memory=4M,store=file,policy=clock,prefetch=off",
+	"memory=4M,store=file,policy=random,prefetch=64",
+	"memory=4M,store=file,direct,policy=random,prefetch=64",
+#ifdef HAVE_LZ4
+	"memory=4M,store=lz4,policy=clock,prefetch=64",
+#endif
+};
+
+/* First in a child, which has to make its swap file, and to write it beside a low limit of files. */
+START_TEST(a_page_fault_fits_on_a_stack_of_16_kib)
+{
+	struct rlimit limit;
+	int status;
+	if (!machine_can_be(deep[_i]))
+		return;
+	struct machine m = machine_make(deep[_i]);
+	char *memory = machine_map(m, 4096, RW);
+	memory[0] = 1;
+	take_small_stack();
+	pid_t child = fork();
+	if (child == 0) {
+		getrlimit(RLIMIT_FSIZE, &limit);
+		limit.rlim_cur = PAGE;
+		setrlimit(RLIMIT_FSIZE, &limit);
+		page_all(memory);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	page_all(memory);
+	machine_end(m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("trap");
@@ -472,6 +531,7 @@ int main(void)
 	tcase_add_test(fault, a_thread_cancelled_while_it_pages_leaves_no_page_locked);
 	tcase_set_timeout(fault, 60);
 	tcase_add_test(fault, a_handler_that_blocks_sigsegv_in_its_mask_still_pages);
+	tcase_add_loop_test(fault, a_page_fault_fits_on_a_stack_of_16_kib, 0, (int)LENGTH(deep));
 #if defined(__x86_64__)
 	tcase_add_test(own, a_general_protection_fault_is_the_programs_own);
 	tcase_add_test(fault, one_instruction_may_need_four_pages_of_sixteen_frames);
