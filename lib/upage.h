@@ -30,7 +30,8 @@
  *    library stand in front of the C library's, so that a handler for SIGSEGV that the
  *    program installs, before or after, still gets the faults that are the program's own.
  *  - A page fault runs in the faulting thread, on its stack or its alternate signal stack:
- *    it needs up to 16 KiB of it, which must not itself be paged memory.
+ *    it needs up to 16 KiB of it (more where the kernel's signal frame is larger than 4 KiB, as
+ *    with AMX), which must not itself be paged memory.
  *  - A signal mask with SIGSEGV in it that the kernel gets from elsewhere (sigsuspend, ppoll,
  *    pselect, epoll_pwait) blocks page faults while it holds: leave SIGSEGV out of such masks.
  *  - A pool holds two descriptors (its memory and its swap file). A program that closes
