@@ -351,8 +351,8 @@ void pool_reclaimers_go(void)
 
 void pool_raise_descriptors(void)
 {
-	int begin = host_descriptors_begin(), lowest;
-	while ((lowest = host_next_descriptor(0)) >= 0 && lowest < begin)
+	int lowest; /* asked for each time: another thread may lower the limit */
+	while ((lowest = host_next_descriptor(0)) >= 0 && lowest < host_descriptors_begin())
 		if (pool_move_descriptor(lowest) < 0)
 			break;
 }
