@@ -12,6 +12,7 @@
 
 static struct lock store_lock; /* guards what follows, references and mappings */
 static struct backing *free_backings;
+_Atomic bool store_was_left;
 
 int store_transfer(upage_store *store, enum store_operation operation, void *buffer,
                    size_t length, off_t offset)
@@ -81,8 +82,8 @@ void backing_release(struct backing *backing)
 	lock_acquire(&store_lock);
 	INVARIANT(backing->references > 0);
 	if (--backing->references == 0) {
-		if (backing->store != NULL)
-			backing->store->mappings--;
+		if (backing->store != NULL && --backing->store->mappings == 0)
+			atomic_store(&store_was_left, true);
 		backing->next_free = free_backings;
 		free_backings = backing;
 	}

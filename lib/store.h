@@ -105,6 +105,9 @@ unsigned store_transfer_all(upage_store *store, struct store_request *requests, 
  * and can show pages of (PTE_FILE). Signal context: yes. */
 int store_open_descriptor(upage_store **out, int descriptor);
 
+/* A store has lost its last mapping. Cleared by who looks for such stores, before he does. */
+extern _Atomic bool store_was_left;
+
 static inline bool store_is_same(const upage_store *a, const upage_store *b)
 {
 	return a == b || (a->inode != 0 && a->device == b->device && a->inode == b->inode);

@@ -179,9 +179,10 @@ static void close_idle(void)
 
 void whole_files_idle(void)
 {
-	if (whole_space == NULL || host_process_borrows())
+	if (whole_space == NULL || !atomic_load(&store_was_left) || host_process_borrows())
 		return;
 	whole_lock();
+	atomic_store(&store_was_left, false);
 	close_idle();
 	whole_unlock();
 }
