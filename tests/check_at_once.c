@@ -209,7 +209,7 @@ static unsigned rings_mapped(void)
 /* A child of a fork, made at any moment of what its parent's threads do, has its own memory and its own rings. */
 START_TEST(a_child_has_rings_of_its_own)
 {
-	struct machine m = machine_make(DIRECT ",reclaimers=0");
+	struct machine m = machine_make(DIRECT ",mapping=remap,prefetch=off,reclaimers=0");
 	volatile char *memory = machine_map(m, 2 * FRAMES, RW);
 	pthread_t threads[THREADS];
 	common = swap_at(0);
@@ -493,7 +493,7 @@ static int refuse_writes(int descriptor)
 static void fail_to_write_a_gap(void)
 {
 	enum { PAGES_HERE = 16 };
-	struct machine m = machine_make(DIRECT ",reclaimers=0");
+	struct machine m = machine_make(DIRECT ",mapping=remap,prefetch=off,reclaimers=0");
 	volatile char *memory = machine_map(m, PAGES_HERE, RW);
 	for (size_t i = 0; i < PAGES_HERE; i++)
 		memory[i * PAGE] = (char)(i + 1);
