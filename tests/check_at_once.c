@@ -209,7 +209,7 @@ static unsigned rings_mapped(void)
 /* A child of a fork, made at any moment of what its parent's threads do, has its own memory and its own rings. */
 START_TEST(a_child_has_rings_of_its_own)
 {
-	struct machine m = machine_make(DIRECT ",mapping=remap,prefetch=off,reclaimers=0");
+	struct machine m = machine_make(DIRECT ",reclaimers=0");
 	volatile char *memory = machine_map(m, 2 * FRAMES, RW);
 	pthread_t threads[THREADS];
 	common = swap_at(0);
