@@ -127,7 +127,8 @@ START_TEST(a_clone_is_of_one_moment)
 	ordered = machine_map(m, ORDERED, RW);
 	atomic_store(&stop, false);
 	pthread_create(&thread, NULL, write_in_order, &number);
-	for (unsigned round = 0; round < 400; round++) {
+	/* And until the thread has had a processor for a while. */
+	for (unsigned round = 0; round < 400 || *(volatile uint64_t *)&number <= 10; round++) {
 		upage_space *clone = clone_of(m.space);
 		char *other = in(clone, m.space, ordered);
 		uint64_t first = *(volatile uint64_t *)(void *)other, before = first;

@@ -427,7 +427,7 @@ static void *touch_in_order(void *argument)
 
 START_TEST(threads_that_meet_do_the_work_once)
 {
-	struct machine m = machine_make("memory=16M,prefetch=auto");
+	struct machine m = machine_make("memory=16M,prefetch=auto,reclaimers=0");
 	for (int round = 0; round < 20; round++) {
 		pthread_t threads[THREADS];
 		common = machine_map(m, 4 * MANY, RW);
