@@ -4,12 +4,8 @@
  * the others, of the process, and of the host's ability?
  */
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -17,6 +13,7 @@
 #include "store.h"
 #include "store_aio.h"
 #include "support_directory.h"
+#include "support_filter.h"
 #include "support_fork.h"
 
 #define MANY STORE_MANY
@@ -269,20 +266,6 @@ END_TEST
 
 /* ---- Where the host cannot ---------------------------------------------------------------------- */
 
-static int refuse_call(unsigned number, unsigned error)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = { LENGTH(filter), filter };
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -1;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-}
-
 static const struct {
 	unsigned number, error;
 	bool at_first; /* when swap is made; else later */
@@ -482,10 +465,7 @@ static int refuse_writes(int descriptor)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	const struct sock_fprog program = { LENGTH(filter), filter };
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -1;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+	return filter_install(filter, LENGTH(filter));
 }
 
 /* Clean pages, between dirty ones, that were written to their slots once more, in vain: the slots may have anything now,

@@ -3,10 +3,6 @@
  * check_host.c - does the host do what we ask of it, and do we say so when it does not?
  */
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +10,7 @@
 
 #include "host.h"
 #include "support.h"
+#include "support_filter.h"
 
 /* ---- What may be done with an address, without a trap: the kernel says EFAULT ---------- */
 
@@ -239,21 +236,6 @@ START_TEST(the_host_tells_which_pages_were_referenced_since_they_were_aged)
 }
 END_TEST
 
-/* A filter that refuses the one call by which many pages are asked of. */
-static int refuse_move_pages(void)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_move_pages, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = { LENGTH(filter), filter };
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -1;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-}
-
 static bool is_refused;
 
 /* Pages 0 2 4 ... of which 4 and 10 are aged, and 6 and 12 hidden, as far as they are shown at all. */
@@ -263,7 +245,7 @@ static void ask_of_pages_apart(void)
 	static char *base;
 	void *reserved;
 	uintptr_t apart[PAGES / 2], large[PAGES / 4];
-	if ((is_refused && refuse_move_pages() != 0) ||
+	if ((is_refused && refuse_call(SYS_move_pages, EPERM) != 0) ||
 	    host_reserve(NULL, PAGES * PAGE, &reserved) != 0)
 		_exit(77);
 	base = reserved;

@@ -52,11 +52,11 @@ long guest_fcntl(struct guest_call *call)
 {
 	if (host_owns_descriptor((int)call->argument[0]))
 		return -EBADF;
-	long result = REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
+	/* Before the call: once it has the lock, another thread must not close a descriptor of ours of that file. */
 	bool locks = call->argument[1] == F_SETLK || call->argument[1] == F_SETLKW;
-	if (locks && result == 0 && whole_space != NULL)
+	if (locks && whole_space != NULL)
 		whole_file_locked((int)call->argument[0]);
-	return result;
+	return REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
 }
 
 /* ---- prctl -------------------------------------------------------------------------------- */

@@ -82,7 +82,7 @@ uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int 
 struct mapping;
 const char *whole_name(const struct mapping *mapping);
 
-/* The program has got a record lock of a file, which ends with any descriptor of the file that the process closes. */
+/* The program is about to take a record lock of a file, which ends with any descriptor of the file that the process closes. */
 void whole_file_locked(int descriptor);
 
 /* The program closes or unmaps something: of files that nothing is mapped from any more our descriptors are closed, so
