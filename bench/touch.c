@@ -83,7 +83,7 @@ int main(int argc, char **argv)
 {
 	struct bench bench = bench_begin("touch", "ns/page", argc, argv);
 	region /= bench.divisor;
-	cases(&bench, paged_accepts("prefetch=64") ? "64" : "16", "fresh", "recycled");
+	cases(&bench, paged_accepts("prefetch=256") ? "256" : "64", "fresh", "recycled");
 	cases(&bench, "auto", "fresh-auto", "recycled-auto");
 	bench_end(&bench);
 	return 0;

@@ -8,10 +8,10 @@
 #include "reclaim.h"
 #include "view.h"
 
-/* Pages of a file that come in together, whoever is asked for; and where so much is free that nobody
- * will miss it. */
-#define FILE_BLOCK 4u
-#define FILE_BLOCK_AMPLE 8u
+/* Pages of a file that come in together, whoever is asked for; and of all memory, where so much is free that
+ * nobody will miss it. */
+#define BLOCK 4u
+#define BLOCK_AMPLE 8u
 
 /* Of the pages before it as many follow, up to so many; then one for so many. */
 #define FOLLOW_ALL 16u
@@ -38,18 +38,31 @@ bool cluster_is_ample(const struct upage_pool *pool)
 	return frames - atomic_load(&pool->frames.free) < frames / 8;
 }
 
-/* The aligned pages of its mapping of which at least those that are empty come in with a page. */
-static size_t block_of(const struct upage_pool *pool, const struct backing *backing)
+/* Whether a page is near others: something is resident in its block or in one beside it, or its mapping begins
+ * there. */
+static bool is_near(const struct upage_pool *pool, const struct page *page, size_t index, uintptr_t start,
+                    size_t entries)
 {
-	if (backing->store == NULL)
-		return 1;
-	return backing->store->descriptor != NULL && cluster_is_ample(pool) ? FILE_BLOCK_AMPLE : FILE_BLOCK;
+	size_t block = index - index % BLOCK_AMPLE;
+	size_t first = block - smaller(block, BLOCK_AMPLE), end = smaller(block + 2 * BLOCK_AMPLE, entries);
+	bool near = page->address - start <= (index - block) * page_size(pool);
+	for (size_t i = first; i < end && !near; i++)
+		near = atomic_load(page->pte - index + i) & PTE_PRESENT;
+	return near;
 }
 
-/* The first page of a mapping brings the second. */
-static size_t second_page(const struct upage_pool *pool, const struct page *page, uintptr_t start)
+/* The aligned pages of its mapping of which at least those that are empty come in with a page. Who touches memory
+ * here and there gets single pages. */
+static size_t block_of(const struct upage_pool *pool, const struct page *page, size_t index, uintptr_t start,
+                       size_t entries)
 {
-	return page->backing->store == NULL && page->address == start && cluster_is_ample(pool) ? 1 : 0;
+	const upage_store *store = page->backing->store;
+	bool ample = cluster_is_ample(pool);
+	if (store == NULL)
+		ample = ample && is_near(pool, page, index, start, entries);
+	if (ample && (store == NULL || store->descriptor != NULL))
+		return BLOCK_AMPLE;
+	return store == NULL ? 1 : BLOCK;
 }
 
 /* Whether the neighbours of a page in a mapping with this content may come in with it. Of a file
@@ -86,10 +99,12 @@ static size_t resident_run(const struct page_table *table, upage_vpn vpn, const 
 	return run;
 }
 
-/* How many pages follow a run of resident ones. */
+/* How many pages follow a run of resident ones that lies on that side, as long as the next one is empty. */
 static size_t followers(const struct page_table *table, upage_vpn vpn, const pte_t *pte, int direction,
                         size_t most)
 {
+	if (most == 0 || atomic_load(pte - direction) != 0)
+		return 0;
 	size_t run = resident_run(table, vpn, pte, direction, FOLLOW_PART * most);
 	return smaller(run <= FOLLOW_ALL ? run : larger(FOLLOW_ALL, run / FOLLOW_PART), most);
 }
@@ -148,10 +163,9 @@ void cluster_lock(struct upage_pool *pool, const struct page_table *table, upage
 	}
 	if (value != 0 || !is_suitable(page->backing, access))
 		return;
-	size_t block = smaller(block_of(pool, page->backing), most + 1);
-	size_t after = larger(followers(table, vpn, page->pte, -1, most), block - 1 - index % block);
-	after = larger(after, second_page(pool, page, start));
-	size_t before = larger(followers(table, vpn, page->pte, 1, most), index % block);
+	size_t block = smaller(block_of(pool, page, index, start, entries_of(table)), most + 1);
+	size_t after = larger(followers(table, vpn, page->pte, -1, smaller(most, on_right)), block - 1 - index % block);
+	size_t before = larger(followers(table, vpn, page->pte, 1, smaller(most, on_left)), index % block);
 	page->after = (uint16_t)lock_empty(page->pte, 1, smaller(after, on_right));
 	before = smaller(before, most - page->after);
 	page->before = (uint16_t)lock_empty(page->pte, -1, smaller(before, on_left));

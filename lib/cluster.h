@@ -9,11 +9,12 @@
  *
  * How many? As many as are resident in a row on the other side of the page, up to 16, and a quarter
  * of longer rows: what was dense so far will go on so. Touched in order, pages come in by 1, 2, 4 ... 16,
- * 20, 25 ... up to 64; what comes in for nothing is never more than what was there before it, nor more
+ * 20, 25 ... up to 256; what comes in for nothing is never more than what was there before it, nor more
  * than a sixteenth of what is free. Of a file, which is code more often
- * than not, at least four come together, those of an aligned block; eight of files that are shown as
- * they are (PTE_FILE), which costs little, while seven frames of eight are free. So long, the first
- * page of a mapping without a file brings the second: the use of new memory begins at its beginning.
+ * than not, at least four come together, those of an aligned block. While seven frames of eight are free blocks
+ * have eight pages: of files that are shown as they are (PTE_FILE), which costs little; and of memory without a
+ * file where something is resident in that block or in one beside it, or where its mapping begins. So who touches
+ * memory here and there gets single pages, as well.
  *
  * Only what is empty takes part: of swapped pages readahead.h decides. Under pressure empty ones come alone:
  * to evict one for another that nobody asked for is poison.
@@ -30,8 +31,8 @@
 
 #include "physical.h"
 
-#define CLUSTER_PAGES_MAX 64
-#define CLUSTER_BYTES_MAX ((size_t)256 << 10)
+#define CLUSTER_PAGES_MAX 256
+#define CLUSTER_BYTES_MAX ((size_t)1 << 20)
 #define CLUSTER_PAGE_MAX ((size_t)32 << 10) /* of larger pages the trap is the least part */
 
 /* Of pages of that size, as many of @wanted as go with each other. */

@@ -19,7 +19,7 @@ int options_size(const char *text, uint64_t *bytes);
 int options_word(struct upage_config *config, const char *word);
 
 /* The most pages that one fault may bring in; 0: the value of `prefetch` is none. */
-#define PREFETCH_AUTO 64
+#define PREFETCH_AUTO 256
 unsigned options_prefetch(const struct upage_config *config);
 
 /* Threads that evict and zero ahead of need; more than RECLAIMERS_MAX: the value of `reclaimers` is none. */

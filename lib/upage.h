@@ -154,8 +154,9 @@ struct upage_config {
 	                           and .bss become paged memory too                          */
 	char prefetch[16];      /* prefetch=auto|off|N: the most pages that one fault brings in, of
 	                           empty ones while a quarter of the frames is free, of swapped
-	                           ones, up to 32, in order only: N from 1 to 64, auto: 64, off: 1. "": auto for programs linked with upage-malloc and for
-	                           whole ones, else off: a fault a page                      */
+	                           ones, up to 32, in order only: N from 1 to 256, auto: 256, off: 1.
+	                           "": auto for programs linked with upage-malloc and for whole
+	                           ones, else off: a fault a page                            */
 	char scheme[16];        /* scheme=paging|segmentation|base-bounds: of its spaces; "": paging */
 	size_t bounds;          /* bounds=SIZE: of `upage run` with base-bounds: the size of the space;
 	                           0: half of memory                                         */

@@ -131,8 +131,8 @@ same 0 readlink /proc/self/exe
 
 # ---- Restartable sequences: as on a kernel without them
 if LD_SHOW_AUXV=1 env true | grep -q -i -e '(0x1b)' -e RSEQ; then
-	LD_SHOW_AUXV=1 $upage run -- true | grep -q AT_PHDR || fail "no vector is shown"
-	LD_SHOW_AUXV=1 $upage run -- true | grep -i -e '(0x1[bc])' -e RSEQ && fail "AT_RSEQ_* in the vector"
+	$upage run -- env LD_SHOW_AUXV=1 true | grep -q AT_PHDR || fail "no vector is shown"
+	$upage run -- env LD_SHOW_AUXV=1 true | grep -i -e '(0x1[bc])' -e RSEQ && fail "AT_RSEQ_* in the vector"
 fi
 if command -v perl >/dev/null; then
 	test "$($upage run -- perl -e 'syscall(334, 0, 0, 0, 0); print $! + 0')" = 38 || fail "rseq is not refused"

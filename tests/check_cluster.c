@@ -71,29 +71,30 @@ START_TEST(a_cluster_ends_with_its_leaf)
 }
 END_TEST
 
-/* In memory that a window of 64 is a small part of. */
-static uint64_t faults_in_order(const char *prefetch, bool backwards)
+/* In memory that the window is a small part of. */
+static uint64_t faults_in_order(const char *prefetch, size_t pages, bool backwards)
 {
 	char words[64];
-	snprintf(words, sizeof(words), "memory=64M,prefetch=%s", prefetch);
+	snprintf(words, sizeof(words), "memory=%zu,prefetch=%s", 4 * pages * PAGE, prefetch);
 	struct machine m = machine_make(words);
-	volatile char *memory = machine_map(m, 4096, RW);
-	for (size_t i = 0; i < 4096; i++)
-		memory[(backwards ? 4095 - i : i) * PAGE] = 1;
+	volatile char *memory = machine_map(m, pages, RW);
+	for (size_t i = 0; i < pages; i++)
+		memory[(backwards ? pages - 1 - i : i) * PAGE] = 1;
 	struct upage_stats stats = machine_stats(m);
-	ck_assert_uint_eq(stats.zero_fill + stats.prefetched, 4096);
+	ck_assert_uint_eq(stats.zero_fill + stats.prefetched, pages);
 	machine_end(m);
 	return stats.faults;
 }
 
 START_TEST(a_long_run_grows_its_window)
 {
-	ck_assert_uint_eq(faults_in_order("1", _i), 4096);
-	ck_assert_uint_lt(faults_in_order("16", _i), 4096 / 16 + 8);
-	ck_assert_uint_gt(faults_in_order("16", _i), 4096 / 16);
+	ck_assert_uint_eq(faults_in_order("1", 4096, _i), 4096);
+	ck_assert_uint_lt(faults_in_order("16", 4096, _i), 4096 / 16 + 8);
+	ck_assert_uint_ge(faults_in_order("16", 4096, _i), 4096 / 16);
 	/* It begins anew neither at the end of a leaf of the page table, nor before the memory is half full. */
-	ck_assert_uint_lt(faults_in_order("64", _i), 4096 / 64 + 24);
-	ck_assert_uint_lt(faults_in_order("auto", _i), 4096 / 64 + 24);
+	ck_assert_uint_lt(faults_in_order("64", 4096, _i), 4096 / 64 + 24);
+	ck_assert_uint_lt(faults_in_order("256", 16384, _i), 16384 / 256 + 48);
+	ck_assert_uint_lt(faults_in_order("auto", 16384, _i), 16384 / 256 + 48);
 }
 END_TEST
 
@@ -113,36 +114,68 @@ START_TEST(a_jump_ends_the_window)
 }
 END_TEST
 
+/* Far from each other; or, of the rest, more than an eighth of the frames. */
 START_TEST(scattered_pages_come_alone)
 {
 	struct machine m = machine_make("memory=4M,prefetch=auto");
-	volatile char *memory = machine_map(m, MANY + 1, RW);
+	volatile char *far = machine_map(m, 200 * 64, RW), *memory = machine_map(m, MANY + 1, RW);
+	for (size_t i = 0; i < 200; i++)
+		far[(i * 64 + 32) * PAGE] = 1;
 	for (size_t i = 1; i <= MANY; i += 2)
 		memory[i * PAGE] = 1;
 	struct upage_stats stats = machine_stats(m);
-	ck_assert_uint_eq(stats.zero_fill, MANY / 2);
+	ck_assert_uint_eq(stats.zero_fill, 200 + MANY / 2);
 	ck_assert_uint_eq(stats.prefetched, 0);
 	machine_end(m);
 }
 END_TEST
 
-START_TEST(the_first_page_of_a_mapping_brings_the_second_while_frames_are_ample)
+/* Of the aligned eight pages that page @i of @memory is among, those that are pages of @memory's @count, too. */
+static uint64_t pages_of_block(volatile char *memory, size_t i, size_t count)
+{
+	size_t index = (uintptr_t)memory / PAGE + i, first = (uintptr_t)memory / PAGE;
+	size_t from = index / 8 * 8, to = from + 8;
+	return (to < first + count ? to : first + count) - (from > first ? from : first);
+}
+
+START_TEST(a_block_comes_in_where_something_is_near_while_frames_are_ample)
 {
 	struct machine m = machine_make("memory=4M,prefetch=auto");
-	volatile char *memory = machine_map(m, 3, RW), *one = machine_map(m, 1, RW);
-	memory[0] = 1;
-	ck_assert_uint_eq(machine_resident(m), 2);
-	memory[PAGE] = 1;
-	ck_assert_uint_eq(machine_stats(m).zero_fill, 1);
-	one[0] = 1;
-	ck_assert_uint_eq(machine_resident(m), 3);
-	volatile char *many = machine_map(m, MANY, RW);
-	for (size_t i = 1; i < MANY; i += 2) /* more than an eighth of the frames */
-		many[i * PAGE] = 1;
+	volatile char *memory = machine_map(m, MANY, RW), *small = (char *)machine_map(m, 4, RW) + PAGE;
+	ck_assert_ok(upage_unmap(m.space, (char *)small - PAGE, PAGE)); /* or the two are one mapping */
+	uint64_t resident = pages_of_block(memory, 0, MANY);
+	memory[0] = 1; /* a mapping begins */
+	ck_assert_uint_eq(machine_resident(m), resident);
+	small[0] = 1;
+	resident += pages_of_block(small, 0, 3);
+	ck_assert_uint_eq(machine_resident(m), resident);
+	size_t there = 100 - (uintptr_t)(memory + 100 * PAGE) / PAGE % 8;
+	memory[there * PAGE] = 1; /* nothing is near */
+	ck_assert_uint_eq(machine_resident(m), resident + 1);
+	memory[(there + 12) * PAGE] = 1; /* what came before is in the block on the left */
+	ck_assert_uint_eq(machine_resident(m), resident + 1 + 8);
+	memory[(there + 3) * PAGE] = 1; /* in its own; and on the right */
+	ck_assert_uint_eq(machine_resident(m), resident + 8 + 8);
+	memory[(there - 8) * PAGE] = 1;
+	ck_assert_uint_ge(machine_resident(m), resident + 8 + 8 + 8);
+	memory[(there + 32) * PAGE] = 1; /* again nothing */
 	uint64_t before = machine_resident(m);
+	memory[(there + 64) * PAGE] = 1;
+	ck_assert_uint_eq(machine_resident(m), before + 1);
+	machine_end(m);
+}
+END_TEST
+
+START_TEST(a_mapping_begins_with_one_page_while_frames_are_not_ample)
+{
+	struct machine m = machine_make("memory=4M,prefetch=auto");
+	volatile char *memory = machine_map(m, 200 * 64, RW);
+	for (size_t i = 0; i < 200; i++) /* more than an eighth of the frames */
+		memory[(i * 64 + 32) * PAGE] = 1;
+	ck_assert_uint_eq(machine_resident(m), 200);
 	volatile char *late = machine_map(m, 3, RW);
 	late[0] = 1;
-	ck_assert_uint_eq(machine_resident(m), before + 1);
+	ck_assert_uint_eq(machine_resident(m), 201);
 	machine_end(m);
 }
 END_TEST
@@ -250,7 +283,7 @@ END_TEST
 /* Long runs, which are filled before they are at their addresses: for writing, and for reading. */
 START_TEST(long_runs_are_zero_again_too)
 {
-	struct machine m = machine_make("memory=64M,prefetch=64");
+	struct machine m = machine_make("memory=64M,prefetch=auto");
 	for (int round = 0; round < 3; round++) {
 		char *memory = machine_map(m, 8192, RW);
 		ck_assert_ok(upage_protect(m.space, memory + 4096 * PAGE, 4096 * PAGE, PROT_READ));
@@ -458,7 +491,8 @@ int main(void)
 	tcase_add_loop_test(tcase, a_long_run_grows_its_window, 0, 2);
 	tcase_add_test(tcase, a_jump_ends_the_window);
 	tcase_add_test(tcase, scattered_pages_come_alone);
-	tcase_add_test(tcase, the_first_page_of_a_mapping_brings_the_second_while_frames_are_ample);
+	tcase_add_test(tcase, a_block_comes_in_where_something_is_near_while_frames_are_ample);
+	tcase_add_test(tcase, a_mapping_begins_with_one_page_while_frames_are_not_ample);
 	tcase_add_test(tcase, what_comes_for_nothing_is_no_more_than_what_was_wanted);
 	tcase_add_loop_test(tcase, off_and_one_page_mean_a_fault_a_page, 0, 3);
 	tcase_add_test(tcase, advice_of_random_references_is_heard);
