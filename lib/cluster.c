@@ -322,11 +322,10 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 	bool shown = view_show_run(pool, c.ptes, values, c.count, c.address,
 	                           page_access(page, dirty) | dirty, c.filled) == 0;
 	for (uint32_t i = 0; i < c.count; i++) {
-		if (i == c.own)
-			continue;
-		stats_count(pool->stats, COUNT_PREFETCHED);
-		pte_unlock(&c.ptes[i], shown ? values[i] : values[i] | PTE_PREFETCHED);
+		if (i != c.own)
+			pte_unlock(&c.ptes[i], shown ? values[i] : values[i] | PTE_PREFETCHED);
 	}
+	stats_count_many(pool->stats, COUNT_PREFETCHED, c.count - 1);
 	*value = values[c.own];
 	return true;
 }

@@ -60,7 +60,7 @@ for UPAGE_WITH in $modes; do
 		*.sh) set -- sh "$srcdir/$test" ;;
 		*) set -- "./$test" ;;
 		esac
-		timeout -k 10 "${LIMIT:-600}" "$@" >"$scratch/log" 2>&1 </dev/null
+		timeout -k 10 "${LIMIT:-1800}" "$@" >"$scratch/log" 2>&1 </dev/null
 		status=$?
 		case $status in
 		0) passed=$((passed + 1)) ;;

@@ -55,7 +55,7 @@ run_paged()
 	shift 2
 	rm -f "$scratch/stats.json"
 	UPAGE_OPTIONS=${UPAGE_WITH-},$options,stats-json=$scratch/stats.json \
-		timeout -k 5 270 "./$@" > "$scratch/paged" 2> "$scratch/paged.err"
+		timeout -k 5 $((270 * ${CK_TIMEOUT_MULTIPLIER:-1})) "./$@" > "$scratch/paged" 2> "$scratch/paged.err"
 	compare $? "$1" "$least"
 }
 
@@ -66,7 +66,7 @@ run_whole()
 	shift 2
 	test -x "$upage" || return
 	rm -f "$scratch/stats.json"
-	timeout -k 5 270 "$upage" run $whole_options -m "$memory" --stats-json "$scratch/stats.json" -- \
+	timeout -k 5 $((270 * ${CK_TIMEOUT_MULTIPLIER:-1})) "$upage" run $whole_options -m "$memory" --stats-json "$scratch/stats.json" -- \
 		"./$@" > "$scratch/paged" 2> "$scratch/paged.err"
 	compare $? "upage run $1" "$least"
 }

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECONDS 120 /* after which a test is taken for hung */
+#define SECONDS 120 /* after which a test is taken for hung; so many times as many as modes.sh says */
 
 const char *test_name = "-";
 
@@ -51,13 +51,20 @@ long must(const char *what, long value)
 
 /* ---- Tests ----------------------------------------------------------------------------- */
 
+static unsigned seconds(void)
+{
+	const char *times = getenv("CK_TIMEOUT_MULTIPLIER");
+	int n = times != NULL ? atoi(times) : 1;
+	return SECONDS * (n > 0 ? (unsigned)n : 1);
+}
+
 void run_tests(const struct test *list, const char *only)
 {
 	for (; list->name; list++) {
 		if (only && strcmp(only, list->name) != 0)
 			continue;
 		test_name = list->name;
-		alarm(SECONDS);
+		alarm(seconds());
 		list->run();
 		alarm(0);
 		say("ended");
