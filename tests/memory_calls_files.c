@@ -47,13 +47,15 @@ static void files(void)
 
 #define NAME "/tmp/memory_callsXXXXXX"
 
-/* One that others can open, until it is unlinked. */
-static int named_file(char *name)
+/* One that others can open, until it is unlinked; mapped at the beginning of a reservation that is empty else. */
+static int mapped_file(char *name)
 {
+	clear();
 	strcpy(name, NAME);
 	int file = mkstemp(name);
 	if (file < 0 || ftruncate(file, 2 * PAGE) < 0)
 		_exit(1);
+	T(mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0));
 	return file;
 }
 
@@ -95,9 +97,7 @@ static void cut_off(void)
 	char name[sizeof(NAME)];
 	tell("== files that are cut off\n");
 	for (unsigned way = 0; way <= 6; way++) {
-		clear();
-		int file = named_file(name);
-		mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0);
+		int file = mapped_file(name);
 		stamp(1, 1, 0x1700);
 		cut(way, file, name);
 		survey("cut off", 0, 2);
@@ -157,24 +157,38 @@ static void tell_lock(const char *when, const char *name)
 	close(file);
 }
 
+/* Each way in which the mapping of mapped_file() goes. */
+static void unmap(unsigned way)
+{
+	switch (way) {
+	case 0:
+		T(munmap(AT(0), 2 * PAGE));
+		break;
+	case 1:
+		T(mmap(AT(0), 2 * PAGE, RW, ANON | MAP_FIXED, -1, 0));
+		break;
+	default:
+		T(mremap(AT(10), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(0)));
+	}
+}
+
 /* They end with the last descriptor or mapping, whichever goes last. */
 static void descriptor_locks(void)
 {
 	char name[sizeof(NAME)];
 	tell("== locks of mapped files\n");
-	for (int mapping_last = 0; mapping_last <= 1; mapping_last++) {
-		clear();
-		int file = named_file(name);
+	for (unsigned i = 0; i < 6; i++) {
+		bool mapping_last = i % 2;
+		int file = mapped_file(name);
 		T(flock(file, LOCK_EX));
-		T(mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0));
 		survey("mapped", 0, 2);
 		if (mapping_last)
 			T(close(file));
 		else
-			T(munmap(AT(0), 2 * PAGE));
+			unmap(i / 2);
 		tell_lock("one has gone", name);
 		if (mapping_last)
-			T(munmap(AT(0), 2 * PAGE));
+			unmap(i / 2);
 		else
 			T(close(file));
 		tell_lock("both have gone", name);

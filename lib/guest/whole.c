@@ -179,7 +179,7 @@ static void close_idle(void)
 
 void whole_files_idle(void)
 {
-	if (whole_space == NULL || !atomic_load(&store_was_left) || host_process_borrows())
+	if (!atomic_load(&store_was_left) || host_process_borrows())
 		return;
 	whole_lock();
 	atomic_store(&store_was_left, false);
@@ -544,9 +544,7 @@ long whole_unmap(uintptr_t address, size_t length)
 
 long whole_munmap(struct guest_call *call)
 {
-	long result = whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
-	whole_files_idle();
-	return result;
+	return whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
 }
 
 void whole_set_break(uintptr_t start)

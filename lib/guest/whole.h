@@ -85,8 +85,8 @@ const char *whole_name(const struct mapping *mapping);
 /* The program is about to take a record lock of a file, which ends with any descriptor of the file that the process closes. */
 void whole_file_locked(int descriptor);
 
-/* The program closes or unmaps something: of files that nothing is mapped from any more our descriptors are closed, so
- * that it may be the last one. */
+/* After each call: of files that nothing is mapped from any more our descriptors are closed, so that the program's may be
+ * the last ones. One load where there can be none. */
 void whole_files_idle(void);
 
 /* The store of a mapped file; NULL: none is mapped. `lock` is held. */
