@@ -22,6 +22,7 @@
 
 #include "command.h"
 #include "error.h"
+#include "guest/gain.h"
 #include "guest/guest.h"
 #include "guest/limit.h"
 #include "guest/loader.h"
@@ -446,6 +447,7 @@ static upage_pool *make_memory(struct command *command)
 	take_limit(command, LIMIT_DATA, RLIMIT_DATA, RESUME_DATA, own);
 	if (command->resumes && command->resume[RESUME_FILE] != RESUME_NONE)
 		limit_begin(LIMIT_FILE, RLIM_INFINITY, command->resume[RESUME_FILE_HARD]);
+	gain_begin(resumed(command, RESUME_GAIN));
 	const struct report_legacy legacy = { .area = resumed(command, RESUME_AREA),
 		                              .terminal = resumed(command, RESUME_TERMINAL),
 		                              .first = resumed(command, RESUME_FIRST) != 0 };

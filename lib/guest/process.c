@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "gain.h"
 #include "handlers.h"
 #include "host.h"
 #include "limit.h"
@@ -203,6 +204,7 @@ static void hand_over(struct execution *e, uint64_t number[RESUMES], bool begins
 	number[RESUME_FIRST] = legacy.first;
 	number[RESUME_VERBOSE] = number_of(log);
 	number[RESUME_STACK] = e->stack_limit;
+	number[RESUME_GAIN] = gain_inherited();
 	limit_get(LIMIT_AREAS, &number[RESUME_AREAS], &number[RESUME_AREAS_HARD]);
 	limit_get(LIMIT_DATA, &number[RESUME_DATA], &number[RESUME_DATA_HARD]);
 	limit_get(LIMIT_FILE, &number[RESUME_FILE], &number[RESUME_FILE_HARD]);

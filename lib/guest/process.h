@@ -30,6 +30,7 @@ enum process_resume {
 	RESUME_DATA_HARD,
 	RESUME_FILE,
 	RESUME_FILE_HARD,
+	RESUME_GAIN,     /* what gain.h says of a successor                */
 	RESUMES
 };
 #define RESUME_NONE (UINT64_MAX - 1)

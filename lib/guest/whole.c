@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "gain.h"
 #include "handlers.h"
 #include "host.h"
 #include "limit.h"
@@ -246,17 +247,16 @@ static long check_fixed(uintptr_t address, size_t length, size_t alignment, int 
 }
 
 /* The space's lock is held from here to the insertion. */
-static long choose(uintptr_t address, size_t length, size_t alignment, int flags, uintptr_t *place)
+static long choose(uintptr_t address, size_t length, size_t alignment, int prot, int flags,
+                   uintptr_t *place)
 {
-	if (flags & FIXED) {
-		bool replaces = (flags & FIXED) == MAP_FIXED;
-		*place = address;
-		return replaces || mapping_is_free(&whole_space->mappings, address, address + length)
-		               ? 0
-		               : -EEXIST;
-	}
-	*place = whole_find_place(address, length, alignment, flags);
-	return *place != 0 ? 0 : -ENOMEM;
+	bool keeps = (flags & FIXED) != 0 && (flags & FIXED) != MAP_FIXED;
+	*place = flags & FIXED ? address : whole_find_place(address, length, alignment, flags);
+	if (keeps && !mapping_is_free(&whole_space->mappings, address, address + length))
+		return -EEXIST;
+	if (*place == 0)
+		return -ENOMEM;
+	return gain_is_refused(prot, prot) ? -EACCES : 0;
 }
 
 /* ---- mmap ------------------------------------------------------------------------------------ */
@@ -313,7 +313,7 @@ static long map_foreign(uintptr_t address, size_t length, size_t alignment, int 
 		return made;
 	uintptr_t place;
 	space_write(whole_space);
-	result = choose(address, length, alignment, flags, &place);
+	result = choose(address, length, alignment, prot, flags, &place);
 	if (result == 0)
 		result = settle((uintptr_t)made, place, length, prot & WHOLE_PROT, flags_of(flags));
 	space_write_end(whole_space);
@@ -328,7 +328,7 @@ static long map_paged(uintptr_t address, size_t length, int prot, int flags, upa
 {
 	uintptr_t place;
 	space_write(whole_space);
-	long result = choose(address, length, HOST_PAGE_SIZE, flags, &place);
+	long result = choose(address, length, HOST_PAGE_SIZE, prot, flags, &place);
 	if (result == 0 && flags & FIXED)
 		result = guest_errno(space_unmap_range(whole_space, place, place + length));
 	if (result == 0) {
@@ -485,7 +485,7 @@ long whole_shmat(struct guest_call *call)
 		           (flags & SHM_EXEC ? PROT_EXEC : 0);
 		int how = address == 0 ? 0 : flags & SHM_REMAP ? MAP_FIXED : FIXED;
 		space_write(whole_space);
-		result = choose(address, length, HOST_PAGE_SIZE, how, &place);
+		result = choose(address, length, HOST_PAGE_SIZE, prot, how, &place);
 		if (result == 0)
 			result = settle((uintptr_t)made, place, length, prot, whole_default_flags);
 		space_write_end(whole_space);
@@ -596,6 +596,7 @@ void whole_fork_child(void)
 		return;
 	struct mappings *all = &whole_space->mappings;
 	whole_default_flags = 0;
+	gain_fork_child();
 	space_write(whole_space);
 	for (size_t i = 0; i < all->count; i++) {
 		struct mapping *m = &all->mapping[i];
