@@ -137,7 +137,7 @@ static const char *name_of(struct guest_call *call, const struct execution *e)
 static int find(struct guest_call *call, struct execution *e)
 {
 	e->file = e->path;
-	if (self_is_program(e->path)) {
+	if (self_is_program(e->directory, e->path)) {
 		self_name(e->own);
 		e->file = e->own;
 	}
