@@ -158,6 +158,14 @@ int main(int argc, char **argv)
 		unsigned count = (unsigned)atoi(argv[3]), threads = (unsigned)atoi(argv[4]);
 		return threads <= 16 ? random_calls(strtoull(argv[2], NULL, 0), count, threads) : 2;
 	}
+	self = &world;
+	world_make(&world, 0, 1);
+	if (argc == 6 && strcmp(argv[1], "locked") == 0) {
+		int locked[] = { atoi(argv[2]), atoi(argv[3]), atoi(argv[4]) };
+		what_is_locked(locked, atoi(argv[5]));
+		publish(&world);
+		return 0;
+	}
 	static const struct {
 		const char *word;
 		void (*part)(void);
@@ -169,8 +177,6 @@ int main(int argc, char **argv)
 		fputs("usage: memory_calls calls | fuzz SEED STEPS THREADS | gains | refused\n", stderr);
 		return 2;
 	}
-	self = &world;
-	world_make(&world, 0, 1);
 	part();
 	publish(&world);
 	shmctl(world.segment, IPC_RMID, NULL);

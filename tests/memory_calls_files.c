@@ -147,6 +147,76 @@ static void record_locks(void)
 	T(fcntl(file, F_SETLKW, &lock));
 	tell_record_lock("locked again", file);
 	close(file);
+	other = make_file(2 * PAGE);
+	T(fcntl(other, F_SETLK, &lock));
+	T(mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, other, 0));
+	tell_record_lock("locked, and then mapped", other);
+	survey("mapped", 0, 2);
+	close(other);
+}
+
+/* Nor do they end with an execve, be it of the very file, or one that fails. */
+static void execute_locked(int locked[3], int rounds)
+{
+	static char text[4][12];
+	char *words[] = { "memory_calls", "locked", text[0], text[1], text[2], text[3], NULL };
+	for (int i = 0; i < 4; i++)
+		sprintf(text[i], "%d", i < 3 ? locked[i] : rounds);
+	publish(self);
+	execv("/proc/self/exe", words);
+	_exit(1);
+}
+
+/* Of the program, of a file that was mapped, and of one that was not. */
+void what_is_locked(int locked[3], int rounds)
+{
+	static const char *const names[] = { "the program", "mapped", "not mapped" };
+	for (int i = 0; i < 3; i++)
+		tell_record_lock(names[i], locked[i]);
+	for (int i = 0; i < 3; i++) {
+		T(mmap(AT(0), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, locked[i], 0));
+		T(munmap(AT(0), PAGE));
+		tell_record_lock(names[i], locked[i]);
+	}
+	T(execve("/proc/self/exe", (char **)PAGE, NULL));
+	tell_record_lock("not executed", locked[0]);
+	if (rounds > 0)
+		execute_locked(locked, rounds - 1);
+}
+
+static void lock_and_execute(void)
+{
+	int locked[] = { open("/proc/self/exe", O_RDONLY), make_file(PAGE), make_file(PAGE) };
+	struct flock lock = { .l_type = F_RDLCK };
+	clear();
+	for (int i = 0; i < 3; i++)
+		T(fcntl(locked[i], F_SETLK, &lock));
+	T(mmap(AT(0), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, locked[1], 0));
+	what_is_locked(locked, 2);
+}
+
+/* Which is refused of a file that somebody writes to; upage asks the kernel so, since Linux 6.14. */
+static void busy(void)
+{
+	const int check = 0x10000; /* AT_EXECVE_CHECK */
+	char name[sizeof(NAME)], *words[] = { name, NULL };
+	if (syscall(SYS_execveat, AT_FDCWD, "/proc/self/exe", words, NULL, check) < 0)
+		return;
+	int file = mapped_file(name);
+	fchmod(file, 0700);
+	T(execv(name, words));
+	close(file);
+	T(execv(name, words));
+	T(munmap(AT(0), 2 * PAGE));
+	T(execv(name, words));
+	unlink(name);
+}
+
+static void executed_files(void)
+{
+	tell("== files that are locked, or written to, and executed\n");
+	in_child(lock_and_execute);
+	busy();
 }
 
 /* Whether somebody else could lock the file. */
@@ -224,7 +294,8 @@ static void many_files(void)
 
 void each_call_of_files(void)
 {
-	static void (*const parts[])(void) = { files, cut_off, record_locks, descriptor_locks, many_files };
+	static void (*const parts[])(void) = { files, cut_off, record_locks,
+		                               executed_files, descriptor_locks, many_files };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);

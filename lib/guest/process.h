@@ -8,7 +8,7 @@
  *      upage run OPTION... --resume=NUMBER,... NAME ARGUMENT...
  *
  * where NUMBERs are what only this process knows (enum process_resume), most of them descriptors
- * that are left open, NAME is what the program was executed as, and ARGUMENTs are the program's.
+ * that are left open, the last of them any number of descriptors of files with record locks; NAME is what the program was executed as, and ARGUMENTs are the program's.
  */
 #ifndef UPAGE_GUEST_PROCESS_H
 #define UPAGE_GUEST_PROCESS_H

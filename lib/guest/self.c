@@ -112,6 +112,11 @@ void self_begin(int descriptor)
 		atomic_store(&program_file, -1);
 }
 
+int self_file(void)
+{
+	return atomic_load(&program_file);
+}
+
 void self_name(char *name)
 {
 	program_link(name, "/proc/self/fd/", atomic_load(&program_file));

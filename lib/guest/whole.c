@@ -125,88 +125,6 @@ bool whole_has(uintptr_t address, size_t length)
 	       !mapping_is_kept(&whole_space->mappings, address, address + length);
 }
 
-/* ---- Files ---------------------------------------------------------------------------------- */
-
-/* One store a file, however often it is mapped: each holds a descriptor. */
-#define FILES_MAX 65536
-static upage_store *files[FILES_MAX];
-static unsigned files_end; /* all after it are NULL */
-
-upage_store *whole_store(uint64_t device, uint64_t inode)
-{
-	for (unsigned i = 0; i < files_end; i++)
-		if (files[i] != NULL && files[i]->device == device && files[i]->inode == inode)
-			return files[i];
-	return NULL;
-}
-
-/* Files of which this process may have record locks. Those would be gone with any descriptor of the file
- * that is closed, so that their stores stay. */
-#define LOCKED_MAX 256
-static struct {
-	uint64_t device, inode;
-} locked[LOCKED_MAX];
-static unsigned locked_count; /* LOCKED_MAX: it may be any */
-
-static bool is_locked(uint64_t device, uint64_t inode)
-{
-	unsigned i = 0;
-	while (i < locked_count && (locked[i].device != device || locked[i].inode != inode))
-		i++;
-	return i < locked_count || locked_count == LOCKED_MAX;
-}
-
-void whole_file_locked(int descriptor)
-{
-	struct stat status;
-	if (syscall_2(SYS_fstat, descriptor, &status) < 0)
-		return;
-	whole_lock();
-	if (!is_locked(status.st_dev, status.st_ino)) {
-		locked[locked_count].device = status.st_dev;
-		locked[locked_count++].inode = status.st_ino;
-	}
-	whole_unlock();
-}
-
-/* Closes the stores that nothing is mapped from any more. */
-static void close_idle(void)
-{
-	for (unsigned i = 0; i < files_end; i++)
-		if (files[i] != NULL && !is_locked(files[i]->device, files[i]->inode) &&
-		    upage_store_close(files[i]) == 0)
-			files[i] = NULL;
-}
-
-void whole_files_idle(void)
-{
-	if (!atomic_load(&store_was_left) || host_process_borrows())
-		return;
-	whole_lock();
-	atomic_store(&store_was_left, false);
-	close_idle();
-	whole_unlock();
-}
-
-/* The store of a file. Closes those that nothing is mapped from any more. */
-static int file_of(int descriptor, const struct stat *status, upage_store **out)
-{
-	*out = whole_store(status->st_dev, status->st_ino);
-	if (*out != NULL)
-		return 0;
-	unsigned free = 0;
-	close_idle();
-	while (free < files_end && files[free] != NULL)
-		free++;
-	if (free == FILES_MAX)
-		return -ENFILE;
-	int result = store_open_descriptor(&files[free], descriptor);
-	if (result == 0)
-		files_end = free == files_end ? free + 1 : files_end;
-	*out = files[free];
-	return result;
-}
-
 /* ---- Where a mapping goes -------------------------------------------------------------------- */
 
 #define FIXED (MAP_FIXED | MAP_FIXED_NOREPLACE)
@@ -400,7 +318,7 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 	if (kind == FILE_ZERO)
 		return map_paged(address, length, prot, flags, NULL, 0);
 	whole_lock(); /* a store that nothing is mapped from may be closed */
-	result = file_of(descriptor, &status, &store);
+	result = whole_file(descriptor, &status, &store);
 	if (result == 0)
 		result = map_paged(address, length, prot, flags, store, offset);
 	whole_unlock();
@@ -597,6 +515,7 @@ void whole_fork_child(void)
 	struct mappings *all = &whole_space->mappings;
 	whole_default_flags = 0;
 	gain_fork_child();
+	whole_files_unlocked();
 	space_write(whole_space);
 	for (size_t i = 0; i < all->count; i++) {
 		struct mapping *m = &all->mapping[i];
