@@ -72,6 +72,11 @@ static bool is_segmented(void)
 	return runs_are_segments(&whole_space->runs);
 }
 
+bool whole_can_be_anywhere(uintptr_t alignment)
+{
+	return !is_segmented() || alignment == HOST_PAGE_SIZE;
+}
+
 /* Code that is followed by its data at a fixed distance ends where the part of the heap begins. */
 void whole_expect_code(bool anywhere)
 {
@@ -79,11 +84,13 @@ void whole_expect_code(bool anywhere)
 		run_turn(&whole_space->runs.run[SEGMENT_CODE], anywhere);
 }
 
-uintptr_t whole_place(size_t data, bool alone)
+uintptr_t whole_place(size_t data, bool anywhere, bool alone)
 {
 	if (space_is_paged(whole_space) && alone)
 		return whole_layout.mappings; /* as ld.so called by name: where that else stands */
-	return whole_layout.program - (is_segmented() ? data : 0);
+	if (is_segmented())
+		return anywhere ? whole_layout.program - data : WHOLE_START;
+	return whole_layout.program;
 }
 
 uintptr_t whole_place_heap(uintptr_t behind, bool anywhere, bool alone)

@@ -40,11 +40,12 @@ extern struct whole_layout whole_layout;
 /* In base and bounds, or segments, as the pool's options say; else in pages. */
 int whole_create(upage_pool *pool);
 
-/* Of a program that can be @anywhere, or not, and has an interpreter or stands @alone. Before it is
- * loaded; where it then begins, if what it may write begins @data bytes behind that; and where its heap
- * does, if its own end is @behind. */
+/* Of a program that can be @anywhere, or not, and has an interpreter or stands @alone. Whether one can whose
+ * segments are so aligned: not if its data must begin where a segment does. Before it is loaded; where it then
+ * begins, if what it may write begins @data bytes behind that; and where its heap does, if its own end is @behind. */
+bool whole_can_be_anywhere(uintptr_t alignment);
 void whole_expect_code(bool anywhere);
-uintptr_t whole_place(size_t data, bool alone);
+uintptr_t whole_place(size_t data, bool anywhere, bool alone);
 uintptr_t whole_place_heap(uintptr_t behind, bool anywhere, bool alone);
 
 /* Where the data segment begins. */
