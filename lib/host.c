@@ -306,8 +306,16 @@ static long copy_high(int descriptor)
 	return high >= 0 ? high : syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, host_descriptors_begin());
 }
 
+int host_copy_descriptor(int descriptor)
+{
+	long high = copy_high(descriptor);
+	return high >= 0 ? (int)high : (int)syscall_3(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0);
+}
+
 int host_raise(int descriptor)
 {
+	if (descriptor >= host_descriptors_begin())
+		return descriptor;
 	long high = copy_high(descriptor);
 	if (high < 0) /* it stays where it is: the program has taken all the others */
 		return descriptor;

@@ -173,7 +173,10 @@ int host_copy(int from, int to, off_t offset, size_t length);
  * limit is above its own. Return: it, or a negated errno value. */
 int host_descriptor(long number, long a, long b, long c, long d);
 
-/* Moves a descriptor to a high number: above all that the program may have, where the hard limit
+/* A copy of a descriptor with such a number as host_raise() gives, if there is one. Nothing is closed for it. */
+int host_copy_descriptor(int descriptor);
+
+/* Moves a descriptor to a high number, unless it has one: above all that the program may have, where the hard limit
  * lets us. Closed by execve. Return: its number; the old one is closed unless it is that. */
 int host_raise(int descriptor);
 

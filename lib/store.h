@@ -105,6 +105,9 @@ unsigned store_transfer_all(upage_store *store, struct store_request *requests, 
  * and can show pages of (PTE_FILE). Signal context: yes. */
 int store_open_descriptor(upage_store **out, int descriptor);
 
+/* The same of one that becomes the store's, or is closed. */
+int store_take_descriptor(upage_store **out, int descriptor);
+
 /* A store has lost its last mapping. Cleared by who looks for such stores, before he does. */
 extern _Atomic bool store_was_left;
 

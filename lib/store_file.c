@@ -98,13 +98,18 @@ static int file_create(upage_store **out, int descriptor, bool writable)
 	return 0;
 }
 
-int store_open_descriptor(upage_store **out, int descriptor)
+int store_take_descriptor(upage_store **out, int descriptor)
 {
-	int copy = host_descriptor(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, 0, 0);
-	int result = copy < 0 ? copy : file_create(out, copy, false);
+	int result = file_create(out, descriptor, false);
 	if (result == 0)
 		(*out)->descriptor = &((struct file_store *)*out)->descriptor;
 	return result;
+}
+
+int store_open_descriptor(upage_store **out, int descriptor)
+{
+	int copy = host_copy_descriptor(descriptor);
+	return copy < 0 ? copy : store_take_descriptor(out, copy);
 }
 
 PUBLIC int upage_store_open(upage_store **out, const char *path, unsigned flags)

@@ -43,6 +43,10 @@ native_then "1000 in a row" : 1000
 
 execute=$PWD/aligned
 native_then "static data that is aligned" :
+for scheme in base-bounds "base-bounds --bounds 8M" segmentation; do
+	$upage run -m 64M --scheme $scheme -- ./aligned >"$scratch/paged" 2>&1
+	test "$(cat "$scratch/paged")" = "$(./aligned)" || fail "aligned data, --scheme $scheme: $(cat "$scratch/paged")"
+done
 
 # ---- Limits that the program sets, and passes on
 cat >"$scratch/limits" <<'END'

@@ -57,6 +57,13 @@ for name in '\[heap\]' '\[stack\]' '\[vdso\]'; do
 	test "$(grep -c "$name\$" "$scratch/maps")" = 1 || fail "maps: $name"
 done
 grep -q upage "$scratch/maps" && fail "maps: upage is in it"
+# And what it says of a process is that, whatever its files are called.
+timeout 60 ./names >"$scratch/native" 2>&1 || fail "names, natively: status $?"
+$run ./names >"$scratch/paged" 2>&1 || fail "names: status $?"
+cmp -s "$scratch/native" "$scratch/paged" || {
+	fail "names (<: native, >: paged):"
+	diff "$scratch/native" "$scratch/paged" | head -40
+}
 # Rss of all is not more than memory, and the sum of sizes is VmSize.
 $run cat /proc/self/smaps /proc/self/status >"$scratch/smaps"
 awk '/^Rss:/ { rss += $2 } /^Size:/ { size += $2; last = $2 } /^VmRSS:/ { vmrss = $2 }

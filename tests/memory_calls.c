@@ -4,6 +4,7 @@
  *
  *      memory_calls calls                        each call, flag and error, one by one
  *      memory_calls fuzz SEED STEPS THREADS      random ones
+ *      memory_calls gains                        what is refused of gains of execution
  *      memory_calls refused                      those that `upage run` refuses: not the same
  *
  * All mappings lie in reservations of the program's own, and addresses are told as distances from
@@ -157,17 +158,26 @@ int main(int argc, char **argv)
 		unsigned count = (unsigned)atoi(argv[3]), threads = (unsigned)atoi(argv[4]);
 		return threads <= 16 ? random_calls(strtoull(argv[2], NULL, 0), count, threads) : 2;
 	}
-	bool refused = argc == 2 && strcmp(argv[1], "refused") == 0;
-	if (argc != 2 || (strcmp(argv[1], "calls") != 0 && !refused)) {
-		fputs("usage: memory_calls calls | fuzz SEED STEPS THREADS | refused\n", stderr);
-		return 2;
-	}
 	self = &world;
 	world_make(&world, 0, 1);
-	if (refused)
-		refused_calls();
-	else
-		each_call();
+	if (argc == 6 && strcmp(argv[1], "locked") == 0) {
+		int locked[] = { atoi(argv[2]), atoi(argv[3]), atoi(argv[4]) };
+		what_is_locked(locked, atoi(argv[5]));
+		publish(&world);
+		return 0;
+	}
+	static const struct {
+		const char *word;
+		void (*part)(void);
+	} parts[] = { { "calls", each_call }, { "gains", what_gains }, { "refused", refused_calls } };
+	void (*part)(void) = NULL;
+	for (size_t i = 0; argc == 2 && i < sizeof(parts) / sizeof(parts[0]); i++)
+		part = strcmp(argv[1], parts[i].word) == 0 ? parts[i].part : part;
+	if (part == NULL) {
+		fputs("usage: memory_calls calls | fuzz SEED STEPS THREADS | gains | refused\n", stderr);
+		return 2;
+	}
+	part();
 	publish(&world);
 	shmctl(world.segment, IPC_RMID, NULL);
 	return 0;

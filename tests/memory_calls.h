@@ -95,6 +95,9 @@ void in_child(void (*part)(void));
 
 void each_call(void);
 void each_call_of_files(void);
+void each_call_of_gains(void);
+void what_gains(void);
+void what_is_locked(int locked[3], int rounds);
 void refused_calls(void);
 int random_calls(uint64_t seed, unsigned count, unsigned threads);
 

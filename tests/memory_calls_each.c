@@ -614,4 +614,5 @@ void each_call(void)
 		publish(self);
 	}
 	each_call_of_files();
+	each_call_of_gains();
 }

@@ -47,13 +47,15 @@ static void files(void)
 
 #define NAME "/tmp/memory_callsXXXXXX"
 
-/* One that others can open, until it is unlinked. */
-static int named_file(char *name)
+/* One that others can open, until it is unlinked; mapped at the beginning of a reservation that is empty else. */
+static int mapped_file(char *name)
 {
+	clear();
 	strcpy(name, NAME);
 	int file = mkstemp(name);
 	if (file < 0 || ftruncate(file, 2 * PAGE) < 0)
 		_exit(1);
+	T(mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0));
 	return file;
 }
 
@@ -95,9 +97,7 @@ static void cut_off(void)
 	char name[sizeof(NAME)];
 	tell("== files that are cut off\n");
 	for (unsigned way = 0; way <= 6; way++) {
-		clear();
-		int file = named_file(name);
-		mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0);
+		int file = mapped_file(name);
 		stamp(1, 1, 0x1700);
 		cut(way, file, name);
 		survey("cut off", 0, 2);
@@ -147,6 +147,76 @@ static void record_locks(void)
 	T(fcntl(file, F_SETLKW, &lock));
 	tell_record_lock("locked again", file);
 	close(file);
+	other = make_file(2 * PAGE);
+	T(fcntl(other, F_SETLK, &lock));
+	T(mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, other, 0));
+	tell_record_lock("locked, and then mapped", other);
+	survey("mapped", 0, 2);
+	close(other);
+}
+
+/* Nor do they end with an execve, be it of the very file, or one that fails. */
+static void execute_locked(int locked[3], int rounds)
+{
+	static char text[4][12];
+	char *words[] = { "memory_calls", "locked", text[0], text[1], text[2], text[3], NULL };
+	for (int i = 0; i < 4; i++)
+		sprintf(text[i], "%d", i < 3 ? locked[i] : rounds);
+	publish(self);
+	execv("/proc/self/exe", words);
+	_exit(1);
+}
+
+/* Of the program, of a file that was mapped, and of one that was not. */
+void what_is_locked(int locked[3], int rounds)
+{
+	static const char *const names[] = { "the program", "mapped", "not mapped" };
+	for (int i = 0; i < 3; i++)
+		tell_record_lock(names[i], locked[i]);
+	for (int i = 0; i < 3; i++) {
+		T(mmap(AT(0), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, locked[i], 0));
+		T(munmap(AT(0), PAGE));
+		tell_record_lock(names[i], locked[i]);
+	}
+	T(execve("/proc/self/exe", (char **)PAGE, NULL));
+	tell_record_lock("not executed", locked[0]);
+	if (rounds > 0)
+		execute_locked(locked, rounds - 1);
+}
+
+static void lock_and_execute(void)
+{
+	int locked[] = { open("/proc/self/exe", O_RDONLY), make_file(PAGE), make_file(PAGE) };
+	struct flock lock = { .l_type = F_RDLCK };
+	clear();
+	for (int i = 0; i < 3; i++)
+		T(fcntl(locked[i], F_SETLK, &lock));
+	T(mmap(AT(0), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, locked[1], 0));
+	what_is_locked(locked, 2);
+}
+
+/* Which is refused of a file that somebody writes to; upage asks the kernel so, since Linux 6.14. */
+static void busy(void)
+{
+	const int check = 0x10000; /* AT_EXECVE_CHECK */
+	char name[sizeof(NAME)], *words[] = { name, NULL };
+	if (syscall(SYS_execveat, AT_FDCWD, "/proc/self/exe", words, NULL, check) < 0)
+		return;
+	int file = mapped_file(name);
+	fchmod(file, 0700);
+	T(execv(name, words));
+	close(file);
+	T(execv(name, words));
+	T(munmap(AT(0), 2 * PAGE));
+	T(execv(name, words));
+	unlink(name);
+}
+
+static void executed_files(void)
+{
+	tell("== files that are locked, or written to, and executed\n");
+	in_child(lock_and_execute);
+	busy();
 }
 
 /* Whether somebody else could lock the file. */
@@ -157,24 +227,38 @@ static void tell_lock(const char *when, const char *name)
 	close(file);
 }
 
+/* Each way in which the mapping of mapped_file() goes. */
+static void unmap(unsigned way)
+{
+	switch (way) {
+	case 0:
+		T(munmap(AT(0), 2 * PAGE));
+		break;
+	case 1:
+		T(mmap(AT(0), 2 * PAGE, RW, ANON | MAP_FIXED, -1, 0));
+		break;
+	default:
+		T(mremap(AT(10), 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(0)));
+	}
+}
+
 /* They end with the last descriptor or mapping, whichever goes last. */
 static void descriptor_locks(void)
 {
 	char name[sizeof(NAME)];
 	tell("== locks of mapped files\n");
-	for (int mapping_last = 0; mapping_last <= 1; mapping_last++) {
-		clear();
-		int file = named_file(name);
+	for (unsigned i = 0; i < 6; i++) {
+		bool mapping_last = i % 2;
+		int file = mapped_file(name);
 		T(flock(file, LOCK_EX));
-		T(mmap(AT(0), 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, file, 0));
 		survey("mapped", 0, 2);
 		if (mapping_last)
 			T(close(file));
 		else
-			T(munmap(AT(0), 2 * PAGE));
+			unmap(i / 2);
 		tell_lock("one has gone", name);
 		if (mapping_last)
-			T(munmap(AT(0), 2 * PAGE));
+			unmap(i / 2);
 		else
 			T(close(file));
 		tell_lock("both have gone", name);
@@ -210,7 +294,8 @@ static void many_files(void)
 
 void each_call_of_files(void)
 {
-	static void (*const parts[])(void) = { files, cut_off, record_locks, descriptor_locks, many_files };
+	static void (*const parts[])(void) = { files, cut_off, record_locks,
+		                               executed_files, descriptor_locks, many_files };
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		parts[i]();
 		publish(self);

@@ -22,6 +22,7 @@
 
 #include "command.h"
 #include "error.h"
+#include "guest/gain.h"
 #include "guest/guest.h"
 #include "guest/limit.h"
 #include "guest/loader.h"
@@ -109,6 +110,7 @@ struct command {
 	bool follow, verbose;
 	bool resumes; /* a program of this command's has executed another; `resume` tells */
 	uint64_t resume[RESUMES];
+	const char *locked; /* and these descriptors, of files with record locks */
 	const char *words[64]; /* to be said again where the program executes another */
 	size_t count;
 };
@@ -224,8 +226,9 @@ static void take_resume(struct command *command, const char *numbers)
 	char *end = (char *)(uintptr_t)numbers;
 	for (unsigned i = 0; i < RESUMES; i++) {
 		command->resume[i] = strtoull(end, &end, 10);
-		if (*end != (i + 1 < RESUMES ? ',' : '\0'))
+		if (*end != ',' && (i + 1 < RESUMES || *end != '\0'))
 			fail(EXIT_UPAGE, "'--resume=%s' is for upage itself", numbers);
+		command->locked = end;
 		end++;
 	}
 	command->resumes = true;
@@ -446,6 +449,7 @@ static upage_pool *make_memory(struct command *command)
 	take_limit(command, LIMIT_DATA, RLIMIT_DATA, RESUME_DATA, own);
 	if (command->resumes && command->resume[RESUME_FILE] != RESUME_NONE)
 		limit_begin(LIMIT_FILE, RLIM_INFINITY, command->resume[RESUME_FILE_HARD]);
+	gain_begin(resumed(command, RESUME_GAIN));
 	const struct report_legacy legacy = { .area = resumed(command, RESUME_AREA),
 		                              .terminal = resumed(command, RESUME_TERMINAL),
 		                              .first = resumed(command, RESUME_FIRST) != 0 };
@@ -470,6 +474,8 @@ static upage_pool *make_memory(struct command *command)
 		fail(EXIT_UPAGE, "no address space for the program: %s", upage_strerror(result));
 	if (command->config.compact)
 		relocate_begin(whole_space);
+	for (char *next = (char *)(uintptr_t)command->locked; next != NULL && *next == ',';)
+		whole_file_take((int)strtoul(next + 1, &next, 10));
 	return pool;
 }
 
@@ -547,7 +553,7 @@ _Noreturn static void run(struct command *command, char **arguments)
 		fail(EXIT_CANNOT, "%s", loader.message);
 	if (command->follow)
 		follow(command);
-	self_begin(host_raise(fcntl(loader.program.image.descriptor, F_DUPFD_CLOEXEC, 3)));
+	self_begin(host_copy_descriptor(loader.program.image.descriptor));
 	program_close(&loader.program);
 	loader_present(&loader);
 	prctl(PR_SET_NAME, program_invocation_short_name);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "gain.h"
 #include "handlers.h"
 #include "host.h"
 #include "request.h"
@@ -132,6 +133,9 @@ long guest_prctl(struct guest_call *call)
 		if (a[1] == PR_SET_VMA_ANON_NAME && guest_is_paged((void *)a[2], (size_t)a[3]))
 			return -EINVAL;
 		break;
+	case PR_SET_MDWE:
+	case PR_GET_MDWE:
+		return whole_space != NULL ? gain_prctl(call) : guest_hand_on(call);
 	case PR_SCHED_CORE:
 		if (a[1] == PR_SCHED_CORE_GET)
 			return request_bounce(call, 4, sizeof(uint64_t), BOUNCE_OUT);

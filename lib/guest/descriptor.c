@@ -19,13 +19,11 @@
 #include "pool_fork.h"
 #include "syscall.h"
 #include "table.h"
-#include "whole.h"
 
 long guest_close(struct guest_call *call)
 {
 	if (host_owns_descriptor((int)call->argument[0]))
 		return -EBADF;
-	whole_files_idle();
 	return guest_hand_on(call);
 }
 

@@ -120,8 +120,10 @@ static long dispatch(struct guest_call *call)
 		result = entry->handler != NULL ? entry->handler(call) : guest_generic(call, entry);
 	if (alone)
 		alone_end();
-	if (whole_space != NULL)
+	if (whole_space != NULL) {
 		whole_call_done(call, result);
+		whole_files_idle();
+	}
 	relocate_tick();
 	return result;
 }

@@ -48,11 +48,11 @@ static int segment_load(const struct image *image, const Elf64_Phdr *s)
 	return result < 0 ? (int)result : 0;
 }
 
-/* That of its most aligned segment, which static data may rely on. Runs begin where they must. */
+/* That of its most aligned segment, which static data may rely on. */
 static uintptr_t alignment_of(const struct image *image)
 {
 	uintptr_t most = HOST_PAGE_SIZE;
-	for (unsigned i = 0; i < image->header.e_phnum && space_is_paged(whole_space); i++) {
+	for (unsigned i = 0; i < image->header.e_phnum; i++) {
 		uintptr_t align = image->segment[i].p_type == PT_LOAD ? image->segment[i].p_align : 0;
 		if (align > most && (align & (align - 1)) == 0 && align <= (uintptr_t)1 << 30)
 			most = align;
@@ -236,10 +236,11 @@ static const char *why_not(int error)
 int loader_load(struct loader *loader)
 {
 	struct image *program = &loader->program.image, *interpreter = &loader->program.interpreter;
-	bool has_interpreter = interpreter->descriptor >= 0, anywhere = program->header.e_type == ET_DYN;
+	bool has_interpreter = interpreter->descriptor >= 0;
+	bool anywhere = program->header.e_type == ET_DYN && whole_can_be_anywhere(alignment_of(program));
 	/* One without an interpreter is one itself, as ld.so called by name: it stands elsewhere. */
 	whole_expect_code(anywhere);
-	int result = image_load(program, whole_place(data_offset(program), !has_interpreter));
+	int result = image_load(program, whole_place(data_offset(program), anywhere, !has_interpreter));
 	if (result == 0 && has_interpreter)
 		result = image_load(interpreter, whole_layout.mappings);
 	if (result == 0 && has_interpreter)

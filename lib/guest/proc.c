@@ -275,10 +275,10 @@ static void copy_special(struct stream *stream, struct reader *reader)
 	}
 }
 
-static int write_maps(struct stream *stream, char *scratch, bool details)
+static int write_maps(struct stream *stream, const char *path, char *scratch, bool details)
 {
 	struct reader reader;
-	int result = reader_open(&reader, details ? "/proc/self/smaps" : "/proc/self/maps", scratch);
+	int result = reader_open(&reader, path, scratch);
 	if (result < 0)
 		return result;
 	whole_lock();
@@ -309,14 +309,14 @@ static int write_maps(struct stream *stream, char *scratch, bool details)
 	return 0;
 }
 
-static int proc_maps(struct stream *stream, char *scratch)
+static int proc_maps(struct stream *stream, const char *path, char *scratch)
 {
-	return write_maps(stream, scratch, false);
+	return write_maps(stream, path, scratch, false);
 }
 
-static int proc_smaps(struct stream *stream, char *scratch)
+static int proc_smaps(struct stream *stream, const char *path, char *scratch)
 {
-	return write_maps(stream, scratch, true);
+	return write_maps(stream, path, scratch, true);
 }
 
 /* ---- Sums ---------------------------------------------------------------------------------------- */
@@ -353,10 +353,10 @@ static void sum_up(struct sums *sums)
 	space_read_end(whole_space);
 }
 
-static int proc_smaps_rollup(struct stream *stream, char *scratch)
+static int proc_smaps_rollup(struct stream *stream, const char *path, char *scratch)
 {
 	struct sums sums;
-	(void)scratch;
+	(void)path, (void)scratch;
 	sum_up(&sums);
 	print_address(stream, sums.first, 8);
 	stream_text(stream, "-");
@@ -442,13 +442,13 @@ static bool print_status(struct stream *stream, const char *line, const struct s
 	return false;
 }
 
-static int proc_status(struct stream *stream, char *scratch)
+static int proc_status(struct stream *stream, const char *path, char *scratch)
 {
 	struct sums sums;
 	struct reader reader;
 	int result = sum_all(&sums, scratch);
 	if (result == 0)
-		result = reader_open(&reader, "/proc/thread-self/status", scratch);
+		result = reader_open(&reader, path, scratch);
 	if (result < 0)
 		return result;
 	while (reader_next(&reader))
@@ -458,10 +458,11 @@ static int proc_status(struct stream *stream, char *scratch)
 	return 0;
 }
 
-static int proc_statm(struct stream *stream, char *scratch)
+static int proc_statm(struct stream *stream, const char *path, char *scratch)
 {
 	const uint64_t page = space_page_size(whole_space);
 	struct sums sums;
+	(void)path;
 	int result = sum_all(&sums, scratch);
 	if (result < 0)
 		return result;
@@ -477,14 +478,14 @@ static int proc_statm(struct stream *stream, char *scratch)
 }
 
 /* One line of words; the second, in brackets, may have anything in it. */
-static int proc_stat(struct stream *stream, char *scratch)
+static int proc_stat(struct stream *stream, const char *path, char *scratch)
 {
 	enum { SIZE = 23, RESIDENT = 24, STACK = 28, BREAK = 47 };
 	struct sums sums;
 	struct reader reader;
 	int result = sum_all(&sums, scratch);
 	if (result == 0)
-		result = reader_open(&reader, "/proc/thread-self/stat", scratch);
+		result = reader_open(&reader, path, scratch);
 	if (result < 0)
 		return result;
 	if (!reader_next(&reader))
@@ -517,11 +518,11 @@ static int proc_stat(struct stream *stream, char *scratch)
 	return 0;
 }
 
-static int proc_auxv(struct stream *stream, char *scratch)
+static int proc_auxv(struct stream *stream, const char *path, char *scratch)
 {
 	size_t bytes;
 	const void *words = whole_auxiliary(&bytes);
-	(void)scratch;
+	(void)path, (void)scratch;
 	stream_bytes(stream, words, bytes);
 	return 0;
 }

@@ -19,8 +19,9 @@
 
 #define PROC_SCRATCH 16384 /* bytes that a writer needs beside the stream */
 
-/* Writes a file of /proc/self. Return: 0 or a negated errno value. */
-typedef int proc_writer(struct stream *stream, char *scratch);
+/* Writes a file of /proc/self, or of a thread there, which the kernel has at @path. Return: 0 or a
+ * negated errno value. */
+typedef int proc_writer(struct stream *stream, const char *path, char *scratch);
 
 /* The writer of a file, by its name under /proc/self; NULL: it is the kernel's. */
 proc_writer *proc_find(const char *name);

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "gain.h"
 #include "handlers.h"
 #include "host.h"
 #include "limit.h"
@@ -22,6 +23,7 @@
 #include "syscall.h"
 #include "table.h"
 #include "verbose.h"
+#include "whole.h"
 
 /* ---- execve: all that it reads is copied --------------------------------------------------- */
 
@@ -136,7 +138,7 @@ static const char *name_of(struct guest_call *call, const struct execution *e)
 static int find(struct guest_call *call, struct execution *e)
 {
 	e->file = e->path;
-	if (self_is_program(e->path)) {
+	if (self_is_program(e->directory, e->path)) {
 		self_name(e->own);
 		e->file = e->own;
 	}
@@ -152,14 +154,18 @@ static int find(struct guest_call *call, struct execution *e)
 	return program_find(e->program, e->directory, e->file, e->flags, closes ? NULL : e->name);
 }
 
-/* "--resume=" and the numbers. */
-static void print_resume(char *text, size_t size, const uint64_t number[RESUMES])
+/* "--resume=" and the numbers, and then the descriptors of locked files. */
+static void print_resume(char *text, size_t size, const uint64_t number[RESUMES], const int *locked, size_t count)
 {
 	struct stream stream = { .text = text, .size = size, .descriptor = STREAM_KEEP };
 	stream_text(&stream, "--resume=");
 	for (unsigned i = 0; i < RESUMES; i++) {
 		stream_text(&stream, i > 0 ? "," : "");
 		stream_decimal(&stream, number[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		stream_text(&stream, ",");
+		stream_decimal(&stream, (uint64_t)locked[i]);
 	}
 }
 
@@ -203,6 +209,7 @@ static void hand_over(struct execution *e, uint64_t number[RESUMES], bool begins
 	number[RESUME_FIRST] = legacy.first;
 	number[RESUME_VERBOSE] = number_of(log);
 	number[RESUME_STACK] = e->stack_limit;
+	number[RESUME_GAIN] = gain_inherited();
 	limit_get(LIMIT_AREAS, &number[RESUME_AREAS], &number[RESUME_AREAS_HARD]);
 	limit_get(LIMIT_DATA, &number[RESUME_DATA], &number[RESUME_DATA_HARD]);
 	limit_get(LIMIT_FILE, &number[RESUME_FILE], &number[RESUME_FILE_HARD]);
@@ -239,20 +246,22 @@ static const char **vector_of(struct guest_call *call, const struct execution *e
 	return vector;
 }
 
-#define RESUME_TEXT (16 + 21 * RESUMES)
+#define RESUME_TEXT (16 + 21 * (RESUMES + WHOLE_LOCKED_MAX))
 
 static long succeed(struct guest_call *call, struct execution *e)
 {
 	uint64_t number[RESUMES];
-	char resume[RESUME_TEXT];
-	const char **vector = vector_of(call, e, resume);
+	int locked[WHOLE_LOCKED_MAX];
+	char *resume = guest_buffer(call, RESUME_TEXT);
+	const char **vector = resume != NULL ? vector_of(call, e, resume) : NULL;
 	if (vector == NULL)
 		return -ENOMEM;
 	verbose_say("executes ", e->name, NULL);
 	hand_over(e, number, true);
-	print_resume(resume, sizeof(resume), number);
+	print_resume(resume, RESUME_TEXT, number, locked, whole_files_leave(self_file(), locked, true));
 	long result = guest_execute(call, SYS_execveat, atomic_load(&process_command), (long)"",
 	                            (long)vector, e->environment, AT_EMPTY_PATH, 0);
+	whole_files_leave(self_file(), locked, false);
 	hand_over(e, number, false);
 	return result;
 }

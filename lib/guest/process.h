@@ -8,7 +8,7 @@
  *      upage run OPTION... --resume=NUMBER,... NAME ARGUMENT...
  *
  * where NUMBERs are what only this process knows (enum process_resume), most of them descriptors
- * that are left open, NAME is what the program was executed as, and ARGUMENTs are the program's.
+ * that are left open, the last of them any number of descriptors of files with record locks; NAME is what the program was executed as, and ARGUMENTs are the program's.
  */
 #ifndef UPAGE_GUEST_PROCESS_H
 #define UPAGE_GUEST_PROCESS_H
@@ -30,6 +30,7 @@ enum process_resume {
 	RESUME_DATA_HARD,
 	RESUME_FILE,
 	RESUME_FILE_HARD,
+	RESUME_GAIN,     /* what gain.h says of a successor                */
 	RESUMES
 };
 #define RESUME_NONE (UINT64_MAX - 1)

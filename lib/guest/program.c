@@ -46,6 +46,22 @@ static long open_again(int descriptor)
 	return file;
 }
 
+#ifndef AT_EXECVE_CHECK
+#define AT_EXECVE_CHECK 0x10000
+#endif
+
+/* What execve would say of a file. Since Linux 6.14 the kernel tells, also that it is being written to. */
+static long check(int directory, const char *path, int flags)
+{
+	static const char *const words[] = { "", NULL };
+	long result = syscall_6(SYS_execveat, directory, (long)path, (long)words, (long)&words[1],
+	                        flags | AT_EXECVE_CHECK, 0);
+	if (result != -EINVAL)
+		return result;
+	result = syscall_4(SYS_faccessat2, directory, path, X_OK, flags | AT_EACCESS);
+	return result == -ENOSYS ? 0 : result;
+}
+
 static int open_file(struct program *program, int directory, const char *path, int flags,
                      int *descriptor)
 {
@@ -58,9 +74,12 @@ static int open_file(struct program *program, int directory, const char *path, i
 	if (!S_ISREG(status.st_mode))
 		return refuse(program, -EACCES, path, S_ISDIR(status.st_mode) ? "it is a directory"
 		                                                              : "it is no file");
-	result = syscall_4(SYS_faccessat2, directory, path, X_OK, flags | AT_EACCESS);
-	if (result < 0 && result != -ENOSYS)
-		return refuse(program, result, path, "permission denied");
+	result = check(directory, path, flags);
+	if (result < 0)
+		return refuse(program, result, path, result == -EACCES ? "permission denied" : NULL);
+	*descriptor = whole_locked_file(&status);
+	if (*descriptor >= 0)
+		return 0;
 	bool empty = flags & AT_EMPTY_PATH && path[0] == '\0';
 	long file = empty ? open_again(directory)
 	                  : syscall_4(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC, 0);
@@ -70,6 +89,14 @@ static int open_file(struct program *program, int directory, const char *path, i
 		return refuse(program, file, path, NULL);
 	*descriptor = host_raise((int)file);
 	return 0;
+}
+
+/* One that whole_locked_file() gave is not ours to close. */
+static void image_close(struct image *image)
+{
+	if (image->descriptor >= 0 && !host_owns_descriptor(image->descriptor))
+		syscall_1(SYS_close, image->descriptor);
+	image->descriptor = -1;
 }
 
 static ssize_t read_at(int descriptor, void *buffer, size_t bytes, uint64_t offset)
@@ -219,8 +246,7 @@ static int script_take(struct program *program, unsigned depth, const char **pat
 	if (argument != NULL)
 		words_prepend(program, argument);
 	words_prepend(program, interpreter);
-	syscall_1(SYS_close, program->image.descriptor);
-	program->image.descriptor = -1;
+	image_close(&program->image);
 	int result = open_file(program, AT_FDCWD, interpreter, 0, &program->image.descriptor);
 	if (result < 0)
 		return result;
@@ -262,11 +288,8 @@ int program_take(struct program *program, int descriptor)
 
 void program_close(struct program *program)
 {
-	if (program->image.descriptor >= 0)
-		syscall_1(SYS_close, program->image.descriptor);
-	if (program->interpreter.descriptor >= 0)
-		syscall_1(SYS_close, program->interpreter.descriptor);
-	program->image.descriptor = program->interpreter.descriptor = -1;
+	image_close(&program->image);
+	image_close(&program->interpreter);
 }
 
 /* ---- Rights ------------------------------------------------------------------------------------- */

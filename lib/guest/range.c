@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 
+#include "gain.h"
 #include "handlers.h"
 #include "host.h"
 #include "limit.h"
@@ -94,6 +95,8 @@ static bool may_execute(const struct mapping *part)
 static int visit_protect(upage_space *space, struct mapping *part, void *argument)
 {
 	int prot = *(const int *)argument;
+	if (gain_is_refused(part->prot, prot))
+		return -EACCES;
 	if (!part->backing->foreign)
 		return prot & PROT_EXEC && !may_execute(part) ? -EACCES : map_protect(space, part, prot);
 	long result = of_kernel(SYS_mprotect, part, prot);

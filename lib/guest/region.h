@@ -102,6 +102,7 @@ struct guest_thread {
 	int *parent_tid, *child_tid;   /* where a new thread's id goes; NULL: nowhere   */
 	_Atomic uint32_t announced;    /* the id is at parent_tid: 1 under way, 2 done  */
 	_Atomic bool held;             /* by the parent, who looks at these             */
+	bool clears_actions;           /* it begins with none (CLONE_CLEAR_SIGHAND)     */
 	bool gs_is_free;               /* the program has set none: direct.h            */
 };
 

@@ -13,9 +13,12 @@
 /* The program's file is open in @descriptor, which is ours from now on. */
 void self_begin(int descriptor);
 
-/* Whether @path, in our memory, is /proc/self/exe by any of its names; and what is to be said to
- * the kernel instead, of PROGRAM_LINK bytes: another link to the same file. */
-bool self_is_program(const char *path);
+/* That; -1: there is none. */
+int self_file(void);
+
+/* Whether @path from @directory, in our memory, is /proc/self/exe by any of its names; and what is to be
+ * said to the kernel instead, of PROGRAM_LINK bytes: another link to the same file. */
+bool self_is_program(int directory, const char *path);
 void self_name(char *name);
 
 /* The paths among a call's arguments, as the table has them: that of the program's file is replaced

@@ -136,6 +136,19 @@ long guest_rt_sigaction(struct guest_call *call)
 	return 0;
 }
 
+void guest_signal_clear(struct guest_actions *actions)
+{
+	lock_acquire(&actions->lock);
+	for (int number = 1; number <= SIGNALS; number++) {
+		struct host_action *action = &actions->action[number - 1];
+		bool changes = is_caught(action) || action->flags != 0;
+		*action = (struct host_action){ .handler = is_caught(action) ? (void *)SIG_DFL : action->handler };
+		if (changes)
+			action_to_host(number, action);
+	}
+	lock_release(&actions->lock);
+}
+
 /* ---- Delivery ------------------------------------------------------------------------------------ */
 
 /* The signal's default action, by the kernel, when the thread goes back to where it was. */

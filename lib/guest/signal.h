@@ -52,6 +52,9 @@ enum signal_effect {
 };
 enum signal_effect guest_signal_effect(struct guest_thread *thread, signal_mask set);
 
+/* The calling process, which has this table of actions to itself, handles nothing from now on. */
+void guest_signal_clear(struct guest_actions *actions);
+
 /* Around an execve: the mask and the ignored signals that the program thinks it has. */
 void guest_signal_exec_begin(struct guest_thread *thread, void *context);
 void guest_signal_exec_failed(struct guest_thread *thread);

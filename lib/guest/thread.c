@@ -38,6 +38,8 @@ struct birth {
 	int *parent_tid, *child_tid, *pidfd;
 	uint64_t tls;
 	uint64_t exit_signal;
+	bool clears;       /* it handles no signals: CLONE_CLEAR_SIGHAND, of which the kernel is not told:
+	                      it would clear ours, too */
 	const struct clone_args *more; /* of clone3; NULL: clone */
 	size_t more_size;
 };
@@ -65,6 +67,8 @@ static void begin(void *argument)
 	region_adopt(thread);
 	if (thread->gs_is_free)
 		direct_adopt(thread);
+	if (thread->clears_actions)
+		guest_signal_clear(thread->actions);
 	int tid = host_thread_id();
 	announce(thread, tid);
 	if (thread->child_tid != NULL)
@@ -142,6 +146,7 @@ static long clone_thread(struct guest_call *call, const struct birth *birth)
 	atomic_store(&child->held, true);
 	inherit(child, call->thread, birth->flags);
 	child->gs_is_free = direct_is_free(call->thread);
+	child->clears_actions = birth->clears;
 	child->borrows = !(birth->flags & CLONE_THREAD);
 	child->parent_tid = birth->flags & CLONE_PARENT_SETTID ? birth->parent_tid : NULL;
 	child->child_tid = birth->flags & CLONE_CHILD_SETTID ? birth->child_tid : NULL;
@@ -185,6 +190,8 @@ static void fork_child(struct guest_call *call, const struct birth *birth)
 	self->borrows = false;
 	atomic_store(&self->trap_pending, 0);
 	atomic_store(&self->caught, 0);
+	if (birth->clears)
+		guest_signal_clear(self->actions);
 	region_arm(self); /* its alternate stack is as its parent's was */
 	if (birth->stack != 0)
 		context->machine.gregs[REG_RSP] = (greg_t)birth->stack;
@@ -279,7 +286,10 @@ long guest_clone3(struct guest_call *call)
 		if (ids != NULL && guest_copy_in(ids, (const void *)args.set_tid, bytes) == 0)
 			args.set_tid = (uintptr_t)ids;
 	}
-	const struct birth birth = { .flags = args.flags,
+	const uint64_t clears = CLONE_CLEAR_SIGHAND;
+	bool valid = !(args.flags & CLONE_SIGHAND); /* else the kernel refuses it */
+	const struct birth birth = { .flags = valid ? args.flags & ~clears : args.flags,
+		                     .clears = valid && args.flags & clears,
 		                     .stack = args.stack != 0 ? args.stack + args.stack_size : 0,
 		                     .parent_tid = (int *)args.parent_tid,
 		                     .child_tid = (int *)args.child_tid,

@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "gain.h"
 #include "handlers.h"
 #include "host.h"
 #include "limit.h"
@@ -71,6 +72,11 @@ static bool is_segmented(void)
 	return runs_are_segments(&whole_space->runs);
 }
 
+bool whole_can_be_anywhere(uintptr_t alignment)
+{
+	return !is_segmented() || alignment == HOST_PAGE_SIZE;
+}
+
 /* Code that is followed by its data at a fixed distance ends where the part of the heap begins. */
 void whole_expect_code(bool anywhere)
 {
@@ -78,11 +84,13 @@ void whole_expect_code(bool anywhere)
 		run_turn(&whole_space->runs.run[SEGMENT_CODE], anywhere);
 }
 
-uintptr_t whole_place(size_t data, bool alone)
+uintptr_t whole_place(size_t data, bool anywhere, bool alone)
 {
 	if (space_is_paged(whole_space) && alone)
 		return whole_layout.mappings; /* as ld.so called by name: where that else stands */
-	return whole_layout.program - (is_segmented() ? data : 0);
+	if (is_segmented())
+		return anywhere ? whole_layout.program - data : WHOLE_START;
+	return whole_layout.program;
 }
 
 uintptr_t whole_place_heap(uintptr_t behind, bool anywhere, bool alone)
@@ -122,88 +130,6 @@ bool whole_has(uintptr_t address, size_t length)
 {
 	return address >= WHOLE_START && address < WHOLE_END && length <= WHOLE_END - address &&
 	       !mapping_is_kept(&whole_space->mappings, address, address + length);
-}
-
-/* ---- Files ---------------------------------------------------------------------------------- */
-
-/* One store a file, however often it is mapped: each holds a descriptor. */
-#define FILES_MAX 65536
-static upage_store *files[FILES_MAX];
-static unsigned files_end; /* all after it are NULL */
-
-upage_store *whole_store(uint64_t device, uint64_t inode)
-{
-	for (unsigned i = 0; i < files_end; i++)
-		if (files[i] != NULL && files[i]->device == device && files[i]->inode == inode)
-			return files[i];
-	return NULL;
-}
-
-/* Files of which this process may have record locks. Those would be gone with any descriptor of the file
- * that is closed, so that their stores stay. */
-#define LOCKED_MAX 256
-static struct {
-	uint64_t device, inode;
-} locked[LOCKED_MAX];
-static unsigned locked_count; /* LOCKED_MAX: it may be any */
-
-static bool is_locked(uint64_t device, uint64_t inode)
-{
-	unsigned i = 0;
-	while (i < locked_count && (locked[i].device != device || locked[i].inode != inode))
-		i++;
-	return i < locked_count || locked_count == LOCKED_MAX;
-}
-
-void whole_file_locked(int descriptor)
-{
-	struct stat status;
-	if (syscall_2(SYS_fstat, descriptor, &status) < 0)
-		return;
-	whole_lock();
-	if (!is_locked(status.st_dev, status.st_ino)) {
-		locked[locked_count].device = status.st_dev;
-		locked[locked_count++].inode = status.st_ino;
-	}
-	whole_unlock();
-}
-
-/* Closes the stores that nothing is mapped from any more. */
-static void close_idle(void)
-{
-	for (unsigned i = 0; i < files_end; i++)
-		if (files[i] != NULL && !is_locked(files[i]->device, files[i]->inode) &&
-		    upage_store_close(files[i]) == 0)
-			files[i] = NULL;
-}
-
-void whole_files_idle(void)
-{
-	if (whole_space == NULL || !atomic_load(&store_was_left) || host_process_borrows())
-		return;
-	whole_lock();
-	atomic_store(&store_was_left, false);
-	close_idle();
-	whole_unlock();
-}
-
-/* The store of a file. Closes those that nothing is mapped from any more. */
-static int file_of(int descriptor, const struct stat *status, upage_store **out)
-{
-	*out = whole_store(status->st_dev, status->st_ino);
-	if (*out != NULL)
-		return 0;
-	unsigned free = 0;
-	close_idle();
-	while (free < files_end && files[free] != NULL)
-		free++;
-	if (free == FILES_MAX)
-		return -ENFILE;
-	int result = store_open_descriptor(&files[free], descriptor);
-	if (result == 0)
-		files_end = free == files_end ? free + 1 : files_end;
-	*out = files[free];
-	return result;
 }
 
 /* ---- Where a mapping goes -------------------------------------------------------------------- */
@@ -246,17 +172,16 @@ static long check_fixed(uintptr_t address, size_t length, size_t alignment, int 
 }
 
 /* The space's lock is held from here to the insertion. */
-static long choose(uintptr_t address, size_t length, size_t alignment, int flags, uintptr_t *place)
+static long choose(uintptr_t address, size_t length, size_t alignment, int prot, int flags,
+                   uintptr_t *place)
 {
-	if (flags & FIXED) {
-		bool replaces = (flags & FIXED) == MAP_FIXED;
-		*place = address;
-		return replaces || mapping_is_free(&whole_space->mappings, address, address + length)
-		               ? 0
-		               : -EEXIST;
-	}
-	*place = whole_find_place(address, length, alignment, flags);
-	return *place != 0 ? 0 : -ENOMEM;
+	bool keeps = (flags & FIXED) != 0 && (flags & FIXED) != MAP_FIXED;
+	*place = flags & FIXED ? address : whole_find_place(address, length, alignment, flags);
+	if (keeps && !mapping_is_free(&whole_space->mappings, address, address + length))
+		return -EEXIST;
+	if (*place == 0)
+		return -ENOMEM;
+	return gain_is_refused(prot, prot) ? -EACCES : 0;
 }
 
 /* ---- mmap ------------------------------------------------------------------------------------ */
@@ -313,7 +238,7 @@ static long map_foreign(uintptr_t address, size_t length, size_t alignment, int 
 		return made;
 	uintptr_t place;
 	space_write(whole_space);
-	result = choose(address, length, alignment, flags, &place);
+	result = choose(address, length, alignment, prot, flags, &place);
 	if (result == 0)
 		result = settle((uintptr_t)made, place, length, prot & WHOLE_PROT, flags_of(flags));
 	space_write_end(whole_space);
@@ -328,7 +253,7 @@ static long map_paged(uintptr_t address, size_t length, int prot, int flags, upa
 {
 	uintptr_t place;
 	space_write(whole_space);
-	long result = choose(address, length, HOST_PAGE_SIZE, flags, &place);
+	long result = choose(address, length, HOST_PAGE_SIZE, prot, flags, &place);
 	if (result == 0 && flags & FIXED)
 		result = guest_errno(space_unmap_range(whole_space, place, place + length));
 	if (result == 0) {
@@ -400,7 +325,7 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 	if (kind == FILE_ZERO)
 		return map_paged(address, length, prot, flags, NULL, 0);
 	whole_lock(); /* a store that nothing is mapped from may be closed */
-	result = file_of(descriptor, &status, &store);
+	result = whole_file(descriptor, &status, &store);
 	if (result == 0)
 		result = map_paged(address, length, prot, flags, store, offset);
 	whole_unlock();
@@ -485,7 +410,7 @@ long whole_shmat(struct guest_call *call)
 		           (flags & SHM_EXEC ? PROT_EXEC : 0);
 		int how = address == 0 ? 0 : flags & SHM_REMAP ? MAP_FIXED : FIXED;
 		space_write(whole_space);
-		result = choose(address, length, HOST_PAGE_SIZE, how, &place);
+		result = choose(address, length, HOST_PAGE_SIZE, prot, how, &place);
 		if (result == 0)
 			result = settle((uintptr_t)made, place, length, prot, whole_default_flags);
 		space_write_end(whole_space);
@@ -544,9 +469,7 @@ long whole_unmap(uintptr_t address, size_t length)
 
 long whole_munmap(struct guest_call *call)
 {
-	long result = whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
-	whole_files_idle();
-	return result;
+	return whole_unmap((uintptr_t)call->argument[0], (size_t)call->argument[1]);
 }
 
 void whole_set_break(uintptr_t start)
@@ -598,6 +521,8 @@ void whole_fork_child(void)
 		return;
 	struct mappings *all = &whole_space->mappings;
 	whole_default_flags = 0;
+	gain_fork_child();
+	whole_files_unlocked();
 	space_write(whole_space);
 	for (size_t i = 0; i < all->count; i++) {
 		struct mapping *m = &all->mapping[i];

@@ -40,11 +40,12 @@ extern struct whole_layout whole_layout;
 /* In base and bounds, or segments, as the pool's options say; else in pages. */
 int whole_create(upage_pool *pool);
 
-/* Of a program that can be @anywhere, or not, and has an interpreter or stands @alone. Before it is
- * loaded; where it then begins, if what it may write begins @data bytes behind that; and where its heap
- * does, if its own end is @behind. */
+/* Of a program that can be @anywhere, or not, and has an interpreter or stands @alone. Whether one can whose
+ * segments are so aligned: not if its data must begin where a segment does. Before it is loaded; where it then
+ * begins, if what it may write begins @data bytes behind that; and where its heap does, if its own end is @behind. */
+bool whole_can_be_anywhere(uintptr_t alignment);
 void whole_expect_code(bool anywhere);
-uintptr_t whole_place(size_t data, bool alone);
+uintptr_t whole_place(size_t data, bool anywhere, bool alone);
 uintptr_t whole_place_heap(uintptr_t behind, bool anywhere, bool alone);
 
 /* Where the data segment begins. */
@@ -82,14 +83,29 @@ uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int 
 struct mapping;
 const char *whole_name(const struct mapping *mapping);
 
-/* The program is about to take a record lock of a file, which ends with any descriptor of the file that the process closes. */
-void whole_file_locked(int descriptor);
+/* mapped.c: the store of a file that the program maps by @descriptor. `lock` is held. Return: 0 or a negated errno value. */
+struct stat;
+int whole_file(int descriptor, const struct stat *status, upage_store **out);
 
-/* The program closes or unmaps something: of files that nothing is mapped from any more our descriptors are closed, so
- * that it may be the last one. */
+/* The program is about to take a record lock of a file, which ends with any descriptor of the file that the process closes;
+ * and this process has none: it is the child of a fork, under that lock. */
+void whole_file_locked(int descriptor);
+void whole_files_unlocked(void);
+
+/* Of a file that may be locked so a descriptor of ours, which stays ours; -1: it is not locked, or cannot be read. */
+int whole_locked_file(const struct stat *status);
+
+/* Before an execve, and after one that failed (@begins false): ours of such files stay open. @program: one more of ours, if
+ * it is of such a file. Return: how many @numbers a successor has to take over. */
+#define WHOLE_LOCKED_MAX 256
+size_t whole_files_leave(int program, int numbers[WHOLE_LOCKED_MAX], bool begins);
+void whole_file_take(int descriptor);
+
+/* After each call: of files that nothing is mapped from any more our descriptors are closed, so that the program's may be
+ * the last ones. One load where there can be none. */
 void whole_files_idle(void);
 
-/* The store of a mapped file; NULL: none is mapped. `lock` is held. */
+/* The store of a mapped file; NULL: there is none. `lock` is held. */
 upage_store *whole_store(uint64_t device, uint64_t inode);
 
 /* A call of the program's has been made: a mapped file may have become shorter. */

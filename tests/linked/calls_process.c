@@ -268,6 +268,51 @@ static void wait_information(void)
 	CALL("waitid again", syscall(SYS_waitid, P_PID, child, info, WEXITED, NULL));
 }
 
+static void caught(int number)
+{
+	(void)number;
+}
+
+/* A child that begins with no handlers (CLONE_CLEAR_SIGHAND): as fork, and as vfork, on its parent's stack. */
+static void clone_without_handlers(void)
+{
+	struct clone_arguments {
+		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+	} *how = EVICTED(struct clone_arguments);
+	const uint64_t clears = 0x100000000;
+	int *status = evicted_int(-1);
+	struct sigaction action = { .sa_handler = caught, .sa_flags = SA_RESTART }, got;
+	sigaction(SIGUSR1, &action, NULL);
+	signal(SIGUSR2, SIG_IGN);
+	for (volatile int vfork = 0; vfork <= 1; vfork++) {
+		long child;
+		how->flags = clears | (vfork ? CLONE_VM | CLONE_VFORK : 0);
+		how->exit_signal = SIGCHLD;
+		push_out();
+		__asm__ volatile("syscall"
+		                 : "=a"(child)
+		                 : "0"((long)SYS_clone3), "D"(how), "S"(sizeof(*how))
+		                 : "rcx", "r11", "memory");
+		if (child == 0) {
+			bool ignored = sigaction(SIGUSR2, NULL, &got) == 0 && got.sa_handler == SIG_IGN;
+			bool none = sigaction(SIGUSR1, NULL, &got) == 0 && got.sa_handler == SIG_DFL;
+			kill(getpid(), SIGUSR2);
+			push_out();
+			if (ignored && none && got.sa_flags == 0)
+				kill(getpid(), SIGUSR1);
+			_exit(9);
+		}
+		CALL("waitpid", waitpid((pid_t)child, status, 0) == child);
+		say("status %x", (unsigned)*status);
+	}
+	how->flags = clears | CLONE_SIGHAND | CLONE_VM;
+	CALL("clone3 with and without handlers", syscall(SYS_clone3, how, sizeof(*how)));
+	CALL("kill", kill(getpid(), SIGUSR1));
+	check("handler", sigaction(SIGUSR1, NULL, &got) == 0 && got.sa_handler == caught);
+	signal(SIGUSR1, SIG_DFL);
+	signal(SIGUSR2, SIG_DFL);
+}
+
 /* clone as fork, with words that the kernel writes to in the parent and in the child. */
 static void clone_words(void)
 {
@@ -482,6 +527,7 @@ const struct call_case process_cases[] = {
 	CASE(execute_errors),
 	CASE(wait_usage),
 	CASE(wait_information),
+	CASE(clone_without_handlers),
 	CASE(clone_words),
 	CASE(names),
 	CASE(usage_and_limits),
