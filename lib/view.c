@@ -7,6 +7,7 @@
 #include "host.h"
 #include "window.h"
 
+#define MAPPINGS_LEAST 16 /* what an instruction needs, where the process has taken all others */
 #define UNCOVER_FEW 512 /* mappings: all that is shown is shown again */
 #define UNCOVER_LEAST 8 /* of many runs, one that is worth a call, which its pages may not need */
 
@@ -160,6 +161,17 @@ static void relieve_page(struct upage_pool *pool, const struct frame *frame, pte
 	}
 }
 
+/* The host has fewer mappings for us than was thought, since the process has more of its own: make do with less,
+ * by as many at least as the spares take. */
+static void cut_budget(struct upage_pool *pool)
+{
+	uint64_t mappings = pool->mappings, eighth = mappings / 8, spares = 2 * HOST_SPARES + 2;
+	uint64_t cut = eighth > spares ? eighth : spares;
+	uint64_t less = mappings > cut + MAPPINGS_LEAST ? mappings - cut : MAPPINGS_LEAST;
+	if (less < atomic_load(&pool->mapping_budget))
+		atomic_store(&pool->mapping_budget, less);
+}
+
 /* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
  * resident: their next reference is a soft fault. */
 static void relieve(struct upage_pool *pool)
@@ -186,6 +198,8 @@ static void relieve(struct upage_pool *pool)
 		}
 		frame_unlock_all(pool, pte, value);
 	}
+	if (host_spares_are_wanted(pool->mappings))
+		host_spares_lay();
 }
 
 /* Pages from @i on that are one host mapping. */
@@ -200,6 +214,8 @@ static size_t shown_run(const struct upage_pool *pool, pte_t *ptes, size_t i, si
 
 void view_make_room(struct upage_pool *pool)
 {
+	if (host_spares_are_wanted(pool->mappings) && !host_spares_lay())
+		cut_budget(pool);
 	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
 		relieve(pool);
 }
@@ -429,9 +445,7 @@ int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *val
 		record(pool, page->pte, after, *value);
 		if (result != -ENOMEM || attempt == 4)
 			return result;
-		/* The process has more mappings of its own than was thought: make do with less. */
-		uint64_t less = pool->mappings - pool->mappings / 8;
-		atomic_store(&pool->mapping_budget, less > MAPPING_BUDGET_MIN ? less : MAPPING_BUDGET_MIN);
+		cut_budget(pool); /* there was no spare mapping, or it is something else */
 		relieve(pool);
 	}
 	*value = after;

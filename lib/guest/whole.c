@@ -99,6 +99,8 @@ int whole_create(upage_pool *pool)
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
 	config.scheme = UPAGE_SCHEME_PAGING;
+	/* To show a page in a hole takes the kernel a third less than to cut it out of a reservation. */
+	host_leave_holes(WHOLE_START, WHOLE_END);
 	int result = upage_space_create(&whole_space, pool, &config);
 	if (result < 0)
 		return result;
@@ -106,9 +108,7 @@ int whole_create(upage_pool *pool)
 	               : scheme == UPAGE_SCHEME_BASE_BOUNDS ? bounded(bounds)
 	                                                    : segmented;
 	limit_watch(whole_space, whole_layout.stack);
-	/* It was all free, and nothing of ours will come to lie there: to show a page in a hole takes
-	 * the kernel a third less than to cut it out of a reservation. */
-	host_leave_holes(WHOLE_START, WHOLE_END);
+	/* It was all free, and nothing of ours will come to lie there. */
 	result = host_release((void *)WHOLE_START, WHOLE_END - WHOLE_START);
 	if (result < 0)
 		return result;
