@@ -7,7 +7,6 @@
 #include "host.h"
 #include "window.h"
 
-#define MAPPINGS_LEAST 16 /* what an instruction needs, where the process has taken all others */
 #define UNCOVER_FEW 512 /* mappings: all that is shown is shown again */
 #define UNCOVER_LEAST 8 /* of many runs, one that is worth a call, which its pages may not need */
 
@@ -68,9 +67,18 @@ static struct lock *leaf_lock(struct upage_pool *pool, const pte_t *pte)
 	return &pool->leaf_locks[leaf % LEAF_LOCKS].lock;
 }
 
+/* Where the process has nearly all mappings, few pages are shown, in any of many frames: these were, last. */
+static void note_shown(struct upage_pool *pool, uint64_t value)
+{
+	if (atomic_load_explicit(&pool->mapping_budget, memory_order_relaxed) < pool->mapping_budget_whole)
+		atomic_store(&pool->shown_last[atomic_fetch_add(&pool->shown, 1) % SHOWN_LAST], (uint32_t)pte_number(value));
+}
+
 /* Changes a locked PTE's access bits (and number) and keeps the count. */
 static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_t after)
 {
+	if ((after & PTE_ACCESS) && !(before & PTE_ACCESS) && !is_at_home(pool, after))
+		note_shown(pool, after);
 	struct lock *leaf = leaf_lock(pool, pte);
 	lock_acquire(leaf);
 	physical_count_mappings(pool, (int)seams(pool, pte, after) - (int)seams(pool, pte, before));
@@ -161,15 +169,38 @@ static void relieve_page(struct upage_pool *pool, const struct frame *frame, pte
 	}
 }
 
+/* Some are for pages in frames, whatever those at home have. */
+static uint64_t budget_of(const struct upage_pool *pool, uint64_t laid)
+{
+	uint64_t budget = atomic_load(&pool->mapping_budget);
+	return budget > laid + MAPPINGS_LEAST ? budget : laid + MAPPINGS_LEAST;
+}
+
 /* The host has fewer mappings for us than was thought, since the process has more of its own: make do with less,
  * by as many at least as the spares take. */
 static void cut_budget(struct upage_pool *pool)
 {
-	uint64_t mappings = pool->mappings, eighth = mappings / 8, spares = 2 * HOST_SPARES + 2;
-	uint64_t cut = eighth > spares ? eighth : spares;
-	uint64_t less = mappings > cut + MAPPINGS_LEAST ? mappings - cut : MAPPINGS_LEAST;
+	uint64_t mappings = pool->mappings, laid = pool->mappings_laid;
+	uint64_t hidden = mappings > laid ? (mappings - laid) / 8 : 0, spares = 2 * HOST_SPARES + 2;
+	uint64_t cut = hidden > spares ? hidden : spares;
+	uint64_t less = mappings > cut ? mappings - cut : 0;
 	if (less < atomic_load(&pool->mapping_budget))
-		atomic_store(&pool->mapping_budget, less);
+		atomic_store(&pool->mapping_budget, less > MAPPINGS_LEAST ? less : MAPPINGS_LEAST);
+}
+
+static void relieve_frame(struct upage_pool *pool, uint32_t pfn)
+{
+	const struct frame *frame = &pool->frames.frame[pfn];
+	pte_t *pte;
+	uint64_t value;
+	if (!frame_trylock_all(pool, pfn, &pte, &value))
+		return;
+	relieve_page(pool, frame, pte, frame->page, &value);
+	for (struct share *share = share_list(frame); share != NULL; share = share->next) {
+		uint64_t other = pte_value(share->pte);
+		relieve_page(pool, frame, share->pte, share->page, &other);
+	}
+	frame_unlock_all(pool, pte, value);
 }
 
 /* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
@@ -177,27 +208,18 @@ static void cut_budget(struct upage_pool *pool)
 static void relieve(struct upage_pool *pool)
 {
 	/* A budget that had to be cut grows back: the shortage may have passed. */
-	uint64_t budget = atomic_load(&pool->mapping_budget), whole = pool->mapping_budget_whole;
-	uint64_t grown = budget + budget / 16;
+	uint64_t laid = pool->mappings_laid, budget = budget_of(pool, laid), whole = pool->mapping_budget_whole;
+	uint64_t grown = budget + (budget - laid) / 16;
 	if (budget < whole)
 		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
-	uint64_t goal = budget - budget / 16;
+	uint64_t goal = budget - (budget - laid) / 16;
 	atomic_store(&pool->compaction.wanted, true);
-	uint64_t frames = pool->frames.frames;
-	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
-		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
-		const struct frame *frame = &pool->frames.frame[pfn];
-		pte_t *pte;
-		uint64_t value;
-		if (!frame_trylock_all(pool, pfn, &pte, &value))
-			continue;
-		relieve_page(pool, frame, pte, frame->page, &value);
-		for (struct share *share = share_list(frame); share != NULL; share = share->next) {
-			uint64_t other = pte_value(share->pte);
-			relieve_page(pool, frame, share->pte, share->page, &other);
-		}
-		frame_unlock_all(pool, pte, value);
-	}
+	uint64_t frames = pool->frames.frames, shown = pool->shown;
+	bool few = budget - laid <= SHOWN_LAST; /* in mappings; pages are no more than half of that */
+	for (uint64_t i = 0; i < SHOWN_LAST && few && pool->mappings > goal; i++)
+		relieve_frame(pool, pool->shown_last[(shown + i) % SHOWN_LAST]);
+	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++)
+		relieve_frame(pool, (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames));
 	if (host_spares_are_wanted(pool->mappings))
 		host_spares_lay();
 }
@@ -216,7 +238,7 @@ void view_make_room(struct upage_pool *pool)
 {
 	if (host_spares_are_wanted(pool->mappings) && !host_spares_lay())
 		cut_budget(pool);
-	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
+	if (pool->mappings + 2 > budget_of(pool, pool->mappings_laid))
 		relieve(pool);
 }
 
