@@ -220,8 +220,6 @@ static void relieve(struct upage_pool *pool)
 		relieve_frame(pool, pool->shown_last[(shown + i) % SHOWN_LAST]);
 	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++)
 		relieve_frame(pool, (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames));
-	if (host_spares_are_wanted(pool->mappings))
-		host_spares_lay();
 }
 
 /* Pages from @i on that are one host mapping. */

@@ -386,7 +386,7 @@ START_TEST(leaves_at_home_are_no_burden_beside_a_crowd)
 	crowd_end(&crowd);
 	for (size_t page = 0; page < 12; page += 2)
 		expect_each(memory, page, 2 * LEAVES * LEAF, 2 * LEAF, 1);
-	ck_assert_msg(taken < 15, "%.1f s", taken);
+	ck_assert_msg(taken < 5, "%.1f s", taken);
 	ck_assert_uint_eq(machine_stats(m).failed, 0);
 	machine_end(m);
 }
