@@ -262,6 +262,10 @@ static inline bool host_spares_are_wanted(uint64_t mappings)
 	return mappings >= atomic_load_explicit(&host_spares_from, memory_order_relaxed);
 }
 
+/* Whether the process can have more mappings of its own, by trying: what the host refuses then, it refuses for
+ * another reason. */
+bool host_has_mappings(void);
+
 /* A system call that makes, changes or ends mappings, with the spares given up that it needs. */
 long host_mapping_call(long number, long a, long b, long c, long d, long e, long f);
 

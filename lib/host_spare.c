@@ -48,7 +48,7 @@ static bool give_up_one(void)
 
 static bool reserve(void)
 {
-	const size_t bytes = (2 * HOST_SPARES + 1) * HOST_PAGE_SIZE;
+	const size_t bytes = (2 * (HOST_SPARES + 1) + 1) * HOST_PAGE_SIZE; /* one more: host_has_mappings() */
 	uintptr_t start = 0;
 	long made = syscall_6(SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (made < 0 && made > -4096)
@@ -71,6 +71,12 @@ bool host_spares_lay(void)
 	if (atomic_load(&laid) != ALL) /* one was given up just now */
 		atomic_store(&host_spares_from, 0);
 	return true;
+}
+
+bool host_has_mappings(void)
+{
+	return host_spares_lay() && set_protection(HOST_SPARES, PROT_READ) == 0 &&
+	       set_protection(HOST_SPARES, PROT_NONE) == 0;
 }
 
 long host_mapping_call(long number, long a, long b, long c, long d, long e, long f)

@@ -240,6 +240,16 @@ void view_make_room(struct upage_pool *pool)
 		relieve(pool);
 }
 
+bool view_give_way(struct upage_pool *pool)
+{
+	uint64_t before = pool->mappings;
+	if (host_has_mappings() || before <= pool->mappings_laid + MAPPING_BUDGET_MIN)
+		return false;
+	cut_budget(pool);
+	relieve(pool);
+	return pool->mappings < before;
+}
+
 /* ---- Hiding and showing ------------------------------------------------------------------ */
 
 int view_hide(struct upage_pool *pool, pte_t *pte, uintptr_t address, uint64_t *value)

@@ -53,6 +53,10 @@
  * himself before. */
 void view_make_room(struct upage_pool *pool);
 
+/* For mappings of the process's own that the host refuses: gives up some of pages, if they have more than
+ * MAPPING_BUDGET_MIN. Return: whether it did, and there may be room for them. */
+bool view_give_way(struct upage_pool *pool);
+
 /* Lets the host show a resident page, all of @access and no more. Return: 0, or the host's error:
  * nothing changed. */
 int view_show(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t access);

@@ -1,17 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Whole programs that have all the mappings that the host allows: their memory is used on.
+# Whole programs that have all the mappings that the host allows: their memory is used on, and they have had as many.
 . "$(dirname "$0")/support.sh"
 find_upage
 
-for threads in 1 4; do
-	natively=$(timeout 60 ./crowded $threads) || fail "crowded $threads, natively: status $?"
-	case $natively in
-	"no limit") echo "the host has no limit of mappings that can be met"; exit 77 ;;
-	esac
-	for words in "-m 64K" "-m 1M" "-m 64M" "-m 1M --reclaimers 1" "-m 64M --prefetch off"; do
-		paged=$(timeout 100 "$upage" run $words -- ./crowded $threads 2>&1)
-		test "$paged" = "$natively" || fail "crowded $threads, $words: $paged"
-	done
-done
+# same THREADS PAGES OPTION...
+same()
+{
+	threads=$1 pages=$2
+	shift 2
+	natively=$(timeout 60 ./crowded $threads $pages) || fail "crowded $threads $pages, natively: status $?"
+	test "$natively" != "no limit" || { echo "the host has no limit of mappings that can be met"; exit 77; }
+	paged=$(timeout 100 "$upage" run "$@" -- ./crowded $threads $pages 2>&1)
+	test "$paged" = "$natively" || fail "crowded $threads $pages, $*: $paged; natively: $natively"
+}
+
+same 1 6000 -m 64K
+same 1 6000 -m 1M --prefetch off
+same 1 70000 -m 512M
+same 4 6000 -m 64K
+same 4 6000 -m 1M --reclaimers 1
+same 4 6000 -m 64M
 exit $failed

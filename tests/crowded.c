@@ -3,10 +3,11 @@
  * crowded.c - a program that takes all the mappings that the host allows, and uses its memory then: run by
  * check-mapping-limit.sh, natively and by `upage run`
  *
- *      crowded THREADS       used, or "no limit"
+ *      crowded THREADS pages       used, or "no limit"
  *
- * What it maps for that is shared, and so the kernel's in a whole program, too. Its own memory lies apart, and was
- * touched in part before. Then there are threads, which write and read it, protect and unmap parts of it, and two forks.
+ * What it maps for that is shared, and so the kernel's in a whole program, too: nearly as many as natively, whatever its
+ * own memory takes, which lies apart, and was touched in part before. Then there are threads that write and read that,
+ * beside one that takes any mapping that becomes free; parts of it are protected and unmapped, and it forks twice.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -18,11 +19,11 @@
 #include <unistd.h>
 
 #define PAGE ((size_t)4096)
-#define PAGES ((size_t)6000)
 #define CROWD_MAX ((size_t)1 << 18)
 
 static char *memory;
-static unsigned threads;
+static size_t pages;
+static volatile int enough;
 static pthread_barrier_t barrier;
 
 #define need(condition)                                                                       \
@@ -33,9 +34,9 @@ static pthread_barrier_t barrier;
 		}                                                                             \
 	} while (0)
 
-static char *map(size_t pages, int prot, int flags)
+static char *map(size_t length, int prot, int flags)
 {
-	char *made = mmap(NULL, pages * PAGE, prot, flags | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *made = mmap(NULL, length * PAGE, prot, flags | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	need(made != MAP_FAILED);
 	return made;
 }
@@ -45,25 +46,34 @@ static volatile uint64_t *word(size_t page, size_t number)
 	return (volatile uint64_t *)(void *)(memory + page * PAGE) + 8 * number;
 }
 
-/* Return: whether there was a limit. */
-static int crowd(void)
+/* Return: how many they were; 0: there is no limit. */
+static size_t crowd(void)
 {
-	char *pages = map(2 * CROWD_MAX, PROT_NONE, MAP_SHARED);
+	char *made = map(2 * CROWD_MAX, PROT_NONE, MAP_SHARED);
 	size_t i = 1;
-	while (i < 2 * CROWD_MAX && mprotect(pages + i * PAGE, PAGE, PROT_READ) == 0)
+	while (i < 2 * CROWD_MAX && mprotect(made + i * PAGE, PAGE, PROT_READ) == 0)
 		i += 2;
 	for (int last = 0; last < 4; last++)
 		if (mmap(NULL, PAGE, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-			return i < 2 * CROWD_MAX;
+			return i < 2 * CROWD_MAX ? i : 0;
 	return 0;
+}
+
+static void *grow_crowd(void *argument)
+{
+	char *more = argument;
+	pthread_barrier_wait(&barrier);
+	for (size_t i = 1; !enough && i < CROWD_MAX;)
+		i += mprotect(more + i * PAGE, PAGE, PROT_READ) == 0 ? 2 : 0;
+	return NULL;
 }
 
 /* Word @number of each page is this thread's. */
 static void use(size_t number, uint64_t add)
 {
-	for (size_t page = number % 3; page < PAGES; page += 3)
+	for (size_t page = number % 3; page < pages; page += 3)
 		*word(page, number) = page + number + add;
-	for (size_t page = number % 3; page < PAGES; page += 3)
+	for (size_t page = number % 3; page < pages; page += 3)
 		need(*word(page, number) == page + number + add);
 }
 
@@ -90,16 +100,20 @@ static void fork_and_use(void)
 
 int main(int count, char **arguments)
 {
-	pthread_t thread[64];
-	threads = count > 1 ? (unsigned)atoi(arguments[1]) : 1;
-	need(threads > 0 && threads <= 64);
-	memory = map(PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	for (size_t page = 0; page < PAGES / 2; page += 2)
+	pthread_t thread[64], grower;
+	need(count == 3);
+	size_t threads = (size_t)atoi(arguments[1]);
+	pages = (size_t)atoi(arguments[2]);
+	need(threads > 0 && threads <= 64 && pages > 20);
+	memory = map(pages, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	for (size_t page = 0; page < pages / 2; page += 2)
 		*word(page, 63) = page + 1;
-	pthread_barrier_init(&barrier, NULL, threads);
+	pthread_barrier_init(&barrier, NULL, (unsigned)threads + 1);
 	for (uintptr_t i = 1; i < threads; i++)
 		need(pthread_create(&thread[i], NULL, work, (void *)i) == 0);
-	if (!crowd()) {
+	need(pthread_create(&grower, NULL, grow_crowd, map(CROWD_MAX, PROT_NONE, MAP_SHARED)) == 0);
+	size_t taken = crowd();
+	if (taken == 0) {
 		puts("no limit");
 		fflush(stdout);
 		_exit(0);
@@ -107,14 +121,16 @@ int main(int count, char **arguments)
 	work((void *)(uintptr_t)0);
 	for (size_t i = 1; i < threads; i++)
 		need(pthread_join(thread[i], NULL) == 0);
+	enough = 1;
+	need(pthread_join(grower, NULL) == 0);
 	fork_and_use();
 	/* All of it, and its end: natively that needs no mapping either. */
-	need(mprotect(memory, PAGES * PAGE, PROT_READ) == 0);
-	for (size_t page = 0; page < PAGES / 2; page += 2)
+	need(mprotect(memory, pages * PAGE, PROT_READ) == 0);
+	for (size_t page = 0; page < pages / 2; page += 2)
 		need(*word(page, 63) == page + 1);
-	need(mprotect(memory, PAGES * PAGE, PROT_READ | PROT_WRITE) == 0);
+	need(mprotect(memory, pages * PAGE, PROT_READ | PROT_WRITE) == 0);
 	need(madvise(memory, 5 * PAGE, MADV_DONTNEED) == 0 && *word(0, 63) == 0 && *word(6, 63) == 7);
-	need(munmap(memory + PAGES / 2 * PAGE, PAGES / 2 * PAGE) == 0);
-	puts("used");
+	need(munmap(memory + pages / 2 * PAGE, (pages - pages / 2) * PAGE) == 0);
+	printf("used beside %zu thousand\n", (taken + 3000) / 10000 * 10);
 	return 0;
 }
