@@ -69,6 +69,7 @@ static bool is_laid(const struct home *home, uint64_t leaf)
 static void count_seams(struct home *home, int64_t more)
 {
 	atomic_fetch_add(&home->seams, (uint64_t)more);
+	atomic_fetch_add(&home->pool->mappings_laid, (uint64_t)more);
 	physical_count_mappings(home->pool, more);
 }
 
@@ -243,7 +244,7 @@ void home_bare(struct home *home)
 	for (uint64_t leaf = 0; leaf < leaves(home); leaf++)
 		if (is_laid(home, leaf))
 			set_state(home, leaf, BARE);
-	atomic_store(&home->seams, 0);
+	atomic_fetch_sub(&home->pool->mappings_laid, atomic_exchange(&home->seams, 0));
 }
 
 void home_end(struct home *home)

@@ -24,8 +24,7 @@ static _Atomic size_t metadata_bytes;
 
 static long map(uintptr_t address, size_t length, int prot, int flags, int descriptor, off_t offset)
 {
-	return syscall_6(SYS_mmap, (long)address, (long)length, prot, flags, descriptor,
-	                 (long)offset);
+	return host_mapping_call(SYS_mmap, (long)address, (long)length, prot, flags, descriptor, (long)offset);
 }
 
 static bool is_failure(long result)
@@ -51,7 +50,7 @@ int host_reserve(void *address, size_t length, void **base)
 
 int host_release(void *base, size_t length)
 {
-	return (int)syscall_2(SYS_munmap, base, length);
+	return (int)host_mapping_call(SYS_munmap, (long)base, (long)length, 0, 0, 0, 0);
 }
 
 int host_reserve_aligned(size_t length, size_t alignment, size_t offset, void **base)
@@ -74,8 +73,8 @@ int host_reserve_aligned(size_t length, size_t alignment, size_t offset, void **
 
 int host_move(uintptr_t from, uintptr_t to, size_t length)
 {
-	long result = syscall_6(SYS_mremap, (long)from, (long)length, (long)length,
-	                        MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (long)to, 0);
+	long result = host_mapping_call(SYS_mremap, (long)from, (long)length, (long)length,
+	                                MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (long)to, 0);
 	return is_failure(result) ? (int)result : 0;
 }
 
@@ -125,14 +124,15 @@ void host_leave_holes(uintptr_t start, uintptr_t end)
 {
 	holes_start = start;
 	holes_end = end;
+	atomic_store(&host_spares_from, HOST_SPARES_LATE);
 }
 
 int host_hide(uintptr_t page, size_t length)
 {
 	if (page >= holes_start && page < holes_end)
-		return (int)syscall_2(SYS_munmap, page, length);
+		return host_release((void *)page, length);
 	long result = map(page, length, PROT_NONE, RESERVATION | MAP_FIXED, -1, 0);
-	if (result == -ENOMEM) /* at the limit of mappings no mmap succeeds, whatever it replaces */
+	if (result == -ENOMEM) /* no spare mapping is left: this may work where the page is one by itself */
 		return host_protect(page, length, PROT_NONE);
 	return is_failure(result) ? (int)result : 0;
 }
@@ -153,14 +153,14 @@ int host_borrow(int memory, off_t offset, size_t length, void **at)
 
 int host_show_borrowed(void *at, uintptr_t page, size_t length)
 {
-	long result = syscall_6(SYS_mremap, (long)at, (long)length, (long)length,
-	                        MREMAP_MAYMOVE | MREMAP_FIXED, (long)page, 0);
+	long result = host_mapping_call(SYS_mremap, (long)at, (long)length, (long)length,
+	                                MREMAP_MAYMOVE | MREMAP_FIXED, (long)page, 0);
 	return is_failure(result) ? (int)result : 0;
 }
 
 int host_protect(uintptr_t page, size_t length, int prot)
 {
-	return (int)syscall_3(SYS_mprotect, page, length, prot);
+	return (int)host_mapping_call(SYS_mprotect, (long)page, (long)length, prot, 0, 0, 0);
 }
 
 /* ---- References ---------------------------------------------------------------------- */

@@ -110,7 +110,8 @@ int host_guard(uintptr_t page, size_t length);
 int host_unguard(uintptr_t page, size_t length, bool writable, bool lazily);
 
 /* In [start, end) what is hidden is a hole from now on, where the kernel puts nothing by itself:
- * cheaper than the reservation, now and when a page is shown there again. */
+ * cheaper than the reservation, now and when a page is shown there again. For a whole program, before its space
+ * is made: spare mappings are laid late, then. */
 void host_leave_holes(uintptr_t start, uintptr_t end);
 
 /* References, as the host's page table has them. A page that was aged stays shown, but has no entry
@@ -245,6 +246,31 @@ _Atomic uint64_t *host_fork_word(void);
 /* How many mappings spaces may have: what the host allows, less those that the process has
  * now and a reserve for its own later ones. */
 uint64_t host_mapping_budget(void);
+
+/* Spare mappings: as many pages apart, which are given up for a call of ours that the host refuses
+ * because the process has all that it may have, whoever took them. The call is made again. So none of
+ * ours fails for that while there are spares, and that some are missing says that room must be made. */
+#define HOST_SPARES 16
+
+/* Lays those that are missing. Return: whether all are laid; else the host refuses.
+ * Cost: 1 us each, and where all are laid a few loads. */
+bool host_spares_lay(void);
+
+/* Whether that is to be done, by how many mappings spaces have: because some are missing, or because
+ * they are more than a few now, in a whole program. Most of those end before. */
+#define HOST_SPARES_LATE 128
+extern _Atomic uint64_t host_spares_from;
+static inline bool host_spares_are_wanted(uint64_t mappings)
+{
+	return mappings >= atomic_load_explicit(&host_spares_from, memory_order_relaxed);
+}
+
+/* Whether the process can have more mappings of its own, by trying: what the host refuses then, it refuses for
+ * another reason. */
+bool host_has_mappings(void);
+
+/* A system call that makes, changes or ends mappings, with the spares given up that it needs. */
+long host_mapping_call(long number, long a, long b, long c, long d, long e, long f);
 
 /* A clock that costs a few cycles, and its rate. */
 uint64_t host_ticks(void);

@@ -60,8 +60,8 @@ int host_unguard(uintptr_t page, size_t length, bool writable, bool lazily)
  * what is to be locked. */
 int host_lay_guards(int file, uintptr_t start, size_t length)
 {
-	long made = syscall_6(SYS_mmap, 0, (long)length, PROT_NONE, MAP_SHARED | MAP_NORESERVE, file,
-	                      (long)start);
+	long made = host_mapping_call(SYS_mmap, 0, (long)length, PROT_NONE, MAP_SHARED | MAP_NORESERVE, file,
+	                              (long)start);
 	if (made < 0 && made > -4096)
 		return (int)made;
 	/* Or a machine that prefers large pages gives 2 MiB for each that is touched. */

@@ -56,6 +56,8 @@ struct reclaim {
 	char *stacks;
 };
 
+#define SHOWN_LAST 64 /* pages that are known to be shown, where so few can be */
+
 /* Guards the access bits of the PTEs in a leaf: two neighbours may change at once. A lock is that of
  * many leaves, but of few that are used at once. */
 #define LEAF_LOCKS 32
@@ -93,8 +95,11 @@ struct upage_pool {
 	_Alignas(CACHE_LINE) _Atomic uint32_t searching; /* threads that find no frame   */
 	_Atomic uint64_t mapping_budget; /* now; it is cut when the host refuses */
 	uint64_t mapping_budget_whole;
+	_Atomic uint64_t mappings_laid; /* of mappings, those at home: hiding gives up none */
 	_Alignas(CACHE_LINE) _Atomic uint32_t evicting; /* threads that save a page, maybe with a slot in hand */
 	_Atomic uint64_t hide_hand;     /* frame where the search for mappings to give up goes on */
+	_Atomic uint64_t shown;         /* pages, while the budget is cut; the last have the frames */
+	_Atomic uint32_t shown_last[SHOWN_LAST];
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
 	_Atomic uint32_t not_compared;  /* pages that could have been                    */

@@ -128,7 +128,8 @@ struct upage_config {
 	size_t swap_size;       /* swap-size=SIZE: most bytes of swap, compressed ones if they are;
 	                           0: what the disk holds, or of memory half of the machine's */
 	size_t mapping_budget;  /* mapping-budget=N: most host mappings, at least 64;
-	                           0: from vm.max_map_count                                  */
+	                           0: from vm.max_map_count, less an eighth for the program's own;
+	                           where those are more, fewer are used while that is so     */
 	uint64_t seed;          /* seed=N: of every random choice                            */
 	unsigned stats;         /* stats: non-zero: a table on stderr at the end             */
 	unsigned overcommit;    /* overcommit: with swap-size, map more than can be held: once

@@ -67,9 +67,18 @@ static struct lock *leaf_lock(struct upage_pool *pool, const pte_t *pte)
 	return &pool->leaf_locks[leaf % LEAF_LOCKS].lock;
 }
 
+/* Where the process has nearly all mappings, few pages are shown, in any of many frames: these were, last. */
+static void note_shown(struct upage_pool *pool, uint64_t value)
+{
+	if (atomic_load_explicit(&pool->mapping_budget, memory_order_relaxed) < pool->mapping_budget_whole)
+		atomic_store(&pool->shown_last[atomic_fetch_add(&pool->shown, 1) % SHOWN_LAST], (uint32_t)pte_number(value));
+}
+
 /* Changes a locked PTE's access bits (and number) and keeps the count. */
 static void record(struct upage_pool *pool, pte_t *pte, uint64_t before, uint64_t after)
 {
+	if ((after & PTE_ACCESS) && !(before & PTE_ACCESS) && !is_at_home(pool, after))
+		note_shown(pool, after);
 	struct lock *leaf = leaf_lock(pool, pte);
 	lock_acquire(leaf);
 	physical_count_mappings(pool, (int)seams(pool, pte, after) - (int)seams(pool, pte, before));
@@ -160,32 +169,57 @@ static void relieve_page(struct upage_pool *pool, const struct frame *frame, pte
 	}
 }
 
+/* Some are for pages in frames, whatever those at home have. */
+static uint64_t budget_of(const struct upage_pool *pool, uint64_t laid)
+{
+	uint64_t budget = atomic_load(&pool->mapping_budget);
+	return budget > laid + MAPPINGS_LEAST ? budget : laid + MAPPINGS_LEAST;
+}
+
+/* The host has fewer mappings for us than was thought, since the process has more of its own: make do with less,
+ * by as many at least as the spares take. */
+static void cut_budget(struct upage_pool *pool)
+{
+	uint64_t mappings = pool->mappings, laid = pool->mappings_laid;
+	uint64_t hidden = mappings > laid ? (mappings - laid) / 8 : 0, spares = 2 * HOST_SPARES + 2;
+	uint64_t cut = hidden > spares ? hidden : spares;
+	uint64_t less = mappings > cut ? mappings - cut : 0;
+	if (less < atomic_load(&pool->mapping_budget))
+		atomic_store(&pool->mapping_budget, less > MAPPINGS_LEAST ? less : MAPPINGS_LEAST);
+}
+
+static void relieve_frame(struct upage_pool *pool, uint32_t pfn)
+{
+	const struct frame *frame = &pool->frames.frame[pfn];
+	pte_t *pte;
+	uint64_t value;
+	if (!frame_trylock_all(pool, pfn, &pte, &value))
+		return;
+	relieve_page(pool, frame, pte, frame->page, &value);
+	for (struct share *share = share_list(frame); share != NULL; share = share->next) {
+		uint64_t other = pte_value(share->pte);
+		relieve_page(pool, frame, share->pte, share->page, &other);
+	}
+	frame_unlock_all(pool, pte, value);
+}
+
 /* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
  * resident: their next reference is a soft fault. */
 static void relieve(struct upage_pool *pool)
 {
 	/* A budget that had to be cut grows back: the shortage may have passed. */
-	uint64_t budget = atomic_load(&pool->mapping_budget), whole = pool->mapping_budget_whole;
-	uint64_t grown = budget + budget / 16;
+	uint64_t laid = pool->mappings_laid, budget = budget_of(pool, laid), whole = pool->mapping_budget_whole;
+	uint64_t grown = budget + (budget - laid) / 16;
 	if (budget < whole)
 		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
-	uint64_t goal = budget - budget / 16;
+	uint64_t goal = budget - (budget - laid) / 16;
 	atomic_store(&pool->compaction.wanted, true);
-	uint64_t frames = pool->frames.frames;
-	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++) {
-		uint32_t pfn = (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames);
-		const struct frame *frame = &pool->frames.frame[pfn];
-		pte_t *pte;
-		uint64_t value;
-		if (!frame_trylock_all(pool, pfn, &pte, &value))
-			continue;
-		relieve_page(pool, frame, pte, frame->page, &value);
-		for (struct share *share = share_list(frame); share != NULL; share = share->next) {
-			uint64_t other = pte_value(share->pte);
-			relieve_page(pool, frame, share->pte, share->page, &other);
-		}
-		frame_unlock_all(pool, pte, value);
-	}
+	uint64_t frames = pool->frames.frames, shown = pool->shown;
+	bool few = budget - laid <= SHOWN_LAST; /* in mappings; pages are no more than half of that */
+	for (uint64_t i = 0; i < SHOWN_LAST && few && pool->mappings > goal; i++)
+		relieve_frame(pool, pool->shown_last[(shown + i) % SHOWN_LAST]);
+	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++)
+		relieve_frame(pool, (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames));
 }
 
 /* Pages from @i on that are one host mapping. */
@@ -200,8 +234,20 @@ static size_t shown_run(const struct upage_pool *pool, pte_t *ptes, size_t i, si
 
 void view_make_room(struct upage_pool *pool)
 {
-	if (pool->mappings + 2 > atomic_load(&pool->mapping_budget))
+	if (host_spares_are_wanted(pool->mappings) && !host_spares_lay())
+		cut_budget(pool);
+	if (pool->mappings + 2 > budget_of(pool, pool->mappings_laid))
 		relieve(pool);
+}
+
+bool view_give_way(struct upage_pool *pool)
+{
+	uint64_t before = pool->mappings;
+	if (host_has_mappings() || before <= pool->mappings_laid + MAPPING_BUDGET_MIN)
+		return false;
+	cut_budget(pool);
+	relieve(pool);
+	return pool->mappings < before;
 }
 
 /* ---- Hiding and showing ------------------------------------------------------------------ */
@@ -429,9 +475,7 @@ int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *val
 		record(pool, page->pte, after, *value);
 		if (result != -ENOMEM || attempt == 4)
 			return result;
-		/* The process has more mappings of its own than was thought: make do with less. */
-		uint64_t less = pool->mappings - pool->mappings / 8;
-		atomic_store(&pool->mapping_budget, less > MAPPING_BUDGET_MIN ? less : MAPPING_BUDGET_MIN);
+		cut_budget(pool); /* there was no spare mapping, or it is something else */
 		relieve(pool);
 	}
 	*value = after;

@@ -8,8 +8,14 @@
  * The host allows so many mappings in a process. It joins pages beside each other if their frames
  * are, too, and their protection agrees; where it cannot there is a seam. The seams are counted
  * as entries change. Where they would pass the budget, pages that have some are hidden, anywhere:
- * they stay resident, and only their next reference traps. What the host refuses nevertheless
- * cuts the budget; it grows back.
+ * they stay resident, and only their next reference traps.
+ *
+ * The budget supposes that the rest of the process has few. Where it has more, the host's limit is met
+ * earlier, and what makes room needs mappings, too: spare ones are given up for that (host_spare.c). Whoever
+ * finds some missing cuts the budget and hides pages until they can be laid again; it grows back. Where
+ * the process has taken all others, to the last, what is shown is in those that were spare:
+ * MAPPINGS_LEAST are enough for an instruction, and are had by turns. Only if another thread takes those
+ * too, just while they are free, is a page fault refused: the program is told by SIGBUS, and nothing is lost.
  *
  * What is shown of a page of a private file that nobody has written to is the host's own page of
  * that file, not the frame that it takes (PTE_FILE): it need not be read, nor copied by a fork. With
@@ -39,11 +45,17 @@
 
 /* What a few threads' instructions need at once. */
 #define MAPPING_BUDGET_MIN 64
+/* What one needs: four pages of data, one or two of code, and the space itself. */
+#define MAPPINGS_LEAST 16
 
 /* Before anything that can make two more mappings: a page shown alone, a hole in a run. All that
  * is below does it; but who is about to lock many pages, which can then not be hidden, does it
  * himself before. */
 void view_make_room(struct upage_pool *pool);
+
+/* For mappings of the process's own that the host refuses: gives up some of pages, if they have more than
+ * MAPPING_BUDGET_MIN. Return: whether it did, and there may be room for them. */
+bool view_give_way(struct upage_pool *pool);
 
 /* Lets the host show a resident page, all of @access and no more. Return: 0, or the host's error:
  * nothing changed. */

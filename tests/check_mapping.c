@@ -20,6 +20,7 @@
 #define SECRET 0x5a
 
 static bool no_guards, no_laying, no_punching, no_joining, no_hiding;
+static int protects = -1; /* so many, and the next is refused; fewer than none: all are made */
 
 int __real_host_has_guards(void);
 int __wrap_host_has_guards(void);
@@ -49,7 +50,8 @@ int __wrap_host_punch(int descriptor, off_t offset, size_t length)
 
 int __wrap_host_protect(uintptr_t page, size_t length, int prot)
 {
-	return no_joining && prot == RW ? -ENOMEM : __real_host_protect(page, length, prot);
+	bool refused = (no_joining && prot == RW) || (protects >= 0 && protects-- == 0);
+	return refused ? -ENOMEM : __real_host_protect(page, length, prot);
 }
 
 int __wrap_host_hide(uintptr_t page, size_t length)
@@ -595,6 +597,35 @@ START_TEST(a_fork_that_cannot_hide_mixes_up_no_pages)
 }
 END_TEST
 
+/* Each fails a step later, until one succeeds: what the source was still shown for writing, because the host refused
+ * to take that back, is taken back then. */
+START_TEST(after_clones_that_failed_one_is_a_copy)
+{
+	enum { WRITTEN = 1000 };
+	struct machine m = machine_make("memory=32M,mapping=remap,prefetch=off");
+	char *memory = machine_map(m, 4096, RW);
+	upage_space *clone;
+	int failed = 0, result;
+	for (size_t i = 0; i < WRITTEN; i++)
+		memory[i * PAGE] = (char)i;
+	do {
+		protects = failed;
+		result = upage_space_clone(&clone, m.space, NULL);
+	} while (result == UPAGE_ENOMEM && ++failed < 64);
+	protects = -1;
+	ck_assert_int_ge(failed, 2); /* WRITTEN pages are of two leaves */
+	ck_assert_ok(result);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	for (size_t i = 0; i < WRITTEN; i++)
+		memory[i * PAGE]++;
+	char *copy = in(clone, m.space, memory);
+	for (size_t i = 0; i < WRITTEN; i++)
+		must(copy[i * PAGE] == (char)i && memory[i * PAGE] == (char)(i + 1));
+	end(clone, m);
+	machine_end(m);
+}
+END_TEST
+
 /* Loop: frames for both, or for few. */
 START_TEST(a_clone_is_a_copy)
 {
@@ -861,6 +892,7 @@ int main(void)
 	tests = tcase_create("forks, clones, compaction");
 	tcase_add_loop_test(tests, a_child_has_a_copy, 0, 8);
 	tcase_add_test(tests, a_fork_that_cannot_hide_mixes_up_no_pages);
+	tcase_add_test(tests, after_clones_that_failed_one_is_a_copy);
 	tcase_add_loop_test(tests, a_clone_is_a_copy, 0, 2);
 	tcase_add_test(tests, compaction_moves_frames_not_content);
 	tcase_set_timeout(tests, 60);

@@ -78,7 +78,7 @@ static bool next_part(uintptr_t at, uintptr_t end, struct mapping *part)
 
 static long of_kernel(long number, const struct mapping *part, long argument)
 {
-	return syscall_3(number, part->start, part->end - part->start, argument);
+	return whole_kernel_maps(number, (long)part->start, (long)(part->end - part->start), argument, 0, 0, 0);
 }
 
 /* ---- mprotect ----------------------------------------------------------------------------------- */

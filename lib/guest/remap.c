@@ -39,8 +39,8 @@ static uintptr_t end_of(const struct mapping *mapping)
 
 static long kernel_remap(const struct remap *r, int flags)
 {
-	return syscall_6(SYS_mremap, (long)r->from, (long)r->old_length, (long)r->new_length, flags,
-	                 (long)r->to, 0);
+	return whole_kernel_maps(SYS_mremap, (long)r->from, (long)r->old_length, (long)r->new_length, flags,
+	                         (long)r->to, 0);
 }
 
 /* A mapping like @like at [start, end), of @backing there. What is @new has no guards. */

@@ -17,6 +17,7 @@
 #include "options.h"
 #include "print.h"
 #include "syscall.h"
+#include "view.h"
 
 upage_space *whole_space;
 struct whole_layout whole_layout;
@@ -107,6 +108,8 @@ int whole_create(upage_pool *pool)
 	config.address = (void *)WHOLE_START;
 	config.length = WHOLE_END - WHOLE_START;
 	config.scheme = UPAGE_SCHEME_PAGING;
+	/* To show a page in a hole takes the kernel a third less than to cut it out of a reservation. */
+	host_leave_holes(WHOLE_START, WHOLE_END);
 	int result = upage_space_create(&whole_space, pool, &config);
 	if (result < 0)
 		return result;
@@ -114,9 +117,7 @@ int whole_create(upage_pool *pool)
 	               : scheme == UPAGE_SCHEME_BASE_BOUNDS ? bounded(bounds)
 	                                                    : segmented;
 	limit_watch(whole_space, whole_layout.stack);
-	/* It was all free, and nothing of ours will come to lie there: to show a page in a hole takes
-	 * the kernel a third less than to cut it out of a reservation. */
-	host_leave_holes(WHOLE_START, WHOLE_END);
+	/* It was all free, and nothing of ours will come to lie there. */
 	result = host_release((void *)WHOLE_START, WHOLE_END - WHOLE_START);
 	if (result < 0)
 		return result;
@@ -184,6 +185,21 @@ static long choose(uintptr_t address, size_t length, size_t alignment, int prot,
 	return gain_is_refused(prot, prot) ? -EACCES : 0;
 }
 
+long whole_kernel_maps(long number, long a, long b, long c, long d, long e, long f)
+{
+	for (unsigned attempt = 0;; attempt++) {
+		bool spared = !host_spares_are_wanted(whole_space->mappings.count) || host_spares_lay();
+		long result = spared ? syscall_6(number, a, b, c, d, e, f) : -ENOMEM;
+		if (result != -ENOMEM || attempt == 8)
+			return result;
+		guard_open();
+		bool gave = view_give_way(whole_space->pool);
+		guard_close();
+		if (!gave)
+			return result;
+	}
+}
+
 /* ---- mmap ------------------------------------------------------------------------------------ */
 
 static unsigned flags_of(int flags)
@@ -196,8 +212,8 @@ static unsigned flags_of(int flags)
 /* Asks the kernel what it thinks of a mapping of this file, in its words. */
 static long probe(size_t length, int prot, int flags, int descriptor, int64_t offset)
 {
-	long result = syscall_6(SYS_mmap, 0, (long)length, prot, flags & (MAP_TYPE | MAP_GROWSDOWN),
-	                        descriptor, (long)offset);
+	long result = whole_kernel_maps(SYS_mmap, 0, (long)length, prot, flags & (MAP_TYPE | MAP_GROWSDOWN),
+	                                descriptor, (long)offset);
 	if (guest_is_error(result))
 		return result;
 	syscall_2(SYS_munmap, result, length);
@@ -214,8 +230,8 @@ static long settle(uintptr_t made, uintptr_t place, size_t length, int prot, uns
 		result = guest_errno(map_add(whole_space, &mapping));
 	if (result < 0)
 		return result;
-	result = syscall_6(SYS_mremap, (long)made, (long)length, (long)length,
-	                   MREMAP_MAYMOVE | MREMAP_FIXED, (long)place, 0);
+	result = whole_kernel_maps(SYS_mremap, (long)made, (long)length, (long)length,
+	                           MREMAP_MAYMOVE | MREMAP_FIXED, (long)place, 0);
 	if (guest_is_error(result)) {
 		space_unmap_range(whole_space, place, place + length);
 		return result;
@@ -233,7 +249,7 @@ static long map_foreign(uintptr_t address, size_t length, size_t alignment, int 
 	long result = check_fixed(address, length, alignment, flags);
 	if (result < 0)
 		return result;
-	long made = syscall_6(SYS_mmap, 0, (long)length, prot, flags & ~apart, descriptor, (long)offset);
+	long made = whole_kernel_maps(SYS_mmap, 0, (long)length, prot, flags & ~apart, descriptor, (long)offset);
 	if (guest_is_error(made))
 		return made;
 	uintptr_t place;
@@ -398,7 +414,7 @@ long whole_shmat(struct guest_call *call)
 		return -EINVAL;
 	if (!space_is_paged(whole_space))
 		return -ENOMEM;
-	long made = syscall_3(SYS_shmat, call->argument[0], 0, flags & ~(SHM_RND | SHM_REMAP));
+	long made = whole_kernel_maps(SYS_shmat, call->argument[0], 0, flags & ~(SHM_RND | SHM_REMAP), 0, 0, 0);
 	if (guest_is_error(made))
 		return made;
 	long result = syscall_3(SYS_shmctl, call->argument[0], IPC_STAT, &status);

@@ -76,6 +76,10 @@ long whole_check_locks(size_t length, unsigned flags);
 /* As MAP_POPULATE. Return: whether all of it can be there. No lock is held. */
 bool whole_populate(uintptr_t start, uintptr_t end);
 
+/* A call of the program's that makes or changes mappings which are the kernel's business. Where the process has all
+ * that it may have, those of pages give way; the spare ones (host_spare.c) are not for the program. */
+long whole_kernel_maps(long number, long a, long b, long c, long d, long e, long f);
+
 /* Where a mapping without MAP_FIXED goes; 0: nowhere. The space's lock is held. */
 uintptr_t whole_find_place(uintptr_t hint, size_t length, size_t alignment, int flags);
 
