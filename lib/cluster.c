@@ -304,6 +304,8 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 			                  .address = c.address + i * page_size(pool),
 			                  .backing = page->backing };
 		values[i] = page_settle(pool, &one, c.pfn + i, SWAP_NONE) | (shows_file ? PTE_FILE : 0);
+		if (i != c.own && page->backing->store != NULL)
+			replace_doubt(&pool->replace, c.pfn + i);
 	}
 	/* What the host does not show is resident nevertheless. */
 	view_show_run(pool, c.ptes, values, c.count, c.address, page_access(page, dirty) | dirty, c.filled);

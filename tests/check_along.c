@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * check_along.c - pages that came along with others: which were used?
+ * check_along.c - pages that came along with others: which were used, and do those that were not leave first?
  */
 #include <unistd.h>
 
@@ -23,6 +23,7 @@ static volatile char *map_alone(struct machine m, size_t pages)
 /* ---- Files: blocks, whoever is asked for ---------------------------------------------------- */
 
 #define FILE_PAGES 128
+#define ASKED 8 /* of so many pages one: no block is longer */
 
 static upage_store *make_file(void)
 {
@@ -39,6 +40,44 @@ static upage_store *make_file(void)
 	close(descriptor);
 	return store;
 }
+
+static void read_asked(const volatile char *file)
+{
+	for (size_t i = 0; i < FILE_PAGES; i += ASKED)
+		must(file[i * PAGE] == (char)(i + 1));
+}
+
+/* Memory is full: of a file of which every eighth page was asked for, and of pages that were all asked for. Half as
+ * many more as came along are needed. */
+START_TEST(what_nobody_asked_for_leaves_before_what_somebody_did)
+{
+	if (!machine_can_be(pools[_i]))
+		return;
+	struct machine m = machine_make(pools[_i]);
+	upage_store *store = make_file();
+	void *file = NULL;
+	ck_assert_ok(upage_map(m.space, &file, FILE_PAGES * PAGE, PROT_READ, 0, store, 0));
+	volatile char *memory = map_alone(m, FRAMES);
+	read_asked(file);
+	uint64_t resident = machine_resident(m), along = resident - FILE_PAGES / ASKED;
+	ck_assert_uint_gt(along, FILE_PAGES / 4);
+	size_t pages = 0;
+	while (pages < FRAMES - resident + along / 2)
+		memory[pages++ * PAGE] = 1;
+	struct upage_stats before = machine_stats(m);
+	ck_assert_uint_ge(before.evictions, along / 2);
+	read_asked(file);
+	for (size_t i = 0; i < pages; i++)
+		must(memory[i * PAGE] == 1);
+	struct upage_stats after = machine_stats(m);
+	ck_assert_uint_eq(after.major, before.major);
+	ck_assert_uint_eq(after.prefetch_used, 0);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	ck_assert_ok(upage_unmap(m.space, file, FILE_PAGES * PAGE));
+	ck_assert_ok(upage_store_close(store));
+	machine_end(m);
+}
+END_TEST
 
 /* A write to a page that may only be read is a fault, so that it is known at once. */
 START_TEST(a_page_of_a_file_that_is_written_to_counts)
@@ -228,6 +267,7 @@ int main(void)
 	Suite *suite = suite_create("along");
 	TCase *tcase = tcase_create("along");
 	tcase_set_timeout(tcase, 120);
+	tcase_add_loop_test(tcase, what_nobody_asked_for_leaves_before_what_somebody_did, 0, 2);
 	tcase_add_test(tcase, a_page_of_a_file_that_is_written_to_counts);
 	tcase_add_loop_test(tcase, a_page_that_has_been_written_to_counts_when_it_leaves, 0, 4);
 	tcase_add_test(tcase, what_is_thrown_away_does_not_count);
