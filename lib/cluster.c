@@ -126,7 +126,7 @@ static unsigned lock_empty(pte_t *pte, int direction, size_t most)
 static bool is_just_hidden(const struct upage_pool *pool, uint64_t value, int access)
 {
 	if (!(value & PTE_PRESENT) ||
-	    (value & (PTE_ACCESS | PTE_PREFETCHED | PTE_EXPECTED | PTE_FILE | PTE_SHARED)))
+	    (value & (PTE_ACCESS | PTE_EXPECTED | PTE_FILE | PTE_SHARED)))
 		return false;
 	bool stays_clean = !(access & PROT_WRITE) && !pool->frames.frame[pte_number(value)].at_home;
 	return (value & PTE_DIRTY) || stays_clean;
@@ -139,8 +139,9 @@ static unsigned lock_hidden(pte_t *pte, uint64_t value, int direction, size_t mo
 	for (; locked < most; locked++) {
 		pte += direction;
 		value = pte_with_number(value, pte_number(value) + (uint64_t)(int64_t)direction);
-		uint64_t found = value;
-		if (!atomic_compare_exchange_strong(pte, &found, value | PTE_LOCKED))
+		uint64_t found = atomic_load(pte);
+		if (((found ^ value) & ~(uint64_t)PTE_PREFETCHED) != 0 ||
+		    !atomic_compare_exchange_strong(pte, &found, found | PTE_LOCKED))
 			break;
 	}
 	return locked;
@@ -317,13 +318,14 @@ bool cluster_bring_in(struct upage_pool *pool, const struct page *page, uint64_t
 			                  .address = c.address + i * page_size(pool),
 			                  .backing = page->backing };
 		values[i] = page_settle(pool, &one, c.pfn + i, SWAP_NONE) | (shows_file ? PTE_FILE : 0);
+		if (i != c.own && page->backing->store != NULL)
+			replace_doubt(&pool->replace, c.pfn + i);
 	}
-	/* What the host does not show is resident nevertheless, and read ahead. */
-	bool shown = view_show_run(pool, c.ptes, values, c.count, c.address,
-	                           page_access(page, dirty) | dirty, c.filled) == 0;
+	/* What the host does not show is resident nevertheless. */
+	view_show_run(pool, c.ptes, values, c.count, c.address, page_access(page, dirty) | dirty, c.filled);
 	for (uint32_t i = 0; i < c.count; i++) {
 		if (i != c.own)
-			pte_unlock(&c.ptes[i], shown ? values[i] : values[i] | PTE_PREFETCHED);
+			pte_unlock(&c.ptes[i], values[i] | PTE_PREFETCHED);
 	}
 	stats_count_many(pool->stats, COUNT_PREFETCHED, c.count - 1);
 	*value = values[c.own];
@@ -338,7 +340,8 @@ int cluster_show(struct upage_pool *pool, const struct page *page, uint64_t *val
 	unsigned own = page->before, count = own + 1u + page->after;
 	pte_t *ptes = page->pte - own;
 	for (unsigned i = 0; i < count; i++)
-		values[i] = pte_with_number(*value, pte_number(*value) - own + i);
+		values[i] = pte_with_number(*value, pte_number(*value) - own + i) |
+		            (i != own ? atomic_load(&ptes[i]) & PTE_PREFETCHED : 0);
 	int result = view_show_run(pool, ptes, values, count, page->address - own * page_size(pool),
 	                           access, NULL);
 	for (unsigned i = 0; i < count; i++)

@@ -4,8 +4,7 @@
  *
  * The trap is most of what a page fault costs. While frames are plenty, the page that was
  * referenced brings neighbours with it: from the same mapping, empty as it is, into frames beside
- * its own, by one zeroing or reading and one call to the host. They are accessible at once, so
- * that a reference to them is never seen.
+ * its own, by one zeroing or reading and one call to the host. They are accessible at once.
  *
  * How many? As many as are resident in a row on the other side of the page, up to 16, and a quarter
  * of longer rows: what was dense so far will go on so. Touched in order, pages come in by 1, 2, 4 ... 16,
@@ -15,6 +14,17 @@
  * have eight pages: of files that are shown as they are (PTE_FILE), which costs little; and of memory without a
  * file where something is resident in that block or in one beside it, or where its mapping begins. So who touches
  * memory here and there gets single pages, as well.
+ *
+ * Whether they are used is found out at no cost here. Their entries say PREFETCHED until a reference is seen, which
+ * `prefetch_used` counts: by a fault, if they were hidden meanwhile or may only be read; by a look of the policy's, as at
+ * any page; or, if they came as zeros and are none, when they leave. What is shown is in the host's page table from the
+ * start, so that a look says nothing before the page was aged: of what was used before that, and not since, only content
+ * tells. So it is never known of pages that were only read then, or got zeros, that leave without a look (by policies that
+ * have none, or while too much is in use), or are thrown away. And where one page is read the host sets up to 15 others, of
+ * the 64 KiB around it, in the same mapping: a look takes them for used if they were aged.
+ *
+ * Those of a file's block come whether they are needed or not: they are doubted (replace.h), and leave first if they
+ * are not used. What follows a row is not: that is a sign, and sort used three quarters and more of it.
  *
  * Only what is empty takes part: of swapped pages readahead.h decides. Under pressure empty ones come alone:
  * to evict one for another that nobody asked for is poison.

@@ -201,6 +201,13 @@ int evict_range(struct upage_pool *pool, pte_t *ptes, size_t count)
 
 /* ---- Choosing one ------------------------------------------------------------------------ */
 
+/* A look found that a page has been referenced. */
+static void note_in_use(struct upage_pool *pool, uint64_t *value)
+{
+	replace_touch(&pool->replace, pte_number(*value));
+	page_note_used(pool, value);
+}
+
 /* Whether none of the pages of a shared frame was referenced since it was aged. All are locked. */
 static bool are_idle(struct upage_pool *pool, const struct frame *frame)
 {
@@ -352,7 +359,7 @@ static bool lock_next(struct upage_pool *pool, uint32_t pfn, enum look known, co
 	if (frame->pins == 0 && !(page->value & PTE_SHARED) && !turn_keeps(&pool->turn, page->address)) {
 		*idle = idle_pages(pool, page, known);
 		if (*idle == 0)
-			replace_touch(&pool->replace, pfn);
+			note_in_use(pool, &page->value);
 		else if (!replace_idle(&pool->replace, pfn))
 			return true;
 	}
@@ -457,7 +464,7 @@ static bool take_frame(struct upage_pool *pool, uint32_t pfn, enum look known, s
 	if (search->spared < SPARED_MAX && pool->replace.ops->touch != NULL) {
 		size_t idle = frame_seems_shared(frame) ? are_idle(pool, frame) : idle_pages(pool, &page, known);
 		if (idle == 0)
-			replace_touch(&pool->replace, pfn);
+			note_in_use(pool, &page.value);
 		if (idle == 0 || replace_idle(&pool->replace, pfn)) {
 			search->spared++;
 			frame_unlock_all(pool, page.pte, page.value);

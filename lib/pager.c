@@ -257,8 +257,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 		if (result == 0 && (after & PTE_ACCESS) != give)
 			result = show(pool, page, &shown, give, counter == COUNT_SOFT);
 		if (result == 0) {
-			if (value & PTE_PREFETCHED)
-				stats_count(pool->stats, COUNT_PREFETCH_USED);
+			page_note_used(pool, &value);
 			value = shown;
 			if (counter == COUNT_SOFT)
 				replace_touch(&pool->replace, pte_number(value));
@@ -286,7 +285,7 @@ bool pager_prefetch(struct upage_pool *pool, const struct page *page, uint64_t v
 		uint32_t pfn = take_free_frame(pool, page);
 		room = pfn != FRAME_NONE;
 		if (room && page_place(pool, page, &value, pfn, PROT_READ) == 0) {
-			value |= PTE_PREFETCHED;
+			value = pte_prefetched(value);
 			stats_count(pool->stats, COUNT_PREFETCHED);
 		}
 	}
@@ -526,7 +525,7 @@ static uint64_t share_one(struct upage_pool *pool, uint64_t *value, const struct
 	if (frame->slot != 0) { /* which one page alone may keep */
 		swap_free(pool->swap, frame->slot - 1);
 		frame->slot = 0;
-		*value |= PTE_DIRTY;
+		*value = (*value & ~(uint64_t)PTE_PREFETCHED) | PTE_DIRTY;
 	}
 	*value = (*value & ~(uint64_t)PTE_EXPECTED) | PTE_SHARED;
 	uint64_t shared = pte_make(pte_number(*value), PTE_PRESENT | PTE_SHARED | (*value & PTE_DIRTY));

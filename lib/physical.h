@@ -236,6 +236,16 @@ static inline uint64_t page_settle(struct upage_pool *pool, const struct page *p
 	return pte_make(pfn, PTE_PRESENT);
 }
 
+/* A reference to a page was seen, by a fault, by a look, or by what it wrote. The first to one that came along with
+ * another counts. */
+static inline void page_note_used(struct upage_pool *pool, uint64_t *value)
+{
+	if (*value & PTE_PREFETCHED) {
+		*value &= ~(uint64_t)PTE_PREFETCHED;
+		stats_count(pool->stats, COUNT_PREFETCH_USED);
+	}
+}
+
 /* Whether a page that comes in for @access is shown from its file: a private one, until it is written
  * to. Its frame is taken, as for any page, but has no content. */
 static inline bool page_shows_file(const struct page *page, int access)

@@ -13,7 +13,7 @@
  *   R W X              what the host's mapping of the page allows now. Resident and none of
  *                      them: access is revoked, until a soft fault ends it
  *   DIRTY              the frame differs from the slot or store
- *   PREFETCHED         brought in ahead of the first reference
+ *   PREFETCHED         brought in with another page, or ahead of its first reference; and none has been seen yet
  *   EXPECTED           it was written to when it was last resident, so it will be again: it is
  *                      shown writable, and DIRTY, when it is read. Until it leaves, and is
  *                      compared with its slot, nobody knows whether it was written to
@@ -25,9 +25,8 @@
  *   WAITERS            somebody waits on a futex for the end of LOCKED
  *
  * Invariants (pte_is_valid):  not (PRESENT and SWAPPED);  R, W, X, DIRTY, PREFETCHED imply
- * PRESENT;  EXPECTED implies PRESENT or SWAPPED;  W implies DIRTY;  PREFETCHED implies none of
- * R, W, X;  FILE implies PRESENT and not DIRTY;  SHARED implies PRESENT, and none of W, EXPECTED
- * and FILE.
+ * PRESENT;  EXPECTED implies PRESENT or SWAPPED;  W implies DIRTY;  FILE implies PRESENT and not
+ * DIRTY;  SHARED implies PRESENT, and none of W, EXPECTED and FILE.
  *
  * Locking: LOCKED. Signal context: yes.
  * Source: OSTEP ch. 18; Intel SDM vol. 3 ch. 4 for the form of an entry.
@@ -93,10 +92,16 @@ static inline bool pte_is_valid(uint64_t pte)
 	       ((pte & PTE_PRESENT) || !(pte & (PTE_ACCESS | PTE_DIRTY | PTE_PREFETCHED))) &&
 	       (!(pte & PTE_EXPECTED) || (pte & (PTE_PRESENT | PTE_SWAPPED))) &&
 	       (!(pte & PTE_WRITE) || (pte & PTE_DIRTY)) &&
-	       (!(pte & PTE_PREFETCHED) || !(pte & PTE_ACCESS)) &&
 	       (!(pte & PTE_FILE) || ((pte & PTE_PRESENT) && !(pte & PTE_DIRTY))) &&
 	       (!(pte & PTE_SHARED) ||
 	        ((pte & PTE_PRESENT) && !(pte & (PTE_WRITE | PTE_EXPECTED | PTE_FILE))));
+}
+
+/* What the entry of a page becomes whose content was read in ahead. One that is dirty at once, since its slot is
+ * others' too, would look like one that came as zeros and was written to: that is how writeback.c knows of those. */
+static inline uint64_t pte_prefetched(uint64_t pte)
+{
+	return pte & PTE_DIRTY ? pte : pte | PTE_PREFETCHED;
 }
 
 /* An entry whose lock is held, without the bits of that. */

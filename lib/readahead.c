@@ -185,10 +185,10 @@ static void show_behind(struct upage_pool *pool, const struct page *page, uint64
 		for (end = i + 1; end < count && access_of(page, values[end]) == access &&
 		                  pte_number(values[end]) == pte_number(values[end - 1]) + 1;)
 			end++;
-		bool shown = view_show_run(pool, &page->pte[i], &values[i], end - i,
-		                           page->address + i * page_size(pool), access, NULL) == 0;
+		view_show_run(pool, &page->pte[i], &values[i], end - i, page->address + i * page_size(pool), access,
+		              NULL);
 		for (unsigned k = i; k < end; k++)
-			pte_unlock(&page->pte[k], shown ? values[k] : values[k] | PTE_PREFETCHED);
+			pte_unlock(&page->pte[k], values[k]);
 	}
 	stats_count_many(pool->stats, COUNT_PREFETCHED, count - 1);
 }
@@ -228,6 +228,8 @@ bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64
 		one.pte += i;
 		one.address += i * page_size(pool);
 		values[i] = settle(pool, &one, i == 0 ? *value : pte_value(one.pte), frames[i], slots[i]);
+		if (i > 0)
+			values[i] = pte_prefetched(values[i]);
 	}
 	if (count == 0)
 		return false;

@@ -14,6 +14,9 @@
  * comes together again as references go on in order. What is read is under way beside what they have to write. Slots
  * stay as they are.
  *
+ * They count as used when a look finds them so, or a fault (cluster.h), while they keep their slots. A stream that goes
+ * on is no proof: strides go on in it, too.
+ *
  * Locks: the PTEs of the pages behind are only tried, under the space's lock, like that of the page itself.
  * The streams are hints: threads need not agree. Signal context: yes.
  * Source: Linux, mm/swap_state.c (swap_vma_readahead) and mm/readahead.c (ondemand_readahead).

@@ -54,6 +54,15 @@ void replace_insert(struct replace *replace, upage_pfn pfn)
 	atomic_fetch_add(&replace->held, 1);
 }
 
+void replace_doubt(struct replace *replace, upage_pfn pfn)
+{
+	if (replace->ops->doubt == NULL)
+		return;
+	enter(replace);
+	replace->ops->doubt(replace->state, pfn);
+	leave(replace);
+}
+
 void replace_touch(struct replace *replace, upage_pfn pfn)
 {
 	if (replace->ops->touch == NULL)

@@ -18,6 +18,9 @@
  * offered soon (`ahead`) can be looked at before, and what was found is noted for then. Where the host
  * cannot tell, the page is hidden instead: its next reference traps, which says touch.
  *
+ * Some pages come along with others though nothing says that they will be used: their frames are doubted, after the
+ * insertion. A policy that looks has them looked at earlier than others: they leave first, or are like all others.
+ *
  * Locking: whoever says something of a frame has its page locked. Of all frames the policy's lock (rank 3)
  * is taken, where a candidate is asked for, and by policies that are not `concurrent` everywhere. Signal context: yes, but replace_init.
  * Source: OSTEP ch. 22; Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an
@@ -57,6 +60,7 @@ struct replace_ops {
 	void (*touch)(void *state, upage_pfn pfn);  /* NULL: the policy does not care, and has no ... */
 	bool (*idle)(void *state, upage_pfn pfn);   /* ... whether it stays for now */
 	bool (*follows)(void *state, upage_pfn pfn); /* NULL: it offers them one by one */
+	void (*doubt)(void *state, upage_pfn pfn); /* NULL: it does not care */
 	void (*remove)(void *state, upage_pfn pfn);
 	void (*move)(void *state, upage_pfn from, upage_pfn to); /* what is known of one is of the other */
 	unsigned (*ahead)(void *state, upage_pfn *frames);
@@ -84,6 +88,8 @@ struct replace {
 void replace_init(struct replace *replace, const struct replace_ops *ops, void *state,
                   uint64_t frames, uint64_t seed);
 void replace_insert(struct replace *replace, upage_pfn pfn);
+/* A frame that was just inserted has a page that came along for no reason. */
+void replace_doubt(struct replace *replace, upage_pfn pfn);
 void replace_touch(struct replace *replace, upage_pfn pfn);
 /* A look found that a frame, being offered, was not referenced. Return: whether it stays for now. */
 bool replace_idle(struct replace *replace, upage_pfn pfn);

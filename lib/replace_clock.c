@@ -17,12 +17,19 @@
  *      passes > 0                 as often the hand passes by, leaving the bit as it is
  *      referenced == false        not referenced since it was cleared: a candidate
  *      looked                     what a look ahead of the hand, not long ago, has found
+ *      doubted                    the page came along for no reason, and no reference has been seen
+ *
+ * What is doubted meets a second hand, an eighth of the circle ahead, which clears its bit: the first one offers it when
+ * it comes, a round before those that were asked for. For these alone: all by two hands took a quarter more faults,
+ * since what is seen in a short time says too little. Eight programs in 0.4 to 0.75 of their memory take 7 % fewer major
+ * faults so (geometric mean); xz -0 and gzip in a half, 30 %.
  *
  * With the bit set on placement the hand sees just what it would see in hardware reference bits.
  * What a look at them costs is bounded where candidates are taken (evict.c): when nearly all pages
  * are in use, finding one that is not would cost more than it saves.
  * Source: Corbato, "A Paging Experiment with the Multics System", 1968; OSTEP ch. 22; Smith,
- * "Sequentiality and Prefetching in Database Systems", TODS 1978 (the generalized clock).
+ * "Sequentiality and Prefetching in Database Systems", TODS 1978 (the generalized clock); Leffler et al., "The Design
+ * and Implementation of the 4.3BSD UNIX Operating System", 1989, ch. 5 (two hands).
  */
 #include "replace.h"
 
@@ -36,6 +43,10 @@
  * circle: what is looked at then had nearly a round to be referenced in. */
 #define PATIENCE 8
 
+/* How far ahead of the hand what is doubted is aged: so much of the circle. Half of that is left to be referenced in. */
+#define FRONT 8
+#define PATIENCE_DOUBTED (2 * FRONT)
+
 /* How far ahead of the hand frames are looked at: a sixteenth of the circle, but so many at most. What
  * they know grows old until the hand comes. */
 #define AHEAD 16
@@ -47,7 +58,7 @@ struct clock_frame {
 	uint8_t referenced : 1;
 	uint8_t step : 3; /* looks that found it in use, less those that did not */
 	uint8_t looked : 2; /* enum look */
-	uint8_t unused : 1;
+	uint8_t doubted : 1;
 	uint8_t passes;
 };
 
@@ -89,6 +100,16 @@ static void clock_insert(void *state, upage_pfn pfn)
 	                      memory_order_release);
 }
 
+static void clock_doubt(void *state, upage_pfn pfn)
+{
+	struct clock *clock = state;
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		next = seen;
+		next.doubted = true;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
+}
+
 static void pass_by(struct clock_frame *frame)
 {
 	frame->passes = (uint8_t)((1u << (frame->step - 1)) - 1);
@@ -103,6 +124,7 @@ static void clock_touch(void *state, upage_pfn pfn)
 			return;
 		next = seen;
 		next.referenced = true;
+		next.doubted = false;
 		next.looked = LOOK_NONE;
 		if (next.step < STEP_MAX)
 			next.step++;
@@ -188,6 +210,31 @@ static void clock_move(void *state, upage_pfn from, upage_pfn to)
 	atomic_store(&clock->frame[to], moving);
 }
 
+static void add_aged(struct clock *clock, struct aged *aged, upage_pfn pfn, uint64_t patience)
+{
+	if (aged->count == 0 || clock->patience > patience)
+		clock->patience = patience;
+	aged->frames[aged->count++] = pfn;
+}
+
+/* What the front hand does. Return: whether the hands go on; else the list has to be emptied first. */
+static bool age_doubted(struct clock *clock, upage_pfn hand, uint64_t end, struct aged *aged)
+{
+	upage_pfn pfn = hand + end / FRONT;
+	pfn = pfn < end ? pfn : pfn - end;
+	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
+	do {
+		if (!seen.doubted || !seen.referenced)
+			return true;
+		if (aged->count == REPLACE_AGED_MAX)
+			return false;
+		next = seen;
+		next.referenced = false;
+	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
+	add_aged(clock, aged, pfn, end / PATIENCE_DOUBTED);
+	return true;
+}
+
 /* What the hand does at a frame. Return: whether it goes on; else this is a candidate, or, with @aged
  * full, the list has to be emptied first. */
 enum step { STEP_ON, STEP_OFFER, STEP_FULL };
@@ -214,9 +261,7 @@ static enum step step_at(struct clock *clock, upage_pfn pfn, struct aged *aged, 
 		*look = (enum look)seen.looked;
 		return STEP_OFFER;
 	}
-	if (aged->count == 0)
-		clock->patience = atomic_load(&clock->end) / PATIENCE;
-	aged->frames[aged->count++] = pfn;
+	add_aged(clock, aged, pfn, atomic_load(&clock->end) / PATIENCE);
 	return STEP_ON;
 }
 
@@ -226,10 +271,13 @@ static upage_pfn clock_candidate(void *state, struct aged *aged, enum look *look
 	/* Rounds that pass by, one that clears every bit, and one that offers. */
 	for (uint64_t steps = (PASSES_MAX + 2) * atomic_load(&clock->end); steps > 0; steps--) {
 		upage_pfn pfn = atomic_load_explicit(&clock->hand, memory_order_relaxed);
-		if (pfn >= atomic_load(&clock->end))
+		uint64_t end = atomic_load(&clock->end);
+		if (pfn >= end)
 			pfn = 0;
 		atomic_store_explicit(&clock->hand, pfn, memory_order_relaxed);
 		if (aged->count > 0 && clock->patience-- == 0)
+			return REPLACE_NONE;
+		if (!age_doubted(clock, pfn, end, aged))
 			return REPLACE_NONE;
 		enum step step = step_at(clock, pfn, aged, look);
 		if (step == STEP_FULL)
@@ -246,6 +294,7 @@ const struct replace_ops replace_clock = { .name = "clock",
 	                                   .state_size = clock_state_size,
 	                                   .init = clock_init,
 	                                   .insert = clock_insert,
+	                                   .doubt = clock_doubt,
 	                                   .touch = clock_touch,
 	                                   .idle = clock_idle,
 	                                   .follows = clock_follows,

@@ -318,7 +318,7 @@ static void add_read_ahead(struct stream *out, const struct upage_stats *stats)
 		return;
 	N("\n  read ahead    ", prefetched);
 	stream_text(out, " pages");
-	if (stats->prefetch_used > 0) { /* of what is accessible at once nobody knows */
+	if (stats->prefetch_used > 0) { /* else nobody may have looked: cluster.h */
 		N(", ", prefetch_used);
 		stream_text(out, " of them used");
 	}

@@ -779,8 +779,10 @@ struct upage_stats {
 	uint64_t evictions;     /* pages that lost their frame to another            */
 	uint64_t writebacks;    /* pages written to a store                          */
 	uint64_t writeback_failures;
-	uint64_t prefetched;    /* pages read ahead                                  */
-	uint64_t prefetch_used; /* of them, referenced later                         */
+	uint64_t prefetched;    /* pages read ahead, or that came along with another */
+	uint64_t prefetch_used; /* of them, those of which a reference was seen since: by a fault, by a look
+	                           of the policy's, or by what they have when they leave. In the child of
+	                           a fork also of those that its parent has prefetched */
 	uint64_t swap_slots;    /* in use now                                        */
 	uint64_t host_mappings; /* of spaces, now: an upper bound                    */
 	uint64_t host_mappings_peak;

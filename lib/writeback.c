@@ -51,7 +51,7 @@ static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct sea
 		uint32_t slot = frame->slot;
 		if (slot != 0) {
 			frame->slot = 0;
-			value = (value & ~(uint64_t)PTE_EXPECTED) | PTE_DIRTY;
+			value = (value & ~(uint64_t)(PTE_EXPECTED | PTE_PREFETCHED)) | PTE_DIRTY;
 		}
 		pte_unlock(pte, value);
 		if (slot != 0) {
@@ -196,6 +196,8 @@ static bool is_saved(struct upage_pool *pool, struct leaving *pages, unsigned i,
 		pages->slots[i] = SWAP_NONE;
 		return true;
 	}
+	if (backing->store == NULL && pages->slots[i] == SWAP_NONE) /* it came as zeros, and was written to */
+		page_note_used(pool, &pages->values[i]);
 	if (!(pages->values[i] & PTE_EXPECTED) || !slot_has(pool, pages->slots[i], content))
 		return false;
 	pages->values[i] &= ~(uint64_t)(PTE_DIRTY | PTE_EXPECTED);

@@ -52,13 +52,13 @@ START_TEST(an_entry_that_contradicts_itself_is_not_valid)
 	ck_assert(pte_is_valid(PTE_PRESENT | PTE_READ));
 	ck_assert(pte_is_valid(PTE_PRESENT | PTE_READ | PTE_WRITE | PTE_DIRTY));
 	ck_assert(pte_is_valid(PTE_PRESENT | PTE_PREFETCHED));
+	ck_assert(pte_is_valid(PTE_PRESENT | PTE_PREFETCHED | PTE_READ));
 	ck_assert(!pte_is_valid(PTE_PRESENT | PTE_SWAPPED));
 	ck_assert(!pte_is_valid(PTE_READ));
 	ck_assert(!pte_is_valid(PTE_SWAPPED | PTE_EXEC));
 	ck_assert(!pte_is_valid(PTE_DIRTY));
 	ck_assert(!pte_is_valid(PTE_PREFETCHED));
 	ck_assert(!pte_is_valid(PTE_PRESENT | PTE_READ | PTE_WRITE));
-	ck_assert(!pte_is_valid(PTE_PRESENT | PTE_PREFETCHED | PTE_READ));
 }
 END_TEST
 

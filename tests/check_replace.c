@@ -690,6 +690,61 @@ START_TEST(what_the_clock_forgets_is_named_while_the_hand_is_near)
 }
 END_TEST
 
+/* A second hand, an eighth of the circle ahead, ages what is doubted; and the host is told while half of that is left. */
+START_TEST(what_is_doubted_is_aged_ahead_of_the_hand_and_leaves_first)
+{
+	enum { FRAMES = 64, DOUBTED = 44, OTHER = 50, AHEAD = FRAMES / 8 };
+	struct aged aged;
+	enum look look;
+	upage_pfn pfn, hand = 0, hand_then = FRAMES;
+	begin(&replace_clock, FRAMES, 0);
+	for (pfn = 0; pfn < FRAMES; pfn++)
+		replace_insert(&policy, pfn);
+	replace_doubt(&policy, DOUBTED);
+	replace_doubt(&policy, OTHER);
+	while ((pfn = replace_candidate(&policy, &aged, &look)) == REPLACE_NONE) {
+		bool is_aged = false;
+		ck_assert_uint_gt(aged.count, 0);
+		for (unsigned i = 0; i < aged.count; i++) {
+			is_aged = is_aged || aged.frames[i] == DOUBTED;
+			hand = aged.frames[i] != DOUBTED ? aged.frames[i] : hand;
+		}
+		ck_assert(!is_aged || hand_then == FRAMES); /* once */
+		hand_then = is_aged ? hand : hand_then;
+	}
+	ck_assert_uint_eq(pfn, DOUBTED);
+	ck_assert_uint_le(hand_then, DOUBTED - AHEAD / 2);
+	replace_touch(&policy, DOUBTED); /* a look found it in use: it is like all others */
+	ck_assert_uint_eq(ask(), OTHER);
+	replace_remove(&policy, OTHER);
+	for (pfn = 0; pfn < FRAMES; pfn++)
+		if (pfn != DOUBTED && pfn != OTHER)
+			ck_assert_uint_eq(ask(), pfn);
+	ck_assert_uint_eq(ask(), 0);
+	end();
+}
+END_TEST
+
+/* By those that ask nobody, too, and it changes nothing. */
+START_TEST(policies_that_do_not_look_do_not_doubt)
+{
+	upage_pfn plain[100], doubted[100];
+	for (unsigned round = 0; round < 2; round++) {
+		upage_pfn *offers = round == 0 ? plain : doubted;
+		begin(_i == 0 ? &replace_fifo : &replace_random, 16, 5);
+		for (upage_pfn pfn = 0; pfn < 16; pfn++) {
+			replace_insert(&policy, pfn);
+			if (round == 1 && pfn % 3 != 0)
+				replace_doubt(&policy, pfn);
+		}
+		for (unsigned i = 0; i < 100; i++)
+			offers[i] = ask();
+		end();
+	}
+	ck_assert_mem_eq(plain, doubted, sizeof(plain));
+}
+END_TEST
+
 START_TEST(a_list_of_aged_frames_that_is_full_is_not_written_past)
 {
 	struct {
@@ -869,6 +924,8 @@ int main(void)
 	tcase_add_test(bits,
 	               every_reference_that_the_clock_forgets_is_named_once_and_few_at_a_time);
 	tcase_add_test(bits, what_the_clock_forgets_is_named_while_the_hand_is_near);
+	tcase_add_test(bits, what_is_doubted_is_aged_ahead_of_the_hand_and_leaves_first);
+	tcase_add_loop_test(bits, policies_that_do_not_look_do_not_doubt, 0, 2);
 	tcase_add_test(bits, a_frame_referenced_after_the_hand_passed_is_spared);
 	tcase_add_test(bits, what_a_look_ahead_found_is_told_once);
 	tcase_add_test(bits, what_is_always_in_use_is_looked_at_less_and_less);
