@@ -64,6 +64,8 @@ static void map_kinds(void)
 	int zero = open("/dev/zero", O_RDWR);
 	tell("== mmap: kinds\n");
 	clear();
+	T(mmap((void *)(2 * PAGE), PAGE, RW, ANON, -1, 0));
+	T(munmap((void *)(16 * PAGE), PAGE));
 	T(mmap(AT(0), 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, zero, 0));
 	T(mmap(AT(4), 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, zero, 0));
 	stamp(0, 8, 0x100);

@@ -141,6 +141,18 @@ static void each_relative(const char *directory, const char *maps, const char *e
 	printf("a descriptor that is closed: %d %d\n", file, errno);
 }
 
+/* What is wrong with an open. */
+static void errors(void)
+{
+	static const int flags[] = { O_RDONLY | O_DIRECTORY, O_RDONLY | O_CREAT | O_EXCL, O_RDONLY | O_TRUNC, O_RDWR };
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		int file = open("/proc/self/maps", flags[i], 0600);
+		printf("opened with %x: %d, errno %d\n", (unsigned)flags[i], file >= 0, file < 0 ? errno : 0);
+		if (file >= 0)
+			close(file);
+	}
+}
+
 /* Files that are only called so. */
 static void others(void)
 {
@@ -194,6 +206,7 @@ int main(int argc, char **argv)
 	each_relative("/proc/self", "maps", "exe");
 	each_relative("/proc", "self/maps", "self/exe");
 	each_relative("/proc/self/fd", "../maps", "../exe");
+	errors();
 	others();
 	fflush(stdout);
 	if (chdir("/proc/self") == 0)

@@ -144,9 +144,12 @@ static long open_proc(struct guest_call *call, const char *path, const char *nam
 	char *text = guest_buffer(call, 4096), *scratch = guest_buffer(call, PROC_SCRATCH);
 	if (text == NULL || scratch == NULL)
 		return -ENOMEM;
-	if (flags & (O_WRONLY | O_RDWR))
-		return -EACCES;
-	long file = syscall_2(SYS_memfd_create, name, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+	/* The kernel finds the errors; root may open it for writing, which leads to nothing. */
+	long file = syscall_4(SYS_openat, AT_FDCWD, (long)path, flags, 0);
+	if (file < 0 || flags & (O_WRONLY | O_RDWR))
+		return file;
+	syscall_1(SYS_close, file);
+	file = syscall_2(SYS_memfd_create, name, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
 	if (file < 0)
 		return file;
 	struct stream stream = { .text = text, .size = 4096, .descriptor = (int)file };

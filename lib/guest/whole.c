@@ -364,6 +364,8 @@ long whole_map(uintptr_t address, size_t length, int prot, int flags, int descri
 	length = host_page_up(length);
 	if (length == 0)
 		return -ENOMEM;
+	if (!(flags & FIXED) && address >= HOST_PAGE_SIZE && address < WHOLE_START)
+		address = WHOLE_START;
 	if (!anonymous && (uint64_t)offset + length < length)
 		return -EOVERFLOW;
 	if (length > WHOLE_END)
