@@ -214,12 +214,16 @@ static void relieve(struct upage_pool *pool)
 		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
 	uint64_t goal = budget - (budget - laid) / 16;
 	atomic_store(&pool->compaction.wanted, true);
-	uint64_t frames = pool->frames.frames, shown = pool->shown;
+	uint64_t frames = frame_table_end(&pool->frames), shown = pool->shown, pfn;
 	bool few = budget - laid <= SHOWN_LAST; /* in mappings; pages are no more than half of that */
 	for (uint64_t i = 0; i < SHOWN_LAST && few && pool->mappings > goal; i++)
 		relieve_frame(pool, pool->shown_last[(shown + i) % SHOWN_LAST]);
-	for (uint64_t i = 0; i < frames && pool->mappings > goal; i++)
-		relieve_frame(pool, (uint32_t)(atomic_fetch_add(&pool->hide_hand, 1) % frames));
+	for (uint64_t looked = 0, next; looked < frames && pool->mappings > goal; looked += next - pfn) {
+		pfn = atomic_load(&pool->hide_hand) % frames;
+		next = frame_next(&pool->frames, pfn);
+		atomic_store(&pool->hide_hand, next);
+		relieve_frame(pool, (uint32_t)pfn);
+	}
 }
 
 /* Pages from @i on that are one host mapping. */
