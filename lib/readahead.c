@@ -9,6 +9,9 @@
 #define WINDOW_MAX BUFFER_RUN_MAX
 #define WINDOW_PART 32 /* of the frames */
 
+/* Frames that pages left one by one would cut each window to a page or two, for good: a window goes into so many runs. */
+#define RUNS_MOST 4
+
 /* ---- Streams ------------------------------------------------------------------------------- */
 
 /* A word: the address of the page that is expected next, which the size of the window is added to. */
@@ -65,14 +68,13 @@ static void give_up(const struct page *page, unsigned from, unsigned count)
 }
 
 /* Frames, side by side as far as they can be, the first behind that of the page before them. Where pages one by one are
- * not much dearer, only those that are: the others would evict what is in use (perl in a third of its memory: a
- * quarter more major faults). Return: how many; fewer than two are none. */
+ * not much dearer, in few runs: each is shown by a call of its own. Return: how many; fewer than two are none. */
 static unsigned take_frames(struct upage_pool *pool, const struct page *page, unsigned count, uint32_t *frames)
 {
 	uint64_t left = pte_left(page->pte);
 	uint64_t near = left & PTE_PRESENT ? pte_number(left) + 1 : FRAME_NONE;
-	unsigned got = 0;
-	while (got < count) {
+	unsigned got = 0, most = swap_gains_by_many(pool->swap) ? count : RUNS_MOST;
+	for (unsigned runs = 0; runs < most && got < count; runs++) {
 		unsigned n = near != FRAME_NONE ? frame_allocate_from(&pool->frames, near, count - got) : 0;
 		uint32_t pfn = (uint32_t)near;
 		for (unsigned part = count - got; n == 0 && part > 0; part /= 2) {
@@ -84,8 +86,6 @@ static unsigned take_frames(struct upage_pool *pool, const struct page *page, un
 		for (unsigned i = 0; i < n; i++)
 			frames[got++] = pfn + i;
 		near = pfn + n;
-		if (!swap_gains_by_many(pool->swap))
-			break;
 	}
 	if (got != 1)
 		return got;

@@ -9,8 +9,8 @@
  * is never more than what was used before it. Pages that are resident take no fault: a stream goes on over them.
  *
  * Those pages come that lie side by side in swap, as they do if they left together (writeback.h), by one request; where
- * many requests take less time at once, also those that lie apart, and into frames that do. Else their frames are side
- * by side, and shown by one call. Where frames are short, others are evicted: so what lay apart in frames
+ * many requests take less time at once, also those that lie apart, and into frames that do. Else their frames are in
+ * few runs, each of which is shown by one call. Where frames are short, others are evicted: so what lay apart in frames
  * comes together again as references go on in order. What is read is under way beside what they have to write. Slots
  * stay as they are.
  *

@@ -126,6 +126,30 @@ START_TEST(several_streams_go_on_beside_each_other)
 }
 END_TEST
 
+/* Of three frames two are free: a window of many is not one of two. */
+START_TEST(free_frames_apart_do_not_cut_the_window)
+{
+	enum { READ = 200, RUN = 3 };
+	struct machine m = machine_make(EXACT ",prefetch=64");
+	volatile char *memory = machine_map(m, READ, RW), *others = machine_map(m, FRAMES, RW);
+	fill_in(memory, READ);
+	ck_assert_ok(upage_advise(m.space, (void *)memory, READ * PAGE, UPAGE_PAGEOUT));
+	fill_in(others, FRAMES);
+	for (size_t i = 0; i + RUN <= FRAMES; i += RUN)
+		ck_assert_ok(upage_unmap(m.space, (void *)&others[i * PAGE], (RUN - 1) * PAGE));
+	struct upage_stats before = machine_stats(m);
+	for (size_t i = 0; i < READ; i++)
+		must_hold(memory, i);
+	struct upage_stats stats = since(m, before);
+	ck_assert_uint_eq(stats.evictions, 0);
+	ck_assert_uint_eq(stats.major + stats.prefetched, READ);
+	ck_assert_uint_le(stats.major, READ / 2);
+	for (size_t i = RUN - 1; i < FRAMES; i += RUN)
+		must_hold(others, i);
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(where_it_is_off_or_memory_small_pages_come_alone)
 {
 	static const char *const words[] = { "memory=1M,prefetch=off", "memory=1M,prefetch=1", "memory=64K,prefetch=64",
@@ -220,6 +244,7 @@ int main(void)
 	tcase_add_test(tests, at_random_pages_come_alone);
 	tcase_add_test(tests, a_jump_brings_one_page);
 	tcase_add_test(tests, several_streams_go_on_beside_each_other);
+	tcase_add_test(tests, free_frames_apart_do_not_cut_the_window);
 	tcase_add_loop_test(tests, where_it_is_off_or_memory_small_pages_come_alone, 0, 4);
 	tcase_add_test(tests, clones_read_ahead_what_they_share);
 	tcase_add_loop_test(tests, threads_that_read_ahead_lose_nothing, 0, 2);
