@@ -60,7 +60,7 @@ static uint32_t slot_reclaim(struct upage_pool *pool, uint32_t needy, struct sea
 		}
 	}
 	search->busy = search->busy || busy;
-	search->no_slots = !busy; /* for the rest of this pass: looking costs O(frames) */
+	search->no_slots = true; /* for the rest of this pass: looking costs O(frames) */
 	return SWAP_NONE;
 }
 
