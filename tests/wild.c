@@ -23,15 +23,16 @@
 static sigjmp_buf back;
 static volatile siginfo_t seen;
 
-static void on_segv(int number, siginfo_t *info, void *context)
+static void on_fault(int number, siginfo_t *info, void *context)
 {
-	(void)number, (void)context;
-	seen.si_code = info->si_code;
+	(void)context;
+	seen.si_code = number == SIGSEGV ? info->si_code : -1;
 	seen.si_addr = info->si_addr;
 	siglongjmp(back, 1);
 }
 
-/* What a reference to @at is told: 0: nothing, else a code of SIGSEGV. */
+/* What a reference to @at is told: 0: nothing, -1: SIGBUS (the kernel's page of clocks that there are not),
+ * else a code of SIGSEGV. */
 static int look(volatile char *at, int write)
 {
 	if (sigsetjmp(back, 1) != 0)
@@ -71,8 +72,9 @@ static uintptr_t find(void)
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO }, before;
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, before;
 	sigaction(SIGSEGV, &action, &before);
+	sigaction(SIGBUS, &action, NULL);
 	uintptr_t at = find();
 	if (at == LOWEST) {
 		puts("there is nothing");
