@@ -23,8 +23,8 @@
  * have none, or while too much is in use), or are thrown away. And where one page is read the host sets up to 15 others, of
  * the 64 KiB around it, in the same mapping: a look takes them for used if they were aged.
  *
- * Those of a file's block come whether they are needed or not: they are doubted (replace.h), and leave first if they
- * are not used. What follows a row is not: that is a sign, and sort used three quarters and more of it.
+ * Those from files, of which a block comes whether it is needed or not, are doubted (replace.h), and leave first if
+ * they are not used. New memory is not: sort used three quarters and more of what follows a row.
  *
  * Only what is empty takes part: of swapped pages readahead.h decides. Under pressure empty ones come alone:
  * to evict one for another that nobody asked for is poison.

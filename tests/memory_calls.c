@@ -160,9 +160,11 @@ int main(int argc, char **argv)
 	}
 	self = &world;
 	world_make(&world, 0, 1);
-	if (argc == 6 && strcmp(argv[1], "locked") == 0) {
-		int locked[] = { atoi(argv[2]), atoi(argv[3]), atoi(argv[4]) };
-		what_is_locked(locked, atoi(argv[5]));
+	if (argc == LOCKED_FILES + 3 && strcmp(argv[1], "locked") == 0) {
+		int locked[LOCKED_FILES];
+		for (int i = 0; i < LOCKED_FILES; i++)
+			locked[i] = atoi(argv[2 + i]);
+		what_is_locked(locked, atoi(argv[2 + LOCKED_FILES]));
 		publish(&world);
 		return 0;
 	}

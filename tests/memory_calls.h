@@ -97,7 +97,8 @@ void each_call(void);
 void each_call_of_files(void);
 void each_call_of_gains(void);
 void what_gains(void);
-void what_is_locked(int locked[3], int rounds);
+#define LOCKED_FILES 4
+void what_is_locked(int locked[LOCKED_FILES], int rounds);
 void refused_calls(void);
 int random_calls(uint64_t seed, unsigned count, unsigned threads);
 

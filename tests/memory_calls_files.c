@@ -156,22 +156,22 @@ static void record_locks(void)
 }
 
 /* Nor do they end with an execve, be it of the very file, or one that fails. */
-static void execute_locked(int locked[3], int rounds)
+static void execute_locked(int locked[LOCKED_FILES], int rounds)
 {
-	static char text[4][12];
-	char *words[] = { "memory_calls", "locked", text[0], text[1], text[2], text[3], NULL };
-	for (int i = 0; i < 4; i++)
-		sprintf(text[i], "%d", i < 3 ? locked[i] : rounds);
+	static char text[LOCKED_FILES + 1][12];
+	char *words[] = { "memory_calls", "locked", text[0], text[1], text[2], text[3], text[4], NULL };
+	for (int i = 0; i <= LOCKED_FILES; i++)
+		sprintf(text[i], "%d", i < LOCKED_FILES ? locked[i] : rounds);
 	publish(self);
 	execv("/proc/self/exe", words);
 	_exit(1);
 }
 
-/* Of the program, of a file that was mapped, and of one that was not. */
-void what_is_locked(int locked[3], int rounds)
+/* Of the program, of a file that was mapped, of one that was not, and of one that cannot be. */
+void what_is_locked(int locked[LOCKED_FILES], int rounds)
 {
-	static const char *const names[] = { "the program", "mapped", "not mapped" };
-	for (int i = 0; i < 3; i++)
+	static const char *const names[] = { "the program", "mapped", "not mapped", "a device" };
+	for (int i = 0; i < LOCKED_FILES; i++)
 		tell_record_lock(names[i], locked[i]);
 	for (int i = 0; i < 3; i++) {
 		T(mmap(AT(0), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, locked[i], 0));
@@ -186,10 +186,11 @@ void what_is_locked(int locked[3], int rounds)
 
 static void lock_and_execute(void)
 {
-	int locked[] = { open("/proc/self/exe", O_RDONLY), make_file(PAGE), make_file(PAGE) };
+	int locked[LOCKED_FILES] = { open("/proc/self/exe", O_RDONLY), make_file(PAGE), make_file(PAGE),
+		                     open("/dev/null", O_RDWR) };
 	struct flock lock = { .l_type = F_RDLCK };
 	clear();
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < LOCKED_FILES; i++)
 		T(fcntl(locked[i], F_SETLK, &lock));
 	T(mmap(AT(0), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, locked[1], 0));
 	what_is_locked(locked, 2);
@@ -212,10 +213,46 @@ static void busy(void)
 	unlink(name);
 }
 
+/* A child that has this memory has descriptors of its own, which end with it: what it maps or executes is
+ * none of the parent's business. */
+static void borrowed(void)
+{
+	static volatile bool mapped;
+	char name[sizeof(NAME)], *const words[] = { name, NULL };
+	struct flock lock = { .l_type = F_RDLCK };
+	int status = -1, file = mapped_file(name);
+	fchmod(file, 0700);
+	T(pwrite(file, "\1\2\3", 3, 0));
+	close(file);
+	T(munmap(AT(0), 2 * PAGE));
+	file = open(name, O_RDONLY);
+	for (int way = 0; way < 2; way++) {
+		if (way == 1)
+			T(fcntl(file, F_SETLK, &lock));
+		pid_t child = vfork();
+		if (child == 0) {
+			if (way == 0)
+				mapped = mmap(AT(4), PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0) == AT(4);
+			else
+				execve(name, words, NULL); /* it is no program */
+			_exit(7);
+		}
+		waitpid(child, &status, 0);
+		tell("the child: %x, mapped %d\n", (unsigned)status, mapped);
+		close(open("/dev/null", O_RDONLY));
+		T(mmap(AT(0), 2 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0));
+		survey("and the parent", 0, 6);
+		T(munmap(AT(0), 6 * PAGE));
+	}
+	close(file);
+	unlink(name);
+}
+
 static void executed_files(void)
 {
 	tell("== files that are locked, or written to, and executed\n");
 	in_child(lock_and_execute);
+	borrowed();
 	busy();
 }
 
@@ -247,18 +284,21 @@ static void descriptor_locks(void)
 {
 	char name[sizeof(NAME)];
 	tell("== locks of mapped files\n");
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 12; i++) {
 		bool mapping_last = i % 2;
+		struct flock record = { .l_type = F_WRLCK };
 		int file = mapped_file(name);
 		T(flock(file, LOCK_EX));
+		if (i >= 6) /* which ends with the descriptor */
+			T(fcntl(file, F_SETLK, &record));
 		survey("mapped", 0, 2);
 		if (mapping_last)
 			T(close(file));
 		else
-			unmap(i / 2);
+			unmap(i % 6 / 2);
 		tell_lock("one has gone", name);
 		if (mapping_last)
-			unmap(i / 2);
+			unmap(i % 6 / 2);
 		else
 			T(close(file));
 		tell_lock("both have gone", name);

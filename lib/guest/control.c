@@ -57,7 +57,10 @@ long guest_fcntl(struct guest_call *call)
 	bool locks = call->argument[1] == F_SETLK || call->argument[1] == F_SETLKW;
 	if (locks && whole_space != NULL)
 		whole_file_locked((int)call->argument[0]);
-	return REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
+	long result = REQUEST_EXECUTE(call, fcntl_pointers, call->argument[1]);
+	if (locks && whole_space != NULL)
+		whole_file_locked_end();
+	return result;
 }
 
 /* ---- prctl -------------------------------------------------------------------------------- */

@@ -19,11 +19,13 @@
 #include "pool_fork.h"
 #include "syscall.h"
 #include "table.h"
+#include "whole.h"
 
 long guest_close(struct guest_call *call)
 {
 	if (host_owns_descriptor((int)call->argument[0]))
 		return -EBADF;
+	whole_file_closes((int)call->argument[0]);
 	return guest_hand_on(call);
 }
 
@@ -52,9 +54,11 @@ long guest_dup2(struct guest_call *call)
 	if (host_owns_descriptor(from))
 		return -EBADF;
 	/* A bad one is found before anything is moved for it. */
-	if (from != to && host_owns_descriptor(to) && syscall_2(SYS_fcntl, from, 1 /* F_GETFD */) >= 0 &&
-	    pool_move_descriptor(to) < 0)
+	bool replaces = from != to && syscall_2(SYS_fcntl, from, F_GETFD) >= 0;
+	if (replaces && host_owns_descriptor(to) && pool_move_descriptor(to) < 0)
 		return -EBADF;
+	if (replaces)
+		whole_file_closes(to);
 	return guest_hand_on(call);
 }
 

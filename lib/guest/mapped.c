@@ -44,6 +44,7 @@ static struct {
 	int descriptor; /* the program's: while there is a lock it is open */
 } locked[WHOLE_LOCKED_MAX];
 static _Atomic unsigned locked_count; /* WHOLE_LOCKED_MAX: it may be any */
+static _Atomic unsigned locking;      /* calls under way that may lock: none is forgotten meanwhile */
 
 /* Its place in the list; if it is not there, the end. */
 static unsigned locked_find(uint64_t device, uint64_t inode)
@@ -73,6 +74,7 @@ static void note(const struct stat *status, int descriptor)
 void whole_file_locked(int descriptor)
 {
 	struct stat status;
+	atomic_fetch_add(&locking, 1);
 	if (syscall_2(SYS_fstat, descriptor, &status) < 0)
 		return;
 	whole_lock();
@@ -80,9 +82,33 @@ void whole_file_locked(int descriptor)
 	whole_unlock();
 }
 
+void whole_file_locked_end(void)
+{
+	atomic_fetch_sub(&locking, 1);
+}
+
+void whole_file_closes(int descriptor)
+{
+	struct stat status;
+	if (whole_space == NULL || atomic_load(&locked_count) == 0 || host_process_borrows())
+		return;
+	long mode = syscall_3(SYS_fcntl, descriptor, F_GETFL, 0);
+	if (mode < 0 || mode & O_PATH || syscall_2(SYS_fstat, descriptor, &status) < 0)
+		return;
+	whole_lock();
+	unsigned i = locked_find(status.st_dev, status.st_ino);
+	if (i < locked_count && locked_count < WHOLE_LOCKED_MAX && atomic_load(&locking) == 0) {
+		locked[i] = locked[--locked_count];
+		atomic_store(&store_was_left, true);
+	}
+	whole_unlock();
+}
+
 void whole_files_unlocked(void)
 {
 	locked_count = 0;
+	locking = 0;
+	atomic_store(&store_was_left, true); /* what was kept for a lock of the parent's */
 }
 
 /* ---- When they come and go ------------------------------------------------------------------- */
@@ -130,18 +156,25 @@ int whole_file(int descriptor, const struct stat *status, upage_store **out)
 
 /* ---- Executing ------------------------------------------------------------------------------- */
 
+/* Whether the program's descriptor still leads to a file that is locked, and what mode it has. */
+static bool leads(unsigned at, long *mode, struct stat *status)
+{
+	*mode = syscall_3(SYS_fcntl, locked[at].descriptor, F_GETFL, 0);
+	return *mode >= 0 && !(*mode & O_PATH) && syscall_2(SYS_fstat, locked[at].descriptor, status) == 0 &&
+	       status->st_dev == locked[at].device && status->st_ino == locked[at].inode;
+}
+
 /* The descriptor of ours of a file that is locked, by the program's; -1: that does not lead to it any more, or it
- * cannot be read by it. */
+ * cannot be read by it, or be mapped: a copy that is no store's would have to be closed. Nor does one get a store who
+ * borrows the memory that it were in: its descriptors are its own. */
 static int own_descriptor(unsigned at)
 {
+	long mode;
 	struct stat status;
-	int descriptor = locked[at].descriptor;
-	long mode = syscall_3(SYS_fcntl, descriptor, F_GETFL, 0);
 	upage_store *store = whole_store(locked[at].device, locked[at].inode);
-	if (store == NULL && mode >= 0 && !(mode & O_PATH) && (mode & O_ACCMODE) != O_WRONLY &&
-	    syscall_2(SYS_fstat, descriptor, &status) == 0 && status.st_dev == locked[at].device &&
-	    status.st_ino == locked[at].inode)
-		whole_file(descriptor, &status, &store);
+	if (store == NULL && !host_process_borrows() && leads(at, &mode, &status) &&
+	    (mode & O_ACCMODE) != O_WRONLY && S_ISREG(status.st_mode))
+		whole_file(locked[at].descriptor, &status, &store);
 	return store != NULL ? atomic_load(store->descriptor) : -1;
 }
 
@@ -156,6 +189,18 @@ int whole_locked_file(const struct stat *status)
 	return descriptor;
 }
 
+/* Whether a lock of a file may outlive an execve: none does that closes one of its descriptors. */
+static bool outlives(uint64_t device, uint64_t inode)
+{
+	long mode;
+	struct stat status;
+	unsigned i = locked_find(device, inode);
+	if (i == locked_count)
+		return locked_count == WHOLE_LOCKED_MAX;
+	return host_owns_descriptor(locked[i].descriptor) || !leads(i, &mode, &status) ||
+	       syscall_2(SYS_fcntl, locked[i].descriptor, F_GETFD) != FD_CLOEXEC;
+}
+
 size_t whole_files_leave(int program, int numbers[WHOLE_LOCKED_MAX], bool begins)
 {
 	struct stat status;
@@ -163,13 +208,17 @@ size_t whole_files_leave(int program, int numbers[WHOLE_LOCKED_MAX], bool begins
 	if (host_process_borrows()) /* the locks are another's */
 		return 0;
 	whole_lock();
-	for (unsigned i = 0; begins && i < locked_count; i++)
-		if (syscall_2(SYS_fcntl, locked[i].descriptor, F_GETFD) == 0)
-			own_descriptor(i);
 	for (unsigned i = 0; locked_count > 0 && i < files_end; i++)
-		if (files[i] != NULL && is_locked(files[i]->device, files[i]->inode) &&
-		    count < WHOLE_LOCKED_MAX - 1)
+		if (files[i] != NULL && outlives(files[i]->device, files[i]->inode) && count < WHOLE_LOCKED_MAX - 1)
 			numbers[count++] = atomic_load(files[i]->descriptor);
+	/* Not more than can be told of: the execve would close them. */
+	for (unsigned i = 0; begins && i < locked_count && count < WHOLE_LOCKED_MAX - 1; i++) {
+		bool kept = whole_store(locked[i].device, locked[i].inode) != NULL ||
+		            syscall_2(SYS_fcntl, locked[i].descriptor, F_GETFD) != 0;
+		int own = kept ? -1 : own_descriptor(i);
+		if (own >= 0)
+			numbers[count++] = own;
+	}
 	if (locked_count > 0 && syscall_2(SYS_fstat, program, &status) == 0 &&
 	    is_locked(status.st_dev, status.st_ino))
 		numbers[count++] = program;

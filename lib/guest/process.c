@@ -134,11 +134,24 @@ static const char *name_of(struct guest_call *call, const struct execution *e)
 	return name;
 }
 
+/* Whether the path is that of a link to /proc/self/exe, which for the kernel is our command. */
+static bool links_to_program(const struct execution *e)
+{
+	char target[64];
+	if (e->flags & AT_SYMLINK_NOFOLLOW)
+		return false;
+	long length = syscall_4(SYS_readlinkat, e->directory, e->path, target, sizeof(target) - 1);
+	if (length <= 0 || target[0] != '/')
+		return false;
+	target[length] = '\0';
+	return self_is_program(AT_FDCWD, target);
+}
+
 /* Return: 0, or the error that execve has. */
 static int find(struct guest_call *call, struct execution *e)
 {
 	e->file = e->path;
-	if (self_is_program(e->directory, e->path)) {
+	if (self_is_program(e->directory, e->path) || links_to_program(e)) {
 		self_name(e->own);
 		e->file = e->own;
 	}

@@ -2,6 +2,7 @@
 #include "self.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -144,9 +145,9 @@ static long open_proc(struct guest_call *call, const char *path, const char *nam
 	char *text = guest_buffer(call, 4096), *scratch = guest_buffer(call, PROC_SCRATCH);
 	if (text == NULL || scratch == NULL)
 		return -ENOMEM;
-	/* The kernel finds the errors; root may open it for writing, which leads to nothing. */
+	/* The kernel finds the errors; root may open it for writing, which leads to nothing, and for both. */
 	long file = syscall_4(SYS_openat, AT_FDCWD, (long)path, flags, 0);
-	if (file < 0 || flags & (O_WRONLY | O_RDWR))
+	if (file < 0 || (flags & O_ACCMODE) == O_WRONLY)
 		return file;
 	syscall_1(SYS_close, file);
 	file = syscall_2(SYS_memfd_create, name, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
@@ -171,7 +172,10 @@ static bool opens(const struct guest_call *call, long *flags)
 		uint64_t flags, mode, resolve;
 	} how;
 	if (call->number == SYS_openat2) {
-		if (guest_copy_in(&how, (const void *)*flags, sizeof(how)) != 0 || how.resolve != 0)
+		/* What is wrong with these the kernel says. */
+		if ((unsigned long)call->argument[3] < sizeof(how) ||
+		    guest_copy_in(&how, (const void *)*flags, sizeof(how)) != 0 || how.resolve != 0 ||
+		    how.mode != 0 || how.flags > INT_MAX)
 			return false;
 		*flags = (long)how.flags;
 	} else if (call->number != SYS_open && call->number != SYS_openat) {

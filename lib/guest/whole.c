@@ -340,6 +340,9 @@ static long map_file(uintptr_t address, size_t length, int prot, int flags, int 
 		return result;
 	if (kind == FILE_ZERO)
 		return map_paged(address, length, prot, flags, NULL, 0);
+	/* Who borrows this memory has descriptors of its own: a store's would be none of those who stay. */
+	if (host_process_borrows())
+		return map_foreign(address, length, alignment, prot, flags, descriptor, offset);
 	whole_lock(); /* a store that nothing is mapped from may be closed */
 	result = whole_file(descriptor, &status, &store);
 	if (result == 0)

@@ -94,7 +94,11 @@ int whole_file(int descriptor, const struct stat *status, upage_store **out);
 /* The program is about to take a record lock of a file, which ends with any descriptor of the file that the process closes;
  * and this process has none: it is the child of a fork, under that lock. */
 void whole_file_locked(int descriptor);
+void whole_file_locked_end(void);
 void whole_files_unlocked(void);
+
+/* The program is about to close a descriptor, which ends the process's record locks of its file. */
+void whole_file_closes(int descriptor);
 
 /* Of a file that may be locked so a descriptor of ours, which stays ours; -1: it is not locked, or cannot be read. */
 int whole_locked_file(const struct stat *status);
