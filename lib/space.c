@@ -257,11 +257,11 @@ static int take_addresses(upage_space *space, const struct upage_space_config *c
 {
 	size_t alignment = (size_t)1 << (page_shift > SPACE_SHIFT ? page_shift : SPACE_SHIFT);
 	void *base = NULL;
+	if (host_spares_are_wanted(0))
+		host_spares_lay();
 	if (config->flags & UPAGE_SPACE_WINDOW)
 		return window_join(&space->place, config->address, length, start);
 	atomic_store(&space->place.displacement, 0);
-	if (host_spares_are_wanted(0))
-		host_spares_lay();
 	int result = config->address != NULL ? host_reserve(config->address, length, &base)
 	                                     : host_reserve_aligned(length, alignment, 0, &base);
 	*start = (uintptr_t)base;
