@@ -281,7 +281,7 @@ awk '$1 == "process" { from = NR } from && NR > from && $1 != "total" { faults +
 	$1 == "total" { total = $2; last = NR }
 	END { exit !(last == NR && total == faults && told == " exit timeout exec timeout exit true") }' \
 	"$scratch/out" || fail "the table of a tree: $(cat "$scratch/out")"
-$upage run -m 16M --stats -- true 2>&1 | grep -q 'read ahead' || fail "pages come in alone"
+$upage run -m 16M --prefetch auto --stats -- true 2>&1 | grep -q 'read ahead' || fail "pages come in alone"
 $upage run -m 16M --prefetch off --stats -- true >"$scratch/out" 2>&1
 grep -q 'page faults' "$scratch/out" && ! grep -q 'read ahead' "$scratch/out" || fail "--prefetch off: $(cat "$scratch/out")"
 rm -f "$scratch"/*.json
