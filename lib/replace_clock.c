@@ -120,15 +120,17 @@ static void clock_touch(void *state, upage_pfn pfn)
 	struct clock *clock = state;
 	struct clock_frame seen = atomic_load(&clock->frame[pfn]), next;
 	do {
-		if (!seen.held || seen.referenced)
+		if (!seen.held || (seen.referenced && !seen.doubted))
 			return;
 		next = seen;
-		next.referenced = true;
 		next.doubted = false;
-		next.looked = LOOK_NONE;
-		if (next.step < STEP_MAX)
-			next.step++;
-		pass_by(&next);
+		if (!seen.referenced) {
+			next.referenced = true;
+			next.looked = LOOK_NONE;
+			if (next.step < STEP_MAX)
+				next.step++;
+			pass_by(&next);
+		}
 	} while (!atomic_compare_exchange_weak(&clock->frame[pfn], &seen, next));
 }
 

@@ -277,17 +277,6 @@ START_TEST(a_pin_is_refused_while_memory_and_swap_are_full)
 }
 END_TEST
 
-/* Two words from one page border to another: four pages at once. */
-static void copy_over_borders(char *to, const char *from)
-{
-#if defined(__x86_64__)
-	size_t words = 2;
-	__asm__ volatile("rep movsq" : "+S"(from), "+D"(to), "+c"(words) : : "memory");
-#else
-	memcpy(to, from, 16);
-#endif
-}
-
 static uint64_t small_budget;
 
 static void use_small_budget(void)

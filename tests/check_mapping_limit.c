@@ -192,17 +192,6 @@ START_TEST(threads_go_on_beside_a_crowd)
 }
 END_TEST
 
-/* An instruction that needs several pages at once, where the host has next to no mappings. */
-static void copy_over_borders(char *to, const char *from)
-{
-#if defined(__x86_64__)
-	size_t words = 2;
-	__asm__ volatile("rep movsq" : "+S"(from), "+D"(to), "+c"(words) : : "memory");
-#else
-	memcpy(to, from, 16);
-#endif
-}
-
 static void *copy(void *argument)
 {
 	size_t number = (size_t)(uintptr_t)argument;

@@ -81,9 +81,9 @@ static void tell_stat(const char *how)
 }
 
 /* Each name under which the directory of this process, or of a thread, can be had; # is the number of either. */
-static const char directories[][28] = {
+static const char directories[][52] = {
 	"/proc/self/", "/proc/self/../self/", "//proc/self/", "/proc//self/", "/proc/./self/", "/proc/self/fd/../",
-	"/proc/self//", "/../proc/self/", "/proc/self/task/../", "/proc/self/root/proc/self/", "/dev/fd/../",
+	"/proc/self//", "/../proc/self/", "/proc/self/task/../", "/proc/self/cwd/../../../../../../../../proc/self/", "/dev/fd/../",
 	"/dev/../proc/self/", "/proc/thread-self/", "/proc/thread-self/../../", "/proc/#/", "/proc/self/task/#/",
 	"/proc/#/../../proc/self/", "/proc/self/../#/",
 };

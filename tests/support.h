@@ -241,4 +241,15 @@ static inline char *machine_map(struct machine machine, size_t pages, int prot)
 	return address;
 }
 
+/* Two words from one page border to another: one instruction that needs four pages at once. */
+static inline void copy_over_borders(char *to, const char *from)
+{
+#if defined(__x86_64__)
+	size_t words = 2;
+	__asm__ volatile("rep movsq" : "+S"(from), "+D"(to), "+c"(words) : : "memory");
+#else
+	memcpy(to, from, 16);
+#endif
+}
+
 #endif
