@@ -3,7 +3,8 @@
  * buffer.h - buffers of one page each, for content on its way between a frame and a store
  *
  * A fixed set, so that a page fault allocates nothing. As many transfers can be under way at a
- * time; who finds them all taken waits for one to end, which needs nothing of his.
+ * time; who finds them all taken waits for one to end, which needs nothing of his. Those that nobody waits for never
+ * have more than half of them.
  *
  * Invariant: bit i % BUFFER_RUN_MAX of free[i / BUFFER_RUN_MAX] is set <=> buffer i is nobody's.
  * Signal context: yes. Locking: none, free is changed by compare and swap.
@@ -16,7 +17,7 @@
 #include "compiler.h"
 
 #define BUFFER_RUN_MAX 32
-#define BUFFER_RUNS 8
+#define BUFFER_RUNS 12
 #define BUFFERS (BUFFER_RUN_MAX * BUFFER_RUNS)
 
 struct buffers {

@@ -126,6 +126,7 @@ struct page {
 	int prot;                /* of the mapping; what may be written or executed may be read */
 	struct backing *backing;
 	uint16_t before, after;  /* neighbours, locked, that come in or are shown with it: cluster.h */
+	uint16_t next;           /* pages behind those that a stream will want: readahead.h */
 };
 
 /* The lock of the space that has them is held for writing. */

@@ -136,11 +136,11 @@ static void pool_release(upage_pool *pool)
 	reclaim_destroy(pool);
 	signal_mask saved = guard_open_alone();
 	compact_destroy(pool);
+	swap_destroy(pool->swap); /* some of the buffers may be under way */
 	host_metadata_release(pool->buffers.memory, buffers_bytes(pool->buffers.page_shift));
 	guard_metadata_release(pool->replace.state, replace_bytes(pool));
 	table_memory_destroy(&pool->tables);
 	frame_table_destroy(&pool->frames);
-	swap_destroy(pool->swap);
 	guard_close_alone(saved);
 	host_metadata_release(pool, sizeof(*pool));
 }

@@ -12,6 +12,9 @@
 /* Frames that pages left one by one would cut each window to a page or two, for good: a window goes into so many runs. */
 #define RUNS_MOST 4
 
+/* Of so many pages on the next ones are read while the program uses these. */
+#define NEXT_LEAST 8
+
 /* ---- Streams ------------------------------------------------------------------------------- */
 
 /* A word: the address of the page that is expected next, which the size of the window is added to. */
@@ -35,7 +38,7 @@ static _Atomic uint64_t *find_stream(struct readahead *readahead, uintptr_t addr
 void readahead_lock(struct upage_pool *pool, struct page *page, uint64_t value, uintptr_t end)
 {
 	uint64_t most = smaller(smaller(pool->cluster_pages, WINDOW_MAX), pool->frames.frames / WINDOW_PART);
-	page->before = page->after = 0;
+	page->before = page->after = page->next = 0;
 	if (most <= 1)
 		return;
 	uint64_t window;
@@ -56,6 +59,9 @@ void readahead_lock(struct upage_pool *pool, struct page *page, uint64_t value, 
 	while (next < smaller(skipped, there) && (atomic_load(&page->pte[next]) & PTE_PRESENT))
 		next++;
 	atomic_store_explicit(stream, (page->address + next * page_size(pool)) | window, memory_order_relaxed);
+	/* The whole window comes, and what follows is for the next one. */
+	if (anywhere && window >= NEXT_LEAST && next == window)
+		page->next = (uint16_t)smaller(smaller(2 * window, most), there - window);
 }
 
 /* ---- Reading them -------------------------------------------------------------------------- */
@@ -122,21 +128,32 @@ static unsigned requests_for(struct upage_pool *pool, const uint32_t *slots, uns
 	return many;
 }
 
-/* The content of slots into a buffer; and as many frames are free then, if that can be: where they are short the reads
- * are under way beside the writes of pages that leave. Return: whether it is there. */
-static bool read_slots(struct upage_pool *pool, const uint32_t *slots, unsigned count, char *buffer)
+/* Until so many are free, if that can be. Who has buffers does not wait for others: without any it is for somebody else.
+ * Return: whether there were any. */
+static bool make_room(struct upage_pool *pool, unsigned count, struct beside *beside)
+{
+	bool more = true;
+	while (more && atomic_load(&pool->frames.free) < count) {
+		if (beside->buffer == NULL)
+			beside->buffer = buffer_take_run(&pool->buffers, LEAVING_MAX);
+		if (beside->buffer == NULL)
+			return false;
+		more = evict_ahead(pool, beside) > 0;
+	}
+	if (beside->buffer != NULL)
+		buffer_give_run(&pool->buffers, beside->buffer, LEAVING_MAX);
+	return true;
+}
+
+/* The content of slots into a buffer, unless it is @there; and as many frames are free then, if that can be: where they
+ * are short the reads are under way beside the writes of pages that leave. Return: whether it is there. */
+static bool read_slots(struct upage_pool *pool, const uint32_t *slots, unsigned count, char *buffer, bool there)
 {
 	struct store_request requests[WINDOW_MAX];
-	unsigned many = requests_for(pool, slots, count, buffer, requests);
+	unsigned many = there ? 0 : requests_for(pool, slots, count, buffer, requests);
 	struct beside beside = { .reads = requests, .count = many };
-	if (atomic_load(&pool->frames.free) < count) {
-		beside.buffer = buffer_take_run(&pool->buffers, LEAVING_MAX);
-		if (beside.buffer == NULL)
-			return false;
-		while (atomic_load(&pool->frames.free) < count && evict_ahead(pool, &beside) > 0)
-			;
-		buffer_give_run(&pool->buffers, beside.buffer, LEAVING_MAX);
-	}
+	if (!make_room(pool, count, &beside))
+		return false;
 	if (beside.count > 0)
 		stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
 	for (unsigned i = 0; i < many; i++)
@@ -193,14 +210,52 @@ static void show_behind(struct upage_pool *pool, const struct page *page, uint64
 	stats_count_many(pool->stats, COUNT_PREFETCHED, count - 1);
 }
 
+/* The slot of a page that is in swap, and that nobody works on; SWAP_NONE: it is not. */
+static uint32_t resting_slot(pte_t *pte)
+{
+	uint64_t value = atomic_load(pte);
+	return (value & (PTE_SWAPPED | PTE_LOCKED)) == PTE_SWAPPED ? (uint32_t)pte_number(value) : SWAP_NONE;
+}
+
+/* Begins to read what the stream will want next, page @from on of those behind the page. They are nobody's, and have to
+ * be where they were once it has been said that they are read: store_flight.h. */
+static void read_next(struct upage_pool *pool, const struct page *page, unsigned from)
+{
+	uint32_t slots[WINDOW_MAX];
+	struct store_request requests[WINDOW_MAX];
+	pte_t *ptes = page->pte + from;
+	unsigned count = 0;
+	while (count < page->next && (slots[count] = resting_slot(&ptes[count])) != SWAP_NONE)
+		count++;
+	char *buffer = count >= NEXT_LEAST ? buffer_take_run(&pool->buffers, count) : NULL;
+	if (buffer == NULL)
+		return;
+	unsigned many = requests_for(pool, slots, count, buffer, requests);
+	struct flight *flight = swap_say_ahead(pool->swap, requests, many, &pool->buffers, buffer, count);
+	if (flight == NULL) {
+		buffer_give_run(&pool->buffers, buffer, count);
+		return;
+	}
+	bool there = true;
+	for (unsigned i = 0; i < count && there; i++)
+		there = resting_slot(&ptes[i]) == slots[i];
+	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_read_ahead(pool->swap, flight, there));
+}
+
 /* Frames with the content of the page and those behind it, at home where pages are. Return: how many; 0: as before. */
 static unsigned fill_frames(struct upage_pool *pool, const struct page *page, const uint32_t *slots, unsigned wanted,
                             uint32_t *frames)
 {
-	char *buffer = buffer_take_run(&pool->buffers, wanted);
+	char *buffer;
+	unsigned buffers = wanted, ahead = swap_take_ahead(pool->swap, slots, wanted, &buffer, &buffers);
+	if (ahead > 0)
+		wanted = ahead;
+	else
+		buffer = buffer_take_run(&pool->buffers, buffers);
 	if (buffer == NULL)
 		return 0;
-	unsigned count = read_slots(pool, slots, wanted, buffer) ? take_frames(pool, page, wanted, frames) : 0;
+	read_next(pool, page, wanted);
+	unsigned count = read_slots(pool, slots, wanted, buffer, ahead > 0) ? take_frames(pool, page, wanted, frames) : 0;
 	bool at_home = home_takes(page);
 	for (unsigned i = 0, n; i < count && at_home; i += n) {
 		n = row(frames + i, count - i);
@@ -210,7 +265,7 @@ static unsigned fill_frames(struct upage_pool *pool, const struct page *page, co
 		free_frames(pool, frames, count);
 		count = 0;
 	}
-	buffer_give_run(&pool->buffers, buffer, wanted);
+	buffer_give_run(&pool->buffers, buffer, buffers);
 	return count;
 }
 

@@ -14,6 +14,9 @@
  * comes together again as references go on in order. What is read is under way beside what they have to write. Slots
  * stay as they are.
  *
+ * Where many requests take less time at once the next window is being read while the program uses this one: into a
+ * buffer, of which it is taken when its first page is wanted (store_flight.h).
+ *
  * They count as used when a look finds them so, or a fault (cluster.h), while they keep their slots. A stream that goes
  * on is no proof: strides go on in it, too.
  *

@@ -7,21 +7,22 @@
 #include "host.h"
 #include "rlimit.h"
 
-#define RINGS 8 /* threads that have requests under way at once */
+#define RINGS 16 /* batches of requests that are under way at once */
 
 /* ABSENT: not made yet. */
 enum ring_state { RING_ABSENT, RING_FREE, RING_TAKEN };
 
-struct ring {
+struct aio_ring {
 	_Atomic unsigned state;
 	uint64_t process; /* that made it, by host_fork_word() */
 	aio_context_t context;
+	unsigned under_way;
 	struct iocb calls[STORE_MANY];
 	struct iocb *list[STORE_MANY];
 	struct io_event events[STORE_MANY];
 };
 
-static struct ring rings[RINGS];
+static struct aio_ring rings[RINGS];
 static _Atomic bool refused; /* the host makes no more */
 
 /* ---- Rings --------------------------------------------------------------------------------- */
@@ -38,7 +39,7 @@ static uint64_t process_word(void)
 	return word != NULL ? atomic_load(word) : 0;
 }
 
-static bool ring_make(struct ring *ring)
+static bool ring_make(struct aio_ring *ring)
 {
 	ring->context = 0;
 	ring->process = process_word();
@@ -53,7 +54,7 @@ static bool ring_make(struct ring *ring)
 	return true;
 }
 
-static bool ring_take(struct ring *ring, enum ring_state from)
+static bool ring_take(struct aio_ring *ring, enum ring_state from)
 {
 	unsigned state = from;
 	return atomic_load_explicit(&ring->state, memory_order_relaxed) == state &&
@@ -62,7 +63,7 @@ static bool ring_take(struct ring *ring, enum ring_state from)
 
 /* One that is there before one that has to be made. NULL: none. A process that forked past us, by a system call of its
  * own, finds its parent's: whose numbers may be those of its own by now. */
-static struct ring *take_ring(void)
+static struct aio_ring *take_ring(void)
 {
 	for (unsigned i = 0; i < RINGS; i++) {
 		if (!ring_take(&rings[i], RING_FREE))
@@ -83,7 +84,7 @@ static struct ring *take_ring(void)
 
 bool store_aio_is_available(void)
 {
-	struct ring *ring = take_ring();
+	struct aio_ring *ring = take_ring();
 	if (ring != NULL)
 		atomic_store(&ring->state, RING_FREE);
 	return ring != NULL || !atomic_load(&refused); /* or all are taken */
@@ -107,10 +108,9 @@ static bool can_be_submitted(const struct store_request *request)
 	        !rlimit_file_is_in_the_way((uint64_t)request->offset + request->length));
 }
 
-/* Return: how many are under way. */
-static unsigned submit(struct ring *ring, int descriptor, struct store_request *requests, unsigned count)
+static void submit(struct aio_ring *ring, int descriptor, struct store_request *requests, unsigned count)
 {
-	unsigned wanted = 0, submitted = 0;
+	unsigned wanted = 0;
 	for (unsigned i = 0; i < count; i++) {
 		struct store_request *request = &requests[i];
 		if (!can_be_submitted(request))
@@ -126,19 +126,18 @@ static unsigned submit(struct ring *ring, int descriptor, struct store_request *
 		ring->list[wanted] = &ring->calls[wanted];
 		wanted++;
 	}
-	while (submitted < wanted) {
-		long n = syscall_3(SYS_io_submit, ring->context, wanted - submitted, ring->list + submitted);
+	while (ring->under_way < wanted) {
+		long n = syscall_3(SYS_io_submit, ring->context, wanted - ring->under_way, ring->list + ring->under_way);
 		if (n <= 0 && n != -EINTR)
 			break;
-		submitted += n > 0 ? (unsigned)n : 0;
+		ring->under_way += n > 0 ? (unsigned)n : 0;
 	}
-	return submitted;
 }
 
 /* Ends those that were done whole. Return: whether the ring is as good as before. */
-static bool reap(struct ring *ring, unsigned count)
+static bool reap(struct aio_ring *ring)
 {
-	while (count > 0) {
+	for (unsigned count = ring->under_way; count > 0;) {
 		long n = syscall_6(SYS_io_getevents, (long)ring->context, count, count, (long)ring->events, 0, 0);
 		if (n == -EINTR)
 			continue;
@@ -156,13 +155,36 @@ static bool reap(struct ring *ring, unsigned count)
 	return true;
 }
 
-unsigned store_aio(int descriptor, struct store_request *requests, unsigned count)
+struct aio_ring *store_aio_begin(int descriptor, struct store_request *requests, unsigned count)
 {
-	struct ring *ring = count > 1 ? take_ring() : NULL;
+	struct aio_ring *ring = take_ring();
 	if (ring == NULL)
-		return 0;
-	unsigned submitted = submit(ring, descriptor, requests, count);
-	bool good = reap(ring, submitted);
+		return NULL;
+	ring->under_way = 0;
+	submit(ring, descriptor, requests, count);
+	if (ring->under_way > 0)
+		return ring;
+	atomic_store(&ring->state, RING_FREE);
+	return NULL;
+}
+
+/* In a child that its parent's library knows nothing of: the requests are the parent's, and are not to be made again. */
+static void disown(struct aio_ring *ring)
+{
+	for (unsigned i = 0; i < ring->under_way; i++) {
+		struct store_request *request = (struct store_request *)(uintptr_t)ring->list[i]->aio_data;
+		store_done(request, request->operation == STORE_WRITE ? 0 : -EIO);
+	}
+}
+
+unsigned store_aio_end(struct aio_ring *ring)
+{
+	unsigned under_way = ring->under_way;
+	bool good = ring->process == process_word();
+	if (good)
+		good = reap(ring);
+	else
+		disown(ring);
 	atomic_store(&ring->state, good ? RING_FREE : RING_ABSENT);
-	return submitted;
+	return under_way;
 }

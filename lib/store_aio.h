@@ -3,7 +3,7 @@
  * store_aio.h - requests of one file that are under way at once
  *
  * A disk serves sixteen requests in little more time than one. Past the page cache (O_DIRECT) the host's
- * asynchronous I/O takes them all by one system call, and a second one waits for all. In the page cache it would
+ * asynchronous I/O takes them all by one system call, and a second one waits for all, at once or later (store_flight.h). In the page cache it would
  * do them one after another: there is nothing to be gained.
  *
  * Not by io_uring, which is as fast, but gives what cannot be done without waiting (each write to a hole of a
@@ -29,10 +29,13 @@
 /* Whether there is a ring, or there can be one. */
 bool store_aio_is_available(void);
 
-/* Ends those of up to STORE_MANY requests, in or out of a file that is open with O_DIRECT, that could be done whole.
- * The rest are for the caller to do, by themselves: they tell him then what is wrong. Return: how many were
- * under way at once. */
-unsigned store_aio(int descriptor, struct store_request *requests, unsigned count);
+/* Begins up to STORE_MANY requests, in or out of a file that is open with O_DIRECT, which stay where they are until
+ * the end. Return: what that wants; NULL: nothing is under way. */
+struct aio_ring *store_aio_begin(int descriptor, struct store_request *requests, unsigned count);
+
+/* Waits for them, and ends those that could be done whole. The rest are for the caller to do, by themselves: they tell
+ * him then what is wrong. Return: how many were under way at once. */
+unsigned store_aio_end(struct aio_ring *ring);
 
 /* In the child of a fork. */
 void store_aio_fork_child(void);

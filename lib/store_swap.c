@@ -18,6 +18,7 @@
 
 #include "guard.h"
 #include "host.h"
+#include "store_flight.h"
 
 #define SLOTS_A_WORD 64
 
@@ -33,6 +34,7 @@ struct swap {
 	uint16_t *more;    /* [slots]: pages that have it beside the first; NULL: nobody shares */
 	uint64_t shared;   /* how many such there are                     */
 	_Atomic bool refused; /* the medium had no room for the last write */
+	struct flights flights;
 };
 
 /* ---- Life ---------------------------------------------------------------------------- */
@@ -67,7 +69,8 @@ int swap_create(struct swap **out, const struct swap_config *config, const char 
 		               .page_shift = config->page_shift,
 		               .slots = medium->slots,
 		               .words = words,
-		               .map = map };
+		               .map = map,
+		               .flights = { .store = &medium->store, .page_shift = config->page_shift } };
 	*out = swap;
 	return 0;
 }
@@ -75,6 +78,7 @@ int swap_create(struct swap **out, const struct swap_config *config, const char 
 void swap_destroy(struct swap *swap)
 {
 	INVARIANT(swap->used == 0);
+	flights_stop(&swap->flights);
 	swap->medium->store.ops->close(&swap->medium->store);
 	guard_metadata_release(swap->map, swap->words * sizeof(*swap->map));
 	if (swap->more != NULL)
@@ -275,7 +279,9 @@ struct store_request swap_request(const struct swap *swap, enum store_operation 
 
 unsigned swap_transfer_all(struct swap *swap, struct store_request *requests, unsigned count)
 {
+	flights_settle(&swap->flights, requests, count);
 	unsigned at_once = store_transfer_all(&swap->medium->store, requests, count);
+	flights_patch(&swap->flights, requests, count);
 	bool writes = false, no_room = false;
 	for (unsigned i = 0; i < count; i++) {
 		if (requests[i].operation != STORE_WRITE)
@@ -301,6 +307,31 @@ bool swap_gains_by_many(const struct swap *swap)
 	return swap->medium->gains_by_many;
 }
 
+unsigned swap_write_behind(struct swap *swap, const struct store_request *requests, unsigned count,
+                           struct buffers *buffers, char *buffer, unsigned pages)
+{
+	return flights_write(&swap->flights, requests, count, buffers, buffer, pages);
+}
+
+struct flight *swap_say_ahead(struct swap *swap, const struct store_request *requests, unsigned count,
+                              struct buffers *buffers, char *buffer, unsigned pages)
+{
+	return flights_say(&swap->flights, requests, count, buffers, buffer, pages);
+}
+
+unsigned swap_read_ahead(struct swap *swap, struct flight *flight, bool wanted)
+{
+	return flights_read(&swap->flights, flight, wanted);
+}
+
+unsigned swap_take_ahead(struct swap *swap, const uint32_t *slots, unsigned count, char **buffer, unsigned *pages)
+{
+	off_t offsets[BUFFER_RUN_MAX];
+	for (unsigned i = 0; i < count; i++)
+		offsets[i] = (off_t)slots[i] << swap->page_shift;
+	return flights_take(&swap->flights, offsets, count, buffer, pages);
+}
+
 int swap_prepare(struct swap *swap)
 {
 	return swap->medium->ops->prepare != NULL ? swap->medium->ops->prepare(swap->medium) : 0;
@@ -310,12 +341,14 @@ int swap_prepare(struct swap *swap)
 
 void swap_fork_begin(struct swap *swap)
 {
+	flights_stop(&swap->flights);
 	lock_acquire(&swap->lock);
 }
 
 void swap_fork_end(struct swap *swap)
 {
 	lock_release(&swap->lock);
+	flights_go(&swap->flights);
 }
 
 /* In runs of slots beside each other. */
@@ -346,6 +379,8 @@ int swap_copy_begin(struct swap *swap)
 	const struct medium_ops *ops = swap->medium->ops;
 	if (ops->copy_begin == NULL || swap->used == 0)
 		return 0;
+	if (flights_keep_any(&swap->flights)) /* what is nowhere on the disk cannot be copied there */
+		return -EIO;
 	int result = ops->copy_begin(swap->medium);
 	if (result == 0)
 		result = copy_slots(swap);

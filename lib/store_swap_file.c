@@ -173,15 +173,31 @@ static void swap_file_submit(upage_store *store, struct store_request *request)
 		                               request->offset));
 }
 
-static unsigned swap_file_submit_all(upage_store *store, struct store_request *requests, unsigned count)
+static void *swap_file_begin_all(upage_store *store, struct store_request *requests, unsigned count)
 {
 	const struct swap_file *file = (struct swap_file *)store;
 	int descriptor = file->descriptor;
-	unsigned at_once = file->medium.gains_by_many && descriptor >= 0 ? store_aio(descriptor, requests, count) : 0;
+	return file->medium.gains_by_many && descriptor >= 0 ? store_aio_begin(descriptor, requests, count) : NULL;
+}
+
+/* What is not done then is done by itself. */
+static unsigned end_all(upage_store *store, struct aio_ring *way, struct store_request *requests, unsigned count)
+{
+	unsigned at_once = way != NULL ? store_aio_end(way) : 0;
 	for (unsigned i = 0; i < count; i++)
 		if (atomic_load(&requests[i].done) == 0)
 			swap_file_submit(store, &requests[i]);
 	return at_once;
+}
+
+static void swap_file_end_all(upage_store *store, void *way, struct store_request *requests, unsigned count)
+{
+	end_all(store, way, requests, count);
+}
+
+static unsigned swap_file_submit_all(upage_store *store, struct store_request *requests, unsigned count)
+{
+	return end_all(store, count > 1 ? swap_file_begin_all(store, requests, count) : NULL, requests, count);
 }
 
 static int swap_file_prepare(struct medium *medium)
@@ -246,6 +262,8 @@ static void swap_file_close(upage_store *store)
 static const struct store_ops swap_file_store = { .name = "file",
 	                                          .submit = swap_file_submit,
 	                                          .submit_all = swap_file_submit_all,
+	                                          .begin_all = swap_file_begin_all,
+	                                          .end_all = swap_file_end_all,
 	                                          .sync = swap_file_sync,
 	                                          .close = swap_file_close };
 static const struct medium_ops swap_file_medium = { .discard = swap_file_discard,

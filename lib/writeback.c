@@ -294,7 +294,19 @@ __attribute__((noinline)) static void transfer_beside(struct upage_pool *pool, s
 	beside->count = 0;
 }
 
-static void write_all(struct upage_pool *pool, struct leaving *pages, uint64_t dirty, char *buffer,
+/* Of a run of buffers, which are not the caller's any more then: see writeback.h. */
+static bool write_behind(struct upage_pool *pool, const struct leaving *pages, const struct store_request *requests,
+                         unsigned count, char *buffer, unsigned buffers)
+{
+	if (buffers <= 1 || pages->new_slots != 0 || !swap_gains_by_many(pool->swap))
+		return false;
+	unsigned under_way = swap_write_behind(pool->swap, requests, count, &pool->buffers, buffer, buffers);
+	stats_count_many(pool->stats, COUNT_AT_ONCE, under_way);
+	return under_way > 0;
+}
+
+/* Return: whether the buffers are still the caller's. */
+static bool write_all(struct upage_pool *pool, struct leaving *pages, uint64_t dirty, char *buffer, unsigned buffers,
                       struct beside *beside)
 {
 	struct store_request requests[LEAVING_MAX];
@@ -316,13 +328,15 @@ static void write_all(struct upage_pool *pool, struct leaving *pages, uint64_t d
 		length[many++] = n;
 	}
 	if (many == 0)
-		return;
-	if (beside != NULL && beside->count > 0)
+		return true;
+	bool behind = write_behind(pool, pages, requests, many, buffer, buffers);
+	if (!behind && beside != NULL && beside->count > 0)
 		transfer_beside(pool, requests, many, beside);
-	else
+	else if (!behind)
 		stats_count_many(pool->stats, COUNT_AT_ONCE, swap_transfer_all(pool->swap, requests, many));
 	for (unsigned k = 0; k < many; k++)
-		note_written(pool, pages, first[k], length[k], requests[k].result);
+		note_written(pool, pages, first[k], length[k], behind ? 0 : requests[k].result);
+	return !behind;
 }
 
 void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search)
@@ -337,8 +351,8 @@ void writeback(struct upage_pool *pool, struct leaving *pages, struct search *se
 	}
 	if (dirty == 0)
 		return;
-	unsigned buffers = pages->count;
 	char *own = search->beside != NULL ? search->beside->buffer : NULL, *buffer = own;
+	unsigned buffers = own != NULL ? LEAVING_MAX : pages->count;
 	if (buffer == NULL && buffers > 1)
 		buffer = buffer_take_run(&pool->buffers, buffers);
 	if (buffer == NULL) {
@@ -356,9 +370,11 @@ void writeback(struct upage_pool *pool, struct leaving *pages, struct search *se
 			dirty &= ~(UINT64_C(1) << i);
 	dirty = take_slots(pool, pages, dirty, search);
 	dirty |= gaps(pool, pages, dirty) & clean & read;
-	write_all(pool, pages, dirty, buffer, search->beside);
-	if (own == NULL)
+	bool ours = write_all(pool, pages, dirty, buffer, buffers, search->beside);
+	if (own == NULL && ours)
 		buffer_give_run(&pool->buffers, buffer, buffers);
+	else if (own != NULL && !ours)
+		search->beside->buffer = NULL;
 	for (unsigned i = 0; i < pages->count; i++)
 		if (pages->results[i] < 0 && (pages->new_slots >> i & 1))
 			swap_give_back(pool->swap, pages->slots[i]);

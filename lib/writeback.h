@@ -4,7 +4,7 @@
  *
  * Pages that leave together are saved together: they get slots beside each other, and those that lie so are
  * written by one request; so neighbours can come back by one. All requests to swap are under way at once, where that
- * takes less time. A page that is clean goes nowhere, unless it lies between two that are written there, nor does one that is
+ * takes less time; nobody waits for them if all slots have been written to before (store_flight.h). A page that is clean goes nowhere, unless it lies between two that are written there, nor does one that is
  * anonymous and all zero, or as it is in its slot. When swap is full, slots of resident pages, which hold only
  * copies, are used.
  *
@@ -21,7 +21,7 @@
 struct beside {
 	struct store_request *reads;
 	unsigned count; /* at most BUFFER_RUN_MAX; 0: they are done */
-	char *buffer;   /* LEAVING_MAX of them */
+	char *buffer;   /* LEAVING_MAX of them; NULL afterwards: they are written behind */
 };
 
 /* One pass over pages that could go, and what stood in its way. */

@@ -144,7 +144,7 @@ END_TEST
 
 /* ---- Beside each other ------------------------------------------------------------------------ */
 
-#define THREADS 12 /* more than there are rings */
+#define THREADS 20 /* more than there are rings */
 static struct swap *common;
 static _Atomic bool stop;
 
@@ -226,7 +226,7 @@ START_TEST(a_child_has_rings_of_its_own)
 				child_must(memory[page * PAGE] == (char)(page % 100));
 				memory[page * PAGE + 1]++;
 			}
-			child_must(machine_stats(m).store_at_once > before && rings_mapped() == 1);
+			child_must(machine_stats(m).store_at_once > before && rings_mapped() >= 1);
 			child_must(upage_pool_verify(m.pool) == 0);
 			_exit(0);
 		}
