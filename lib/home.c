@@ -145,8 +145,8 @@ static bool is_wanted(const struct home *home, const struct page *page)
 	struct upage_pool *pool = home->pool;
 	if (page->backing->store != NULL)
 		return false;
-	bool few = pool->mappings > atomic_load(&pool->mapping_budget) / 4;
-	return pool->always_home || ((few || come_and_go(pool)) && host_has_guards() > 0);
+	bool scarce = pool->mappings > atomic_load(&pool->mapping_budget) / 4;
+	return pool->always_home || ((scarce || come_and_go(pool)) && host_has_guards() > 0);
 }
 
 static void decide(struct home *home, const struct page *page)
