@@ -132,14 +132,21 @@ static int lay_around(struct home *home, uint64_t leaf)
 
 /* ---- Who is at home ------------------------------------------------------------------------ */
 
+/* Pages will leave, to memory, and come back: it is calls of the host that this takes most of its time for. A
+ * transfer to a disk takes more, and what was only read need not be written there if it is clean. */
+static bool come_and_go(struct upage_pool *pool)
+{
+	return swap_takes_memory(pool->swap) && atomic_load(&pool->committed) > pool->frames.frames;
+}
+
 /* While host mappings are plenty, frames do: clones can share them, and what was only read is clean. */
 static bool is_wanted(const struct home *home, const struct page *page)
 {
 	struct upage_pool *pool = home->pool;
 	if (page->backing->store != NULL)
 		return false;
-	return pool->always_home ||
-	       (pool->mappings > atomic_load(&pool->mapping_budget) / 4 && host_has_guards() > 0);
+	bool scarce = pool->mappings > atomic_load(&pool->mapping_budget) / 4;
+	return pool->always_home || ((scarce || come_and_go(pool)) && host_has_guards() > 0);
 }
 
 static void decide(struct home *home, const struct page *page)

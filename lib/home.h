@@ -13,7 +13,8 @@
  *
  *      UNDECIDED   no page of it is resident
  *      AWAY        its pages are in their frames: they are of a store, or mapping=auto and host mappings
- *                  are plenty, or the host lays no guards
+ *                  are plenty, and no more pages promised than there are frames, or they are swapped to a disk; or the
+ *                  host lays no guards
  *      BARE        its pages are at home, and none is shown: the host has the reservation there
  *      LAID        its pages are at home, and the host has the file there, with guards on those
  *                  that are not shown

@@ -14,6 +14,10 @@
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
 
+/* A copy in memory saves compressing the page again, for a comparison: in its place there could be a part of a frame. */
+#define COPY_CHANGED_MAX 96 /* of 256 */
+#define COPY_EACH 8
+
 /* ---- Bringing a page in --------------------------------------------------------------- */
 
 /* A free frame, if there is any: beside the frame of a neighbouring page, or where there is
@@ -229,14 +233,25 @@ static int show(struct upage_pool *pool, const struct page *page, uint64_t *valu
 	return view_show(pool, page, value, access);
 }
 
-/* A page is written to. In a file its slot is kept for the next time. */
-static void drop_old_copy(struct upage_pool *pool, uint64_t value)
+/* Whether a page that came in, and counts as written to by a reading, will need the copy in its slot to be compared
+ * with. Not while many turn out to be changed: then one of some keeps it, in case fewer are again. */
+static bool copy_pays(struct upage_pool *pool, uint64_t value)
+{
+	if ((value & (PTE_DIRTY | PTE_EXPECTED)) != (PTE_DIRTY | PTE_EXPECTED) ||
+	    atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COPY_CHANGED_MAX)
+		return true;
+	return atomic_fetch_add_explicit(&pool->not_kept, 1, memory_order_relaxed) % COPY_EACH == 0;
+}
+
+/* A page is written to, or taken to be. In a file its slot is kept for the next time. */
+static uint64_t drop_old_copy(struct upage_pool *pool, uint64_t value)
 {
 	struct frame *frame = &pool->frames.frame[pte_number(value)];
-	if (frame->slot != 0 && swap_takes_memory(pool->swap)) {
-		swap_free(pool->swap, frame->slot - 1);
-		frame->slot = 0;
-	}
+	if (frame->slot == 0 || !swap_takes_memory(pool->swap))
+		return value;
+	swap_free(pool->swap, frame->slot - 1);
+	frame->slot = 0;
+	return value & ~(uint64_t)PTE_EXPECTED; /* there is nothing to compare it with */
 }
 
 int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t value, int access,
@@ -261,8 +276,8 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 			value = shown;
 			if (counter == COUNT_SOFT)
 				replace_touch(&pool->replace, pte_number(value));
-			if (access & PROT_WRITE)
-				drop_old_copy(pool, value);
+			if (access & PROT_WRITE || (counter == COUNT_MAJOR && !copy_pays(pool, value)))
+				value = drop_old_copy(pool, value);
 		}
 	}
 	if (result == 0 && pin != PIN_NONE)

@@ -103,6 +103,7 @@ struct upage_pool {
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
 	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
 	_Atomic uint32_t not_compared;  /* pages that could have been                    */
+	_Atomic uint32_t not_kept;      /* copies in memory that these could have been compared with */
 	_Alignas(CACHE_LINE) _Atomic uint64_t committed; /* pages of private mappings that may be written  */
 	_Atomic uint64_t changed_pages; /* others that are dirty: pager_change()         */
 	_Atomic uint64_t foreign_bytes; /* in mappings that are the host's own            */

@@ -144,7 +144,8 @@ struct upage_config {
 	                           not resident: however scattered, and a fault costs less, but
 	                           what is read counts as written. For anonymous memory of paged spaces that are in
 	                           no window; clones copy it at once. auto: guard, with more than
-	                           twice as many frames as mapping_budget; else remap, until a
+	                           twice as many frames as mapping_budget, or with store=lz4 and
+	                           more pages mapped than frames; else remap, until a
 	                           quarter of that is in use                                 */
 	char stats_json[256];   /* stats-json=FILE: statistics at the end; %p is the process id;
 	                           a relative name is one in the directory at the start      */

@@ -356,6 +356,41 @@ START_TEST(a_page_that_is_written_to_has_no_copy)
 }
 END_TEST
 
+/* A reading shows a page for writing where it is expected to be written to, or, at home, always. Loop: each. */
+START_TEST(copies_are_kept_while_few_pages_turn_out_to_be_changed)
+{
+	static const char *const ways[] = { LZ4 ",mapping=remap", LZ4 ",mapping=auto" };
+	enum { FRAMES = 32, ROUNDS = 40 };
+	if (!machine_can_be(ways[_i]))
+		return;
+	struct machine m = machine_make(ways[_i]);
+	volatile uint32_t *words = (volatile uint32_t *)machine_map(m, PAGES, RW);
+	size_t step = PAGE / sizeof(*words);
+	for (size_t page = 0; page < PAGES; page++)
+		page_fill((char *)(words + page * step), PAGE, 1000, page);
+	for (size_t page = 0; page < PAGES; page++)
+		words[page * step] = 0;
+	/* Each is read, and written to without another fault. */
+	for (uint32_t round = 0; round < ROUNDS; round++)
+		for (size_t page = 0; page < PAGES; page++) {
+			must(words[page * step] == round);
+			words[page * step] = round + 1;
+		}
+	struct upage_stats stats = machine_stats(m);
+	ck_assert_uint_le(stats.swap_slots, PAGES - FRAMES + FRAMES / 2);
+	/* When they are only read, it is noticed that none is. */
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		stats = machine_stats(m);
+		for (size_t page = 0; page < PAGES; page++)
+			must(words[page * step] == ROUNDS);
+	}
+	ck_assert_uint_lt(machine_stats(m).writebacks - stats.writebacks, PAGES / 8);
+	ck_assert_uint_gt(machine_stats(m).swap_slots, PAGES - FRAMES / 2);
+	ck_assert_ok(upage_pool_verify(m.pool));
+	machine_end(m);
+}
+END_TEST
+
 START_TEST(pages_of_zeros_take_no_slot)
 {
 	struct machine m = machine_make(LZ4);
@@ -497,6 +532,7 @@ static Suite *lz4_suite(void)
 	tcase_set_timeout(pools, 120);
 	tcase_add_test(pools, pages_come_back_from_compressed_memory);
 	tcase_add_test(pools, a_page_that_is_written_to_has_no_copy);
+	tcase_add_loop_test(pools, copies_are_kept_while_few_pages_turn_out_to_be_changed, 0, 2);
 	tcase_add_test(pools, pages_of_zeros_take_no_slot);
 	tcase_add_test(pools, a_fork_beside_threads_that_write_keeps_blocks_whole);
 	tcase_add_test(pools, a_reference_that_finds_no_room_is_a_bus_error);

@@ -317,15 +317,19 @@ START_TEST(scattered_leaves_stay_within_the_budget)
 }
 END_TEST
 
-/* With many frames for each mapping, nothing waits until mappings are short. */
+/* With many frames for each mapping, nothing waits until mappings are short; nor where pages will leave to memory. */
 START_TEST(many_frames_are_at_home_by_themselves)
 {
 	static const struct {
 		const char *words;
 		bool at_home;
 	} all[] = { { "memory=16M,mapping-budget=2000,mapping=auto", true }, { "memory=16M,mapping-budget=2048,mapping=auto", false },
-		    { "memory=16M,mapping-budget=2000,mapping=remap", false } };
+		    { "memory=16M,mapping-budget=2000,mapping=remap", false }, { "memory=1M,mapping=auto,store=lz4", true },
+		    { "memory=2M,mapping=auto,store=lz4", false }, { "memory=1M,mapping=remap,store=lz4", false },
+		    { "memory=1M,mapping=auto,store=file", false } };
 	for (size_t i = 0; i < LENGTH(all); i++) {
+		if (!machine_can_be(all[i].words))
+			continue;
 		struct machine m = machine_make(all[i].words);
 		char *memory = machine_map(m, 400, RW);
 		for (size_t page = 0; page < 200; page++)
