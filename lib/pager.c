@@ -14,10 +14,6 @@
 
 #define RANGE_BATCH 512 /* pages that are hidden by one call */
 
-/* A copy in memory saves compressing the page again, for a comparison: in its place there could be a part of a frame. */
-#define COPY_CHANGED_MAX 96 /* of 256 */
-#define COPY_EACH 8
-
 /* ---- Bringing a page in --------------------------------------------------------------- */
 
 /* A free frame, if there is any: beside the frame of a neighbouring page, or where there is
@@ -233,16 +229,6 @@ static int show(struct upage_pool *pool, const struct page *page, uint64_t *valu
 	return view_show(pool, page, value, access);
 }
 
-/* Whether a page that came in, and counts as written to by a reading, will need the copy in its slot to be compared
- * with. Not while many turn out to be changed: then one of some keeps it, in case fewer are again. */
-static bool copy_pays(struct upage_pool *pool, uint64_t value)
-{
-	if ((value & (PTE_DIRTY | PTE_EXPECTED)) != (PTE_DIRTY | PTE_EXPECTED) ||
-	    atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COPY_CHANGED_MAX)
-		return true;
-	return atomic_fetch_add_explicit(&pool->not_kept, 1, memory_order_relaxed) % COPY_EACH == 0;
-}
-
 /* A page is written to, or taken to be. In a file its slot is kept for the next time. */
 static uint64_t drop_old_copy(struct upage_pool *pool, uint64_t value)
 {
@@ -276,7 +262,7 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 			value = shown;
 			if (counter == COUNT_SOFT)
 				replace_touch(&pool->replace, pte_number(value));
-			if (access & PROT_WRITE || (counter == COUNT_MAJOR && !copy_pays(pool, value)))
+			if (access & PROT_WRITE || (counter == COUNT_MAJOR && !writeback_copy_pays(pool, value)))
 				value = drop_old_copy(pool, value);
 		}
 	}

@@ -101,7 +101,7 @@ struct upage_pool {
 	_Atomic uint64_t shown;         /* pages, while the budget is cut; the last have the frames */
 	_Atomic uint32_t shown_last[SHOWN_LAST];
 	_Atomic uint64_t slot_hand;     /* the same for slots                            */
-	_Atomic uint32_t changed;       /* of pages compared with their slots lately, of 256      */
+	_Atomic uint32_t changed;       /* of 256 pages compared with their slots lately, or sampled */
 	_Atomic uint32_t not_compared;  /* pages that could have been                    */
 	_Atomic uint32_t not_kept;      /* copies in memory that these could have been compared with */
 	_Alignas(CACHE_LINE) _Atomic uint64_t committed; /* pages of private mappings that may be written  */

@@ -182,6 +182,13 @@ static uint64_t settle(struct upage_pool *pool, const struct page *page, uint64_
 		flags = PTE_DIRTY;
 	} else if (pool->frames.frame[pfn].at_home && page->backing->store == NULL && page->prot & PROT_WRITE) {
 		flags = PTE_EXPECTED; /* pager.c: at home all are */
+	} else if (page->prot & PROT_WRITE && writeback_expects_writes(pool)) {
+		flags = PTE_EXPECTED;
+	}
+	if (flags == PTE_EXPECTED && !writeback_copy_pays(pool, PTE_EXPECTED | PTE_DIRTY)) {
+		swap_free(pool->swap, slot);
+		slot = SWAP_NONE;
+		flags = PTE_DIRTY;
 	}
 	return page_settle(pool, page, pfn, slot) | flags;
 }

@@ -9,6 +9,12 @@
 #define COMPARE_CHANGED_MAX 192 /* of 256 */
 #define COMPARE_EACH 8
 
+/* A copy in memory saves compressing the page again, for a comparison: in its place there could be a part of a frame. */
+#define COPY_CHANGED_MAX 96 /* of 256 */
+
+/* An upgrade costs about what writing a page does between others. */
+#define EXPECT_CHANGED_LEAST 96 /* of 256 */
+
 /* What is past the page cache takes as long to begin as so many pages more. */
 #define GAP_MAX 3
 
@@ -90,21 +96,45 @@ bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search 
 
 /* ---- What need not be written -------------------------------------------------------------- */
 
+/* Whether of the last pages that were looked at more than @most of 256 had been written to. These are estimates:
+ * threads need not agree. */
+static bool many_changed(struct upage_pool *pool, uint32_t most)
+{
+	return atomic_load_explicit(&pool->changed, memory_order_relaxed) > most;
+}
+
+/* One of eight: what is done with it shows whether that is still so. */
+static bool is_sample(_Atomic uint32_t *others)
+{
+	return atomic_fetch_add_explicit(others, 1, memory_order_relaxed) % COMPARE_EACH == 0;
+}
+
 /* Whether it is worth reading a slot to compare a page with it. Not while nearly all of those that are
- * expected to be written to are: then one of eight is compared, in case that has changed. These are
- * estimates: threads need not agree. */
+ * expected to be written to are. */
 static bool comparing_pays(struct upage_pool *pool)
 {
-	if (atomic_load_explicit(&pool->changed, memory_order_relaxed) <= COMPARE_CHANGED_MAX)
-		return true;
-	return atomic_fetch_add_explicit(&pool->not_compared, 1, memory_order_relaxed) % COMPARE_EACH == 0;
+	return swap_can_compare(pool->swap) &&
+	       (!many_changed(pool, COMPARE_CHANGED_MAX) || is_sample(&pool->not_compared));
+}
+
+bool writeback_copy_pays(struct upage_pool *pool, uint64_t value)
+{
+	bool counts = (value & (PTE_DIRTY | PTE_EXPECTED)) == (PTE_DIRTY | PTE_EXPECTED);
+	return !counts || !swap_takes_memory(pool->swap) || !many_changed(pool, COPY_CHANGED_MAX) ||
+	       is_sample(&pool->not_kept);
+}
+
+bool writeback_expects_writes(struct upage_pool *pool)
+{
+	return !swap_can_compare(pool->swap) && swap_gains_by_many(pool->swap) &&
+	       many_changed(pool, EXPECT_CHANGED_LEAST) && !is_sample(&pool->not_compared);
 }
 
 /* Of the last sixteen or so. */
-static void note_comparison(struct upage_pool *pool, bool same)
+static void note_changed(struct upage_pool *pool, bool is)
 {
 	int changed = (int)atomic_load_explicit(&pool->changed, memory_order_relaxed);
-	changed += ((same ? 0 : 256) - changed) / 16;
+	changed += ((is ? 256 : 0) - changed) / 16;
 	atomic_store_explicit(&pool->changed, (uint32_t)changed, memory_order_relaxed);
 }
 
@@ -119,7 +149,7 @@ static bool slot_has(struct upage_pool *pool, uint32_t slot, const char *buffer)
 	bool same = swap_transfer(pool->swap, STORE_READ_CACHED, slot, other) == 0 &&
 	            buffers_are_equal(buffer, other, page_size(pool));
 	buffer_give(&pool->buffers, other);
-	note_comparison(pool, same);
+	note_changed(pool, !same);
 	return same;
 }
 
@@ -348,6 +378,9 @@ void writeback(struct upage_pool *pool, struct leaving *pages, struct search *se
 		pages->slots[i] = leaving_frame(pool, pages, i)->slot - 1; /* 0 becomes SWAP_NONE */
 		if (pages->values[i] & PTE_DIRTY)
 			dirty |= UINT64_C(1) << i;
+		/* Where nothing can be compared, those that nothing was expected of tell. */
+		if (pages->slots[i] != SWAP_NONE && !swap_can_compare(pool->swap) && !(pages->values[i] & PTE_EXPECTED))
+			note_changed(pool, pages->values[i] & PTE_DIRTY);
 	}
 	if (dirty == 0)
 		return;

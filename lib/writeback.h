@@ -57,6 +57,14 @@ static inline struct frame *leaving_frame(struct upage_pool *pool, const struct 
  * asked before anything is hidden, or read. */
 bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search *search);
 
+/* Whether a page that came in, and counts as written to before it is, will need the copy in its slot to be compared
+ * with. Not in memory while many turn out to be changed: then one of some keeps it, in case fewer are again. */
+bool writeback_copy_pays(struct upage_pool *pool, uint64_t value);
+
+/* Whether a page that comes in with others, in order, is better taken to be written to: where nothing can be
+ * compared. They leave together, too, those that were not written to between those that were. */
+bool writeback_expects_writes(struct upage_pool *pool);
+
 /* Saves those that are dirty. A page that turned out not to have been written to, though that was expected,
  * is not dirty in its value then. Of several pages those may fail for which there is no buffer. */
 void writeback(struct upage_pool *pool, struct leaving *pages, struct search *search);

@@ -507,6 +507,39 @@ START_TEST(a_copy_that_may_be_spoilt_is_none)
 }
 END_TEST
 
+/* In order, over twice as many pages as there are frames. */
+static void go_over(volatile char *memory, unsigned rounds, bool write)
+{
+	for (unsigned round = 0; round < rounds; round++)
+		for (size_t i = 0; i < 2 * FRAMES; i++) {
+			must(memory[i * PAGE] != 0);
+			if (write)
+				memory[i * PAGE + 1]++;
+		}
+}
+
+/* Nothing can be compared there: some tell what is to be expected of the others. */
+START_TEST(pages_that_come_in_order_are_expected_to_be_written_to_while_some_are)
+{
+	struct machine m = machine_make(DIRECT ",prefetch=auto,reclaimers=0");
+	volatile char *memory = machine_map(m, 2 * FRAMES, RW);
+	for (size_t i = 0; i < 2 * FRAMES; i++)
+		memory[i * PAGE] = 1;
+	go_over(memory, 3, true);
+	struct upage_stats before = machine_stats(m);
+	go_over(memory, 3, true);
+	struct upage_stats after = machine_stats(m);
+	ck_assert_uint_lt(after.write_upgrade - before.write_upgrade, 3 * 2 * FRAMES / 3);
+	go_over(memory, 3, false);
+	before = machine_stats(m);
+	go_over(memory, 3, false);
+	after = machine_stats(m);
+	ck_assert_uint_gt(after.evictions - before.evictions, 3 * FRAMES);
+	ck_assert_uint_lt(after.writebacks - before.writebacks, FRAMES / 8);
+	machine_end(m);
+}
+END_TEST
+
 /* ---- What is there to be asked -------------------------------------------------------------------------- */
 
 static Suite *at_once_suite(void)
@@ -531,6 +564,7 @@ static Suite *at_once_suite(void)
 	tcase_add_test(pages, with_swap_full_pages_still_find_their_place);
 	tcase_add_test(pages, pages_that_lie_apart_are_read_ahead_together);
 	tcase_add_test(pages, in_order_reads_are_under_way_beside_writes);
+	tcase_add_test(pages, pages_that_come_in_order_are_expected_to_be_written_to_while_some_are);
 	tcase_add_test(pages, a_copy_that_may_be_spoilt_is_none);
 	return suite;
 }

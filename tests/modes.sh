@@ -38,7 +38,7 @@ done
 wrap()
 {
 	[ -n "$command" ] || return
-	options=$(echo "$UPAGE_WITH" | tr , '\n' | sed -e '/^mapping=guard$/d' -e 's/^/--/' | tr '\n' ' ')
+	options=$(echo "$UPAGE_WITH" | tr , '\n' | sed -e '/^mapping=guard$/d' -e 's/^mapping-budget=64$/mapping-budget=512/' -e 's/^/--/' | tr '\n' ' ')
 	UPAGE=$scratch/upage
 	cat >"$UPAGE" <<-end
 	#!/bin/sh
