@@ -9,7 +9,8 @@
 #
 # A line a mode: how many passed, and the names of those that did not, whose output follows. Programs make their pools
 # with UPAGE_WITH (support_with.h), which is also before what scripts give to linked programs. To whole programs it goes
-# as options of `upage run`, but mapping=guard, which is not for them. What depends on an option states it: then
+# as options of `upage run`, but mapping=guard, which is not for them, and with 512 mappings in place of 64, with which
+# some take minutes. What depends on an option states it: then
 # no mode changes it.
 set -u
 srcdir=${srcdir:-$(dirname "$0")}
