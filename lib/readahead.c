@@ -172,9 +172,9 @@ static bool write_frames(struct upage_pool *pool, const uint32_t *frames, unsign
 	return good;
 }
 
-/* A page whose content is in frame @pfn, and in @slot. Return: its entry, hidden. */
+/* A page whose content is in frame @pfn, and in @slot. @writes: are expected of all. Return: its entry, hidden. */
 static uint64_t settle(struct upage_pool *pool, const struct page *page, uint64_t value, uint32_t pfn,
-                       uint32_t slot)
+                       uint32_t slot, bool writes)
 {
 	uint64_t flags = value & PTE_EXPECTED;
 	if (swap_leave(pool->swap, slot)) { /* to others that share it */
@@ -182,7 +182,7 @@ static uint64_t settle(struct upage_pool *pool, const struct page *page, uint64_
 		flags = PTE_DIRTY;
 	} else if (pool->frames.frame[pfn].at_home && page->backing->store == NULL && page->prot & PROT_WRITE) {
 		flags = PTE_EXPECTED; /* pager.c: at home all are */
-	} else if (page->prot & PROT_WRITE && writeback_expects_writes(pool)) {
+	} else if (writes && page->prot & PROT_WRITE) {
 		flags = PTE_EXPECTED;
 	}
 	if (flags == PTE_EXPECTED && !writeback_copy_pays(pool, PTE_EXPECTED | PTE_DIRTY)) {
@@ -285,11 +285,12 @@ bool readahead_bring_in(struct upage_pool *pool, const struct page *page, uint64
 		slots[i] = (uint32_t)pte_number(i == 0 ? *value : pte_value(&page->pte[i]));
 	unsigned count = fill_frames(pool, page, slots, wanted, frames);
 	give_up(page, count, wanted);
+	bool writes = writeback_expects_writes(pool);
 	for (unsigned i = 0; i < count; i++) {
 		struct page one = *page;
 		one.pte += i;
 		one.address += i * page_size(pool);
-		values[i] = settle(pool, &one, i == 0 ? *value : pte_value(one.pte), frames[i], slots[i]);
+		values[i] = settle(pool, &one, i == 0 ? *value : pte_value(one.pte), frames[i], slots[i], writes);
 		if (i > 0)
 			values[i] = pte_prefetched(values[i]);
 	}

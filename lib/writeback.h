@@ -61,7 +61,7 @@ bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search 
  * with. Not in memory while many turn out to be changed: then one of some keeps it, in case fewer are again. */
 bool writeback_copy_pays(struct upage_pool *pool, uint64_t value);
 
-/* Whether a page that comes in with others, in order, is better taken to be written to: where nothing can be
+/* Whether pages that come in together, in order, are better all taken to be written to: where nothing can be
  * compared. They leave together, too, those that were not written to between those that were. */
 bool writeback_expects_writes(struct upage_pool *pool);
 
