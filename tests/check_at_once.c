@@ -154,7 +154,7 @@ static void *move_again_and_again(void *argument)
 	uint32_t slots[MANY];
 	char *written = aligned_alloc(PAGE, MANY * PAGE), *found = aligned_alloc(PAGE, MANY * PAGE);
 	take_apart(common, slots, MANY);
-	for (unsigned round = 0; round < 60 || atomic_load(&stop); round++) {
+	for (unsigned round = 0; round < 30 || atomic_load(&stop); round++) {
 		unsigned count = 1 + (unsigned)(random_number(&seed) % MANY);
 		random_bytes(written, count * PAGE, seed);
 		move_all(common, STORE_WRITE, slots, count, written);
@@ -521,7 +521,7 @@ static void go_over(volatile char *memory, unsigned rounds, bool write)
 /* Nothing can be compared there: some tell what is to be expected of the others. */
 START_TEST(pages_that_come_in_order_are_expected_to_be_written_to_while_some_are)
 {
-	struct machine m = machine_make(DIRECT ",prefetch=auto,reclaimers=0");
+	struct machine m = machine_make(DIRECT ",mapping=remap,prefetch=auto,reclaimers=0");
 	volatile char *memory = machine_map(m, 2 * FRAMES, RW);
 	for (size_t i = 0; i < 2 * FRAMES; i++)
 		memory[i * PAGE] = 1;

@@ -600,7 +600,7 @@ END_TEST
 
 START_TEST(the_budget_of_mappings_is_kept_by_revoking_not_evicting)
 {
-	struct machine m = machine_make("memory=16M,mapping=remap,mapping-budget=200");
+	struct machine m = machine_make("memory=16M,mapping=remap,mapping-budget=200,prefetch=off");
 	char *memory = machine_map(m, 8192, RW);
 	size_t before = maps_lines(), most = 0;
 	for (size_t i = 0; i < 4000; i++) { /* every second page: none can be joined */
