@@ -46,7 +46,7 @@ enum counter {
 	COUNT_RECLAIMED,    /* of the evictions */
 	COUNT_ZEROED_AHEAD,
 	COUNT_PATCHED,
-	COUNT_AT_ONCE,      /* requests to swap that were under way beside others */
+	COUNT_AT_ONCE,      /* requests to swap that were under way beside others, or while nobody waited */
 	COUNTERS,
 	COUNT_NONE = COUNTERS, /* nothing to count: another thread had done the work */
 };

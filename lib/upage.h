@@ -804,7 +804,7 @@ struct upage_stats {
 	uint64_t zeroed_ahead;  /* free frames that were zeroed ahead of need, by the same     */
 	uint64_t store_bytes;   /* that swapped pages take, on the disk or, compressed, in memory   */
 	uint64_t patched_sites; /* places of a whole program where system calls no longer trap    */
-	uint64_t store_at_once; /* requests to swap that were under way beside others: option direct */
+	uint64_t store_at_once; /* requests to swap under way beside others, or while nobody waited: option direct */
 };
 
 /**
