@@ -121,7 +121,7 @@ static struct flight *take_one(struct flights *flights, unsigned first, unsigned
 		if (!lock_try(&flight->lock))
 			continue;
 		clear(flights, flight);
-		if (flight->state == FLIGHT_KEPT)
+		if (flight->state == FLIGHT_KEPT && atomic_load(&flights->transfers) == 0)
 			write_kept(flights, flight);
 		if (flight->state == FLIGHT_NONE)
 			return flight;
@@ -165,6 +165,7 @@ static void settle_some(struct flights *flights, unsigned many, const struct sto
 
 void flights_settle(struct flights *flights, const struct store_request *requests, unsigned count)
 {
+	atomic_fetch_add(&flights->transfers, 1);
 	if (atomic_load(&flights->flying) > 0)
 		settle_some(flights, FLIGHTS, requests, count);
 }
@@ -192,6 +193,20 @@ void flights_patch(struct flights *flights, struct store_request *requests, unsi
 				patch(flights, flight, &requests[k]);
 		lock_release(&flight->lock);
 	}
+	atomic_fetch_sub(&flights->transfers, 1);
+}
+
+void flights_forget(struct flights *flights, const struct store_request *request)
+{
+	for (unsigned i = 0; i < FLIGHTS_BEHIND && flights_keep_any(flights); i++) {
+		struct flight *flight = &flights->flight[i];
+		lock_acquire(&flight->lock);
+		if (flight->state == FLIGHT_KEPT) {
+			forget(flight, request);
+			keep(flights, flight);
+		}
+		lock_release(&flight->lock);
+	}
 }
 
 /* ---- Writes behind, reads ahead -------------------------------------------------------------- */
@@ -199,7 +214,8 @@ void flights_patch(struct flights *flights, struct store_request *requests, unsi
 unsigned flights_write(struct flights *flights, const struct store_request *requests, unsigned count,
                        struct buffers *buffers, char *buffer, unsigned pages)
 {
-	flights_settle(flights, requests, count);
+	if (atomic_load(&flights->flying) > 0)
+		settle_some(flights, FLIGHTS, requests, count);
 	struct flight *flight = take_one(flights, 0, FLIGHTS_BEHIND);
 	if (flight == NULL)
 		return 0;
@@ -280,7 +296,7 @@ unsigned flights_take(struct flights *flights, const off_t *offsets, unsigned co
 
 void flights_stop(struct flights *flights)
 {
-	for (unsigned i = 0; i < FLIGHTS; i++) {
+	for (unsigned i = FLIGHTS; i-- > 0;) { /* as in flights_read() */
 		struct flight *flight = &flights->flight[i];
 		lock_acquire(&flight->lock);
 		clear(flights, flight);

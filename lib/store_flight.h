@@ -16,15 +16,16 @@
  * there, and only then begins; who takes such a page afterwards, and writes it, finds the read here.
  *
  * A write that fails is tried once more by itself; if that fails, its pages are KEPT: reads of their slots find
- * them in the buffer, until they are written anew. Before anything is written behind again, they are.
+ * them in the buffer, until they are written anew. Before anything is written behind again, they are. They have been
+ * counted as written: only writes that are waited for, as all are while something is kept, count as failures.
  *
  *      NONE        nothing; no buffer
  *      UNDER_WAY   the buffer belongs to the requests
  *      KEPT        a write that failed; the pages that are somewhere are nowhere else
  *
  * Invariant: flying == the flights that are not NONE, and those that are being made; keeping == those that are KEPT.
- * Locking: the lock of each flight, a leaf that is held while the disk is waited for. Its holder takes no other but
- * those of a medium. Signal context: yes.
+ * Locking: the lock of each flight, a leaf that is held while the disk is waited for. Its holder takes no other but,
+ * having one of a read, those of writes, and those of a medium. Signal context: yes.
  * Source: OSTEP ch. 36-37 and 40 (overlap, write buffering); Linux, mm/page_io.c and mm/readahead.c.
  */
 #ifndef UPAGE_STORE_FLIGHT_H
@@ -58,6 +59,7 @@ struct flights {
 	unsigned page_shift;
 	_Atomic unsigned flying;
 	_Atomic unsigned keeping;    /* flights that are KEPT */
+	_Atomic unsigned transfers;  /* that have been settled, and not patched: what is kept stays until then */
 	_Atomic unsigned turn;       /* which is used first, of each kind */
 	struct flight flight[FLIGHTS]; /* writes first */
 };
@@ -79,9 +81,12 @@ unsigned flights_read(struct flights *flights, struct flight *flight, bool begin
  * how many. *buffer, which is the caller's then, of *pages, has them in order. */
 unsigned flights_take(struct flights *flights, const off_t *offsets, unsigned count, char **buffer, unsigned *pages);
 
-/* Before requests are made: what is in their way. After they were: what they should have found. */
+/* Before requests are made: what is in their way. After they were, always: what they should have found. */
 void flights_settle(struct flights *flights, const struct store_request *requests, unsigned count);
 void flights_patch(struct flights *flights, struct store_request *requests, unsigned count);
+
+/* Nobody will want the pages of this request any more: their slots are about to be free. */
+void flights_forget(struct flights *flights, const struct store_request *request);
 
 /* Ends all; nothing is begun between these two: around a fork. */
 void flights_stop(struct flights *flights);

@@ -187,6 +187,8 @@ static void release(struct swap *swap, uint32_t slot)
 
 void swap_give_back(struct swap *swap, uint32_t slot)
 {
+	const struct store_request gone = swap_request(swap, STORE_WRITE, slot, 1, NULL);
+	flights_forget(&swap->flights, &gone);
 	if (swap->medium->ops->forget != NULL)
 		swap->medium->ops->forget(swap->medium, slot);
 	lock_acquire(&swap->lock);

@@ -324,11 +324,12 @@ __attribute__((noinline)) static void transfer_beside(struct upage_pool *pool, s
 	beside->count = 0;
 }
 
-/* Of a run of buffers, which are not the caller's any more then: see writeback.h. */
+/* Of a run of buffers, which are not the caller's any more then: see writeback.h. Not where the first page stays, and
+ * so the caller goes on: he would need others, and may not wait for them. */
 static bool write_behind(struct upage_pool *pool, const struct leaving *pages, const struct store_request *requests,
                          unsigned count, char *buffer, unsigned buffers)
 {
-	if (buffers <= 1 || pages->new_slots != 0 || !swap_gains_by_many(pool->swap))
+	if (buffers <= 1 || pages->new_slots != 0 || pages->results[0] < 0 || !swap_gains_by_many(pool->swap))
 		return false;
 	unsigned under_way = swap_write_behind(pool->swap, requests, count, &pool->buffers, buffer, buffers);
 	stats_count_many(pool->stats, COUNT_AT_ONCE, under_way);

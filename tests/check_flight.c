@@ -287,6 +287,11 @@ static void lose_the_disk(void)
 	swap_fork_begin(swap);
 	child_must(swap_copy_begin(swap) == -EIO);
 	swap_fork_end(swap);
+	uint32_t again;
+	swap_free(swap, slots[7]); /* whose page is nobody's then */
+	child_must(swap_allocate_run(swap, slots[7], 1, &again) == 1 && again == slots[7]);
+	child_must(swap_transfer(swap, STORE_READ, again, found) == 0 && memcmp(found, zeros, PAGE) == 0);
+	memset(was[again], 0, PAGE);
 	/* Who writes such a slot by himself is right from then on. */
 	child_must(dup2(good, descriptor) == descriptor);
 	memset(was[slots[5]], 0, PAGE);
