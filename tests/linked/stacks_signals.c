@@ -106,7 +106,7 @@ static void resethand(void)
 
 static int ends[2];
 static volatile bool reader_done;
-static volatile sig_atomic_t handled;
+static _Atomic int handled;
 
 static void count(int signal, siginfo_t *info, void *context)
 {
@@ -400,7 +400,7 @@ static void none_lost(void)
 }
 
 /* What sigsuspend opens is closed again when it is over, whatever came while a handler ended. */
-static volatile int came_first, came;
+static _Atomic int came_first, came; /* one may come while another is counted */
 
 /* One is the first in each call: it has the mask from before it. The others come upon it. */
 static void note_first(int signal, siginfo_t *info, void *context)
