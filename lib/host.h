@@ -247,14 +247,17 @@ _Atomic uint64_t *host_fork_word(void);
  * now and a reserve for its own later ones. */
 uint64_t host_mapping_budget(void);
 
-/* Spare mappings: as many pages apart, which are given up for a call of ours that the host refuses
+/* Spare mappings: as many pages, which are given up for a call of ours that the host refuses
  * because the process has all that it may have, whoever took them. The call is made again. So none of
  * ours fails for that while there are spares, and that some are missing says that room must be made. */
-#define HOST_SPARES 16
+#define HOST_SPARES 32
 
 /* Lays those that are missing. Return: whether all are laid; else the host refuses.
- * Cost: 1 us each, and where all are laid a few loads. */
+ * Cost: 2 us each, and where all are laid a few loads. */
 bool host_spares_lay(void);
+
+/* How many there are. */
+unsigned host_spares_left(void);
 
 /* Whether that is to be done, by how many mappings spaces have: because some are missing, or because
  * they are more than a few now, in a whole program. Most of those end before. */
@@ -265,11 +268,12 @@ static inline bool host_spares_are_wanted(uint64_t mappings)
 	return mappings >= atomic_load_explicit(&host_spares_from, memory_order_relaxed);
 }
 
-/* Whether the process can have more mappings of its own, by trying: what the host refuses then, it refuses for
- * another reason. */
+/* Whether the process can have as many more mappings as a call of its own may need, by trying: what the host refuses
+ * then, it refuses for another reason. */
 bool host_has_mappings(void);
 
-/* A system call that makes, changes or ends mappings, with the spares given up that it needs. */
+/* A system call that makes, changes or ends mappings, with the spares given up that it needs. Those that are missing
+ * then are laid again from what it freed. */
 long host_mapping_call(long number, long a, long b, long c, long d, long e, long f);
 
 /* A clock that costs a few cycles, and its rate. */

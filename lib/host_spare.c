@@ -6,13 +6,15 @@
  * replaces, and a page can no longer be hidden, since that cuts the mapping that it is in. What would make room takes
  * some itself.
  *
- * So there is a reservation in which every other page may be read, which nobody does: each is a mapping, and so is what
- * lies between it and the next. To give one up is to take its protection back; the host joins it with its neighbours
- * then, whatever the process has. Two mappings go by that, which is what a page that is shown alone takes.
+ * So there are a few that nobody needs: pages anywhere, each a mapping, since it is shared with nobody but children and
+ * so the host joins it with none. What takes one there takes exactly one, which a program's own mmap could, too; it is
+ * given up by munmap, which the host never refuses of a whole mapping.
  *
- * Locks: none. A bit says that a spare is laid; who gives it up clears the bit first, who lays it sets it last. Where
- * two do that at once with one spare it may be laid in name only: giving it up gains nothing, and the next one is.
- * Signal context: yes.
+ * A call of ours may free mappings, as what hides pages does: missing spares are laid again from those at once, before
+ * anybody else has them. So what pages and spares have together becomes less only while all spares are laid, or if
+ * another thread takes some just between two calls: no call gives up mappings here and takes them there.
+ *
+ * Locks: none. Who takes an address out of its place has the spare. Signal context: yes.
  */
 #include <errno.h>
 
@@ -20,63 +22,76 @@
 #include "syscall.h"
 
 /* What one call may need. mremap(2) takes seven at the most, mprotect(2) in the middle of a mapping three. */
-#define GIVEN_MAX 4
-
-#define ALL ((UINT32_C(1) << HOST_SPARES) - 1)
+#define CALL_NEEDS 8
 
 _Atomic uint64_t host_spares_from;
 
-static _Atomic uintptr_t reservation;
-static _Atomic uint32_t laid; /* a bit each */
+static _Atomic uintptr_t spares[HOST_SPARES]; /* 0: missing */
+static _Atomic bool begun;
 
-static int set_protection(unsigned spare, int prot)
+/* Return: 0: the host refuses. */
+static uintptr_t lay_one(void)
 {
-	uintptr_t page = atomic_load(&reservation) + (2 * spare + 1) * HOST_PAGE_SIZE;
-	return (int)syscall_3(SYS_mprotect, page, HOST_PAGE_SIZE, prot);
+	long made = syscall_6(SYS_mmap, 0, HOST_PAGE_SIZE, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return made < 0 && made > -4096 ? 0 : (uintptr_t)made;
+}
+
+static void give_up(uintptr_t spare)
+{
+	syscall_2(SYS_munmap, spare, HOST_PAGE_SIZE);
 }
 
 static bool give_up_one(void)
 {
-	uint32_t before = atomic_load(&laid);
-	do {
-		if (before == 0)
-			return false;
-	} while (!atomic_compare_exchange_weak(&laid, &before, before & (before - 1)));
-	atomic_store(&host_spares_from, 0);
-	return set_protection((unsigned)__builtin_ctz(before), PROT_NONE) == 0;
-}
-
-static bool reserve(void)
-{
-	const size_t bytes = (2 * (HOST_SPARES + 1) + 1) * HOST_PAGE_SIZE; /* one more: host_has_mappings() */
-	uintptr_t start = 0;
-	long made = syscall_6(SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (made < 0 && made > -4096)
-		return false;
-	if (!atomic_compare_exchange_strong(&reservation, &start, (uintptr_t)made))
-		syscall_2(SYS_munmap, made, bytes);
-	return true;
+	for (unsigned i = 0; i < HOST_SPARES; i++) {
+		uintptr_t spare = atomic_load_explicit(&spares[i], memory_order_relaxed);
+		if (spare == 0 || !atomic_compare_exchange_strong(&spares[i], &spare, 0))
+			continue;
+		atomic_store(&host_spares_from, 0);
+		give_up(spare);
+		return true;
+	}
+	return false;
 }
 
 bool host_spares_lay(void)
 {
-	if (atomic_load(&reservation) == 0 && !reserve())
-		return false;
-	for (uint32_t missing; (missing = ALL & ~atomic_load(&laid)) != 0;) {
-		if (set_protection((unsigned)__builtin_ctz(missing), PROT_READ) < 0)
+	atomic_store(&begun, true);
+	atomic_store(&host_spares_from, UINT64_MAX); /* unless one is given up meanwhile */
+	for (unsigned i = 0; i < HOST_SPARES; i++) {
+		uintptr_t missing = 0;
+		if (atomic_load_explicit(&spares[i], memory_order_relaxed) != 0)
+			continue;
+		uintptr_t spare = lay_one();
+		if (spare == 0) {
+			atomic_store(&host_spares_from, 0);
 			return false;
-		atomic_fetch_or(&laid, missing & -missing);
+		}
+		if (!atomic_compare_exchange_strong(&spares[i], &missing, spare))
+			give_up(spare); /* another thread has laid it just now */
 	}
-	atomic_store(&host_spares_from, UINT64_MAX);
-	if (atomic_load(&laid) != ALL) /* one was given up just now */
-		atomic_store(&host_spares_from, 0);
 	return true;
+}
+
+unsigned host_spares_left(void)
+{
+	unsigned left = 0;
+	for (unsigned i = 0; i < HOST_SPARES; i++)
+		left += atomic_load_explicit(&spares[i], memory_order_relaxed) != 0;
+	return left;
 }
 
 bool host_has_mappings(void)
 {
-	return host_spares_lay() && set_protection(HOST_SPARES, PROT_READ) == 0 &&
-	       set_protection(HOST_SPARES, PROT_NONE) == 0;
+	uintptr_t more[CALL_NEEDS];
+	unsigned n = 0;
+	if (!host_spares_lay())
+		return false;
+	while (n < CALL_NEEDS && (more[n] = lay_one()) != 0)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		give_up(more[i]);
+	return n == CALL_NEEDS;
 }
 
 long host_mapping_call(long number, long a, long b, long c, long d, long e, long f)
@@ -85,6 +100,8 @@ long host_mapping_call(long number, long a, long b, long c, long d, long e, long
 	long result;
 	do {
 		result = syscall_6(number, a, b, c, d, e, f);
-	} while (result == -ENOMEM && given++ < GIVEN_MAX && give_up_one());
+	} while (result == -ENOMEM && given++ < CALL_NEEDS && give_up_one());
+	if (host_spares_are_wanted(0) && atomic_load(&begun))
+		host_spares_lay();
 	return result;
 }

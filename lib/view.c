@@ -181,7 +181,7 @@ static uint64_t budget_of(const struct upage_pool *pool, uint64_t laid)
 static void cut_budget(struct upage_pool *pool)
 {
 	uint64_t mappings = pool->mappings, laid = pool->mappings_laid;
-	uint64_t hidden = mappings > laid ? (mappings - laid) / 8 : 0, spares = 2 * HOST_SPARES + 2;
+	uint64_t hidden = mappings > laid ? (mappings - laid) / 8 : 0, spares = HOST_SPARES + 2;
 	uint64_t cut = hidden > spares ? hidden : spares;
 	uint64_t less = mappings > cut ? mappings - cut : 0;
 	if (less < atomic_load(&pool->mapping_budget))

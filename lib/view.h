@@ -14,9 +14,9 @@
  * earlier, and what makes room needs mappings, too: spare ones are given up for that (host_spare.c). Whoever
  * finds some missing cuts the budget and hides pages until they can be laid again; it grows back. Where
  * the process has taken all others, to the last, what is shown is in those that were spare:
- * MAPPINGS_LEAST are enough for an instruction, and are had by turns. Only if the program takes those
- * too, while they are free, or has several pools, of which each hides its own pages only, is a page fault refused:
- * the program is told by SIGBUS, and nothing is lost.
+ * MAPPINGS_LEAST are enough for an instruction, and are had by turns. Only if other threads take those, too, each in
+ * the moment between the call that frees it and the next one, or the process has several pools, of which each hides its
+ * own pages only, is a page fault refused in the end: the program is told by SIGBUS, and nothing is lost.
  *
  * What is shown of a page of a private file that nobody has written to is the host's own page of
  * that file, not the frame that it takes (PTE_FILE): it need not be read, nor copied by a fork. With

@@ -10,6 +10,7 @@
 
 #include "host.h"
 #include "support.h"
+#include "support_crowd.h"
 #include "support_filter.h"
 
 /* ---- What may be done with an address, without a trap: the kernel says EFAULT ---------- */
@@ -551,6 +552,32 @@ START_TEST(mappings_of_the_program_are_taken_off_the_budget)
 }
 END_TEST
 
+/* Each page that is shown takes two; what is free when it is hidden again, to the last one, is no program's. */
+START_TEST(spare_mappings_are_laid_again_before_a_call_returns)
+{
+	enum { SHOWN = HOST_SPARES / 2 - 1 };
+	struct crowd crowd;
+	char *base = reserve(2 * SHOWN + 1);
+	int memory = host_memory_create(PAGE);
+	ck_assert(host_spares_lay());
+	bool limited = crowd_begin(&crowd);
+	for (size_t i = 0; limited && i < SHOWN; i++) {
+		must(host_show_lazily(memory, (uintptr_t)base + (2 * i + 1) * PAGE, 0, PAGE, PROT_READ) == 0);
+		must(host_spares_left() == HOST_SPARES - 2 * (i + 1));
+	}
+	for (size_t i = SHOWN; limited && i-- > 0;) {
+		must(host_hide((uintptr_t)base + (2 * i + 1) * PAGE, PAGE) == 0);
+		must(mmap(NULL, PAGE, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+		must(host_spares_left() == HOST_SPARES - 2 * i);
+	}
+	must(!limited || !host_has_mappings());
+	crowd_end(&crowd);
+	must(host_has_mappings());
+	host_close(memory);
+	ck_assert_ok(host_release(base, (2 * SHOWN + 1) * PAGE));
+}
+END_TEST
+
 START_TEST(the_clocks_do_not_stand_still_or_go_back)
 {
 	uint64_t ticks = host_ticks(), nanoseconds = host_nanoseconds();
@@ -609,6 +636,7 @@ int main(void)
 	tcase_add_checked_fixture(rest, begin, end);
 	tcase_add_test(rest, metadata_is_zero_and_counted_in_host_pages);
 	tcase_add_test(rest, metadata_that_cannot_be_had_is_not_counted);
+	tcase_add_test(rest, spare_mappings_are_laid_again_before_a_call_returns);
 	tcase_add_test(rest, the_mapping_budget_leaves_room_under_the_limit);
 	tcase_add_test(rest, mappings_of_the_program_are_taken_off_the_budget);
 	tcase_add_test(rest, the_clocks_do_not_stand_still_or_go_back);

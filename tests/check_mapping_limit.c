@@ -6,6 +6,8 @@
  * pages come, go and change as before: nothing fails, hangs, or has another page's content. What a process needs to do
  * anything else (threads, files) is made before.
  *
+ * Or the program takes each mapping that becomes free, as soon as it has the processor.
+ *
  * Loops are over both ways of mapping; what only one of them has says so itself.
  */
 #include <pthread.h>
@@ -334,6 +336,91 @@ START_TEST(both_go_on_after_a_fork_beside_a_crowd)
 }
 END_TEST
 
+/* ---- Who takes what becomes free ------------------------------------------------------------- */
+
+/* Every mapping that the host still gives is the program's, until it gives them back. */
+static struct {
+	void *page[1 << 17];
+	size_t count;
+} taken;
+
+static void take_all(void)
+{
+	while (taken.count < LENGTH(taken.page)) {
+		void *page = mmap(NULL, PAGE, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (page == MAP_FAILED)
+			return;
+		taken.page[taken.count++] = page;
+	}
+	must(false); /* there is no limit */
+}
+
+static void give_back(void)
+{
+	while (taken.count > 0)
+		munmap(taken.page[--taken.count], PAGE);
+}
+
+/* Before each page fault, so that it has what pages and spare mappings have, and what it frees is gone after it. */
+START_TEST(pages_come_and_go_while_all_that_becomes_free_is_taken)
+{
+	static const char *const memories[] = { "memory=64K", "memory=2M", "memory=64M,prefetch=off" };
+	for (size_t i = 0; i < LENGTH(memories); i++) {
+		struct machine m = machine_in_way(_i, memories[i]);
+		char *memory = machine_map(m, 2000, RW);
+		uint64_t random = 1;
+		write_each(memory, 0, 1000, 2, 1);
+		for (size_t n = 0; n < 20000; n++) {
+			size_t page = random_number(&random) % 1000 * 2;
+			volatile uint64_t *word = word_of(memory, page);
+			take_all();
+			must(*word == page + 1 || (*word == 0 && page >= 1000));
+			take_all();
+			*word = page + 1;
+		}
+		give_back();
+		ck_assert_uint_eq(machine_stats(m).failed, 0);
+		machine_end(m);
+	}
+}
+END_TEST
+
+/* Of three spaces at the same addresses, each by another scheme in the three rounds. */
+START_TEST(spaces_are_switched_while_all_that_becomes_free_is_taken)
+{
+	enum { SPACES = 3, EACH = 200 };
+	for (unsigned scheme = UPAGE_SCHEME_PAGING; scheme <= UPAGE_SCHEME_SEGMENTATION; scheme++) {
+		struct machine m = machine_in_way(_i, "memory=8M,prefetch=off");
+		struct upage_space_config config = UPAGE_SPACE_CONFIG_INIT;
+		upage_space *space[SPACES];
+		char *memory[SPACES];
+		config.flags = UPAGE_SPACE_WINDOW;
+		config.scheme = scheme;
+		config.length = (size_t)64 << 20;
+		for (size_t i = 0; i < SPACES; i++) {
+			void *address = NULL;
+			ck_assert_ok(upage_space_create(&space[i], m.pool, &config));
+			ck_assert_ok(upage_map(space[i], &address, EACH * PAGE, RW, 0, NULL, 0));
+			ck_assert_ok(upage_switch(space[i]));
+			config.address = upage_space_base(space[i]);
+			memory[i] = address;
+			write_each(memory[i], 0, EACH, 1, i + 1);
+		}
+		for (size_t n = 0; n < 60; n++) {
+			take_all();
+			ck_assert_ok(upage_switch(space[n % SPACES]));
+			take_all();
+			expect_each(memory[n % SPACES], 0, EACH, 1 + n % 2, n % SPACES + 1);
+		}
+		give_back();
+		ck_assert_ok(upage_pool_verify(m.pool));
+		for (size_t i = 0; i < SPACES; i++)
+			ck_assert_ok(upage_space_destroy(space[i]));
+		machine_end(m);
+	}
+}
+END_TEST
+
 /* ---- Time ----------------------------------------------------------------------------------- */
 
 /* A page fault is slower there, by so much and no more: it looks for what to hide, and does not wait. */
@@ -399,6 +486,8 @@ int main(void)
 	tcase_add_loop_test(tcase, mappings_change_beside_a_crowd, 0, 2);
 	tcase_add_loop_test(tcase, pages_of_files_come_in_beside_a_crowd, 0, 2);
 	tcase_add_loop_test(tcase, both_go_on_after_a_fork_beside_a_crowd, 0, 2);
+	tcase_add_loop_test(tcase, pages_come_and_go_while_all_that_becomes_free_is_taken, 0, 2);
+	tcase_add_loop_test(tcase, spaces_are_switched_while_all_that_becomes_free_is_taken, 0, 2);
 	tcase_add_loop_test(tcase, no_fault_takes_long_beside_a_crowd, 0, 2);
 	tcase_add_test(tcase, leaves_at_home_are_no_burden_beside_a_crowd);
 	tcase_set_timeout(tcase, 60);
