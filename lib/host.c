@@ -50,7 +50,7 @@ int host_reserve(void *address, size_t length, void **base)
 
 int host_release(void *base, size_t length)
 {
-	return (int)host_mapping_call(SYS_munmap, (long)base, (long)length, 0, 0, 0, 0);
+	return (int)host_hiding_call(SYS_munmap, (long)base, (long)length, 0, 0, 0, 0);
 }
 
 int host_reserve_aligned(size_t length, size_t alignment, size_t offset, void **base)
@@ -131,9 +131,7 @@ int host_hide(uintptr_t page, size_t length)
 {
 	if (page >= holes_start && page < holes_end)
 		return host_release((void *)page, length);
-	long result = map(page, length, PROT_NONE, RESERVATION | MAP_FIXED, -1, 0);
-	if (result == -ENOMEM) /* no spare mapping is left: this may work where the page is one by itself */
-		return host_protect(page, length, PROT_NONE);
+	long result = host_hiding_call(SYS_mmap, (long)page, (long)length, PROT_NONE, RESERVATION | MAP_FIXED, -1, 0);
 	return is_failure(result) ? (int)result : 0;
 }
 

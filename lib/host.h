@@ -276,6 +276,9 @@ bool host_has_mappings(void);
  * then are laid again from what it freed. */
 long host_mapping_call(long number, long a, long b, long c, long d, long e, long f);
 
+/* The same of one that hides pages, or ends mappings: the last ones are for these. */
+long host_hiding_call(long number, long a, long b, long c, long d, long e, long f);
+
 /* A clock that costs a few cycles, and its rate. */
 uint64_t host_ticks(void);
 uint64_t host_nanoseconds(void);

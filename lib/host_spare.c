@@ -23,6 +23,7 @@
 
 /* What one call may need. mremap(2) takes seven at the most, mprotect(2) in the middle of a mapping three. */
 #define CALL_NEEDS 8
+#define FOR_HIDING 4 /* of two threads at once: with none left nothing can be hidden, nor shown any more */
 
 _Atomic uint64_t host_spares_from;
 
@@ -41,9 +42,9 @@ static void give_up(uintptr_t spare)
 	syscall_2(SYS_munmap, spare, HOST_PAGE_SIZE);
 }
 
-static bool give_up_one(void)
+static bool give_up_one(unsigned first)
 {
-	for (unsigned i = 0; i < HOST_SPARES; i++) {
+	for (unsigned i = first; i < HOST_SPARES; i++) {
 		uintptr_t spare = atomic_load_explicit(&spares[i], memory_order_relaxed);
 		if (spare == 0 || !atomic_compare_exchange_strong(&spares[i], &spare, 0))
 			continue;
@@ -94,14 +95,25 @@ bool host_has_mappings(void)
 	return n == CALL_NEEDS;
 }
 
-long host_mapping_call(long number, long a, long b, long c, long d, long e, long f)
+/* Spares below @first are not given up for it. */
+static long call(unsigned first, long number, const long *argument)
 {
 	unsigned given = 0;
 	long result;
 	do {
-		result = syscall_6(number, a, b, c, d, e, f);
-	} while (result == -ENOMEM && given++ < CALL_NEEDS && give_up_one());
+		result = syscall_6(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+	} while (result == -ENOMEM && given++ < CALL_NEEDS && give_up_one(first));
 	if (host_spares_are_wanted(0) && atomic_load(&begun))
 		host_spares_lay();
 	return result;
+}
+
+long host_mapping_call(long number, long a, long b, long c, long d, long e, long f)
+{
+	return call(FOR_HIDING, number, (const long[]){ a, b, c, d, e, f });
+}
+
+long host_hiding_call(long number, long a, long b, long c, long d, long e, long f)
+{
+	return call(0, number, (const long[]){ a, b, c, d, e, f });
 }

@@ -17,6 +17,8 @@
  *   2  the lock bit of a PTE    one page: where it is, what the host shows of it. Whoever
  *                               holds one never blocks on rank 1, nor on a second PTE (it
  *                               may try one), so a holder of rank 1 may wait for rank 2
+ *  2.2 sharers_lock            pools that hide pages for each other (view.c); its holder only tries
+ *                               locks of rank 2
  *  2.5 window.lock             where the host has the pages of a window (readers: calls on
  *                               pages); its holder waits for nothing but a leaf
  *      home.lock               which pages are at home, and where guards are laid; the same

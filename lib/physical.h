@@ -118,6 +118,7 @@ struct upage_pool {
 	bool copied;                    /* around a fork: there is a copy for the child  */
 	struct upage_config config;
 	struct upage_pool *next;        /* of all pools: pool_fork.c                     */
+	struct upage_pool *sharer;      /* the next that shares the host's limit: view.c */
 };
 
 /* A page as its mapping has it; the PTE is locked. */

@@ -22,6 +22,7 @@ void pool_list_add(upage_pool *pool)
 {
 	pool->next = pools;
 	pools = pool;
+	view_share(pool);
 }
 
 void pool_list_remove(upage_pool *pool)
@@ -31,6 +32,7 @@ void pool_list_remove(upage_pool *pool)
 	for (upage_pool **link = &pools; *link != NULL; link = &(*link)->next) {
 		if (*link == pool) {
 			*link = pool->next;
+			view_share_no_more(pool);
 			break;
 		}
 	}

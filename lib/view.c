@@ -9,6 +9,12 @@
 
 #define UNCOVER_FEW 512 /* mappings: all that is shown is shown again */
 #define UNCOVER_LEAST 8 /* of many runs, one that is worth a call, which its pages may not need */
+#define ATTEMPTS 4 /* for which nobody waits */
+#define SPARES_LOW (HOST_SPARES / 4)
+
+/* Pools, which share the host's limit. */
+static struct lock sharers_lock;
+static struct upage_pool *sharers;
 
 /* ---- How many mappings that takes ------------------------------------------------------- */
 
@@ -203,19 +209,12 @@ static void relieve_frame(struct upage_pool *pool, uint32_t pfn)
 	frame_unlock_all(pool, pte, value);
 }
 
-/* Gives up mappings of isolated pages until a sixteenth of the budget is free. The pages stay
- * resident: their next reference is a soft fault. */
-static void relieve(struct upage_pool *pool)
+/* Gives up mappings of isolated pages until there are no more than @goal. The pages stay resident: their next
+ * reference is a soft fault. @few: not many pages are shown, and they were last. */
+static void relieve_to(struct upage_pool *pool, uint64_t goal, bool few)
 {
-	/* A budget that had to be cut grows back: the shortage may have passed. */
-	uint64_t laid = pool->mappings_laid, budget = budget_of(pool, laid), whole = pool->mapping_budget_whole;
-	uint64_t grown = budget + (budget - laid) / 16;
-	if (budget < whole)
-		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
-	uint64_t goal = budget - (budget - laid) / 16;
-	atomic_store(&pool->compaction.wanted, true);
 	uint64_t frames = frame_table_end(&pool->frames), shown = pool->shown, pfn;
-	bool few = budget - laid <= SHOWN_LAST; /* in mappings; pages are no more than half of that */
+	atomic_store(&pool->compaction.wanted, true);
 	for (uint64_t i = 0; i < SHOWN_LAST && few && pool->mappings > goal; i++)
 		relieve_frame(pool, pool->shown_last[(shown + i) % SHOWN_LAST]);
 	for (uint64_t looked = 0, next; looked < frames && pool->mappings > goal; looked += next - pfn) {
@@ -224,6 +223,62 @@ static void relieve(struct upage_pool *pool)
 		atomic_store(&pool->hide_hand, next);
 		relieve_frame(pool, (uint32_t)pfn);
 	}
+}
+
+/* Until a sixteenth of the budget is free. */
+static void relieve(struct upage_pool *pool)
+{
+	/* A budget that had to be cut grows back: the shortage may have passed. */
+	uint64_t laid = pool->mappings_laid, budget = budget_of(pool, laid), whole = pool->mapping_budget_whole;
+	uint64_t grown = budget + (budget - laid) / 16;
+	if (budget < whole)
+		atomic_store(&pool->mapping_budget, grown < whole ? grown : whole);
+	relieve_to(pool, budget - (budget - laid) / 16, budget - laid <= SHOWN_LAST);
+}
+
+/* The host's limit is that of all pools. Where one has nothing left to hide, and no spare mappings are left, the
+ * others give up half of theirs; and their turns, if somebody @waits, since those of a few pools may keep all there are. */
+static void relieve_others(const struct upage_pool *pool, bool waits)
+{
+	lock_acquire(&sharers_lock);
+	for (struct upage_pool *other = sharers; other != NULL; other = other->sharer) {
+		uint64_t least = other->mappings_laid + 1, mappings = other->mappings;
+		if (other == pool || other->process != pool->process || mappings <= least)
+			continue;
+		cut_budget(other);
+		if (waits)
+			turn_forget(&other->turn);
+		relieve_to(other, least + (mappings - least) / 2, mappings - least <= SHOWN_LAST);
+	}
+	lock_release(&sharers_lock);
+}
+
+/* The host has refused. */
+static void make_do_with_less(struct upage_pool *pool, bool waits)
+{
+	cut_budget(pool);
+	if (pool->mappings + 2 > budget_of(pool, pool->mappings_laid))
+		relieve(pool);
+	if (host_spares_left() < SPARES_LOW)
+		relieve_others(pool, waits);
+}
+
+void view_share(struct upage_pool *pool)
+{
+	lock_acquire(&sharers_lock);
+	pool->sharer = sharers;
+	sharers = pool;
+	lock_release(&sharers_lock);
+}
+
+void view_share_no_more(struct upage_pool *pool)
+{
+	lock_acquire(&sharers_lock);
+	struct upage_pool **link = &sharers;
+	while (*link != pool)
+		link = &(*link)->sharer;
+	*link = pool->sharer;
+	lock_release(&sharers_lock);
 }
 
 /* Pages from @i on that are one host mapping. */
@@ -239,8 +294,8 @@ static size_t shown_run(const struct upage_pool *pool, pte_t *ptes, size_t i, si
 void view_make_room(struct upage_pool *pool)
 {
 	if (host_spares_are_wanted(pool->mappings) && !host_spares_lay())
-		cut_budget(pool);
-	if (pool->mappings + 2 > budget_of(pool, pool->mappings_laid))
+		make_do_with_less(pool, false);
+	else if (pool->mappings + 2 > budget_of(pool, pool->mappings_laid))
 		relieve(pool);
 }
 
@@ -463,11 +518,26 @@ static bool shows_same(uint64_t a, uint64_t b)
 	return pte_number(a) == pte_number(b) && !((a ^ b) & PTE_FILE);
 }
 
+/* What there is other threads may have just now, each for its own page, and some of those sleep. */
+static bool may_try_again(unsigned attempt, uint64_t *until)
+{
+	if (attempt < ATTEMPTS)
+		return true;
+	uint64_t now = host_nanoseconds();
+	if (attempt == ATTEMPTS)
+		*until = now + TURN_PATIENCE;
+	if (now > *until || host_has_mappings())
+		return false;
+	host_yield();
+	return true;
+}
+
 int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *value, uint64_t after)
 {
 	const struct place *place = place_of(pool, page->pte, *value);
+	uint64_t until = 0;
 	view_make_room(pool);
-	for (int attempt = 0;; attempt++) {
+	for (unsigned attempt = 0;; attempt++) {
 		int result;
 		record(pool, page->pte, *value, after);
 		if ((*value & PTE_ACCESS) && shows_same(*value, after))
@@ -477,10 +547,9 @@ int view_replace(struct upage_pool *pool, const struct page *page, uint64_t *val
 		if (result == 0)
 			break;
 		record(pool, page->pte, after, *value);
-		if (result != -ENOMEM || attempt == 4)
+		if (result != -ENOMEM || !may_try_again(attempt, &until))
 			return result;
-		cut_budget(pool); /* there was no spare mapping, or it is something else */
-		relieve(pool);
+		make_do_with_less(pool, attempt >= ATTEMPTS); /* there was no spare mapping, or it is something else */
 	}
 	*value = after;
 	return 0;

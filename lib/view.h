@@ -14,9 +14,10 @@
  * earlier, and what makes room needs mappings, too: spare ones are given up for that (host_spare.c). Whoever
  * finds some missing cuts the budget and hides pages until they can be laid again; it grows back. Where
  * the process has taken all others, to the last, what is shown is in those that were spare:
- * MAPPINGS_LEAST are enough for an instruction, and are had by turns. Only if other threads take those, too, each in
- * the moment between the call that frees it and the next one, or the process has several pools, of which each hides its
- * own pages only, is a page fault refused in the end: the program is told by SIGBUS, and nothing is lost.
+ * MAPPINGS_LEAST are enough for an instruction, and are had by turns, of all pools: one that has nothing left to
+ * hide has the others' pages hidden. Only if other threads of the program take those, too, each in the moment between
+ * the call that frees it and the next one, is a page fault refused in the end: the program is told by SIGBUS, and
+ * nothing is lost.
  *
  * What is shown of a page of a private file that nobody has written to is the host's own page of
  * that file, not the frame that it takes (PTE_FILE): it need not be read, nor copied by a fork. With
@@ -53,6 +54,11 @@
  * is below does it; but who is about to lock many pages, which can then not be hidden, does it
  * himself before. */
 void view_make_room(struct upage_pool *pool);
+
+/* From now on other pools' pages may be hidden where the host refuses this one's, and its own where it refuses theirs.
+ * Before it ends, no more: nobody hides any of it then. Both under pools_lock, so that no fork is under way. */
+void view_share(struct upage_pool *pool);
+void view_share_no_more(struct upage_pool *pool);
 
 /* For mappings of the process's own that the host refuses: gives up some of pages, if they have more than
  * MAPPING_BUDGET_MIN. Return: whether it did, and there may be room for them. */

@@ -555,7 +555,7 @@ END_TEST
 /* Each page that is shown takes two; what is free when it is hidden again, to the last one, is no program's. */
 START_TEST(spare_mappings_are_laid_again_before_a_call_returns)
 {
-	enum { SHOWN = HOST_SPARES / 2 - 1 };
+	enum { SHOWN = HOST_SPARES / 2 - 2 };
 	struct crowd crowd;
 	char *base = reserve(2 * SHOWN + 1);
 	int memory = host_memory_create(PAGE);

@@ -421,6 +421,63 @@ START_TEST(spaces_are_switched_while_all_that_becomes_free_is_taken)
 }
 END_TEST
 
+/* ---- Several pools -------------------------------------------------------------------------- */
+
+enum { POOLS = 5, APART = 300 };
+
+static struct machine machines[POOLS];
+static char *memories[POOLS];
+
+static void *use_pool(void *argument)
+{
+	size_t i = (size_t)(uintptr_t)argument;
+	for (uint64_t round = 1; round < 6; round++) {
+		write_each(memories[i], 0, 2 * APART, 2, round);
+		expect_each(memories[i], 0, 2 * APART, 2, round);
+	}
+	return NULL;
+}
+
+static void *use_pool_at_once(void *argument)
+{
+	pthread_barrier_wait(&common.barrier);
+	return use_pool(argument);
+}
+
+/* The first has its pages before, or none has any; one after the other, or all at once. */
+START_TEST(each_pool_has_its_pages_beside_a_crowd)
+{
+	for (unsigned how = 0; how < 4; how++) {
+		pthread_t threads[POOLS];
+		struct crowd crowd;
+		pthread_barrier_init(&common.barrier, NULL, POOLS + 1);
+		for (uintptr_t i = 0; i < POOLS; i++) {
+			machines[i] = machine_in_way(_i, "memory=4M,prefetch=off" BUDGET);
+			memories[i] = machine_map(machines[i], 2 * APART, RW);
+			if (how & 2)
+				ck_assert_int_eq(pthread_create(&threads[i], NULL, use_pool_at_once, (void *)i), 0);
+		}
+		if (how & 1)
+			write_each(memories[0], 0, 2 * APART, 2, 1);
+		must_crowd(&crowd);
+		if (how & 2)
+			pthread_barrier_wait(&common.barrier);
+		for (uintptr_t i = 0; i < POOLS; i++) {
+			if (how & 2)
+				pthread_join(threads[i], NULL);
+			else
+				use_pool((void *)i);
+		}
+		crowd_end(&crowd);
+		for (size_t i = 0; i < POOLS; i++) {
+			expect_each(memories[i], 0, 2 * APART, 2, 5);
+			ck_assert_uint_eq(machine_stats(machines[i]).failed, 0);
+			machine_end(machines[i]);
+		}
+	}
+}
+END_TEST
+
 /* ---- Time ----------------------------------------------------------------------------------- */
 
 /* A page fault is slower there, by so much and no more: it looks for what to hide, and does not wait. */
@@ -490,6 +547,10 @@ int main(void)
 	tcase_add_loop_test(tcase, spaces_are_switched_while_all_that_becomes_free_is_taken, 0, 2);
 	tcase_add_loop_test(tcase, no_fault_takes_long_beside_a_crowd, 0, 2);
 	tcase_add_test(tcase, leaves_at_home_are_no_burden_beside_a_crowd);
+	tcase_set_timeout(tcase, 60);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("several pools");
+	tcase_add_loop_test(tcase, each_pool_has_its_pages_beside_a_crowd, 0, 2);
 	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
