@@ -262,7 +262,9 @@ int pager_resolve(struct upage_pool *pool, const struct page *page, uint64_t val
 			value = shown;
 			if (counter == COUNT_SOFT)
 				replace_touch(&pool->replace, pte_number(value));
-			if (access & PROT_WRITE || (counter == COUNT_MAJOR && !writeback_copy_pays(pool, value)))
+			const uint64_t taken_to_be = PTE_DIRTY | PTE_EXPECTED;
+			if (access & PROT_WRITE || (counter == COUNT_MAJOR && (value & taken_to_be) == taken_to_be &&
+			                            !writeback_copy_pays(pool)))
 				value = drop_old_copy(pool, value);
 		}
 	}

@@ -3,6 +3,7 @@
 
 #include "evict.h"
 #include "home.h"
+#include "store_flight.h"
 #include "view.h"
 #include "writeback.h"
 
@@ -185,7 +186,7 @@ static uint64_t settle(struct upage_pool *pool, const struct page *page, uint64_
 	} else if (writes && page->prot & PROT_WRITE) {
 		flags = PTE_EXPECTED;
 	}
-	if (flags == PTE_EXPECTED && !writeback_copy_pays(pool, PTE_EXPECTED | PTE_DIRTY)) {
+	if (flags == PTE_EXPECTED && !writeback_copy_pays(pool)) {
 		swap_free(pool->swap, slot);
 		slot = SWAP_NONE;
 		flags = PTE_DIRTY;
@@ -237,8 +238,9 @@ static void read_next(struct upage_pool *pool, const struct page *page, unsigned
 	char *buffer = count >= NEXT_LEAST ? buffer_take_run(&pool->buffers, count) : NULL;
 	if (buffer == NULL)
 		return;
+	struct flights *flights = swap_flights(pool->swap);
 	unsigned many = requests_for(pool, slots, count, buffer, requests);
-	struct flight *flight = swap_say_ahead(pool->swap, requests, many, &pool->buffers, buffer, count);
+	struct flight *flight = flights_say(flights, requests, many, &pool->buffers, buffer, count);
 	if (flight == NULL) {
 		buffer_give_run(&pool->buffers, buffer, count);
 		return;
@@ -246,7 +248,7 @@ static void read_next(struct upage_pool *pool, const struct page *page, unsigned
 	bool there = true;
 	for (unsigned i = 0; i < count && there; i++)
 		there = resting_slot(&ptes[i]) == slots[i];
-	stats_count_many(pool->stats, COUNT_AT_ONCE, swap_read_ahead(pool->swap, flight, there));
+	stats_count_many(pool->stats, COUNT_AT_ONCE, flights_read(flights, flight, there));
 }
 
 /* Frames with the content of the page and those behind it, at home where pages are. Return: how many; 0: as before. */

@@ -26,9 +26,10 @@ int store_transfer(upage_store *store, enum store_operation operation, void *buf
 
 unsigned store_transfer_all(upage_store *store, struct store_request *requests, unsigned count)
 {
+	const struct store_ops *ops = store->ops;
 	unsigned at_once = 0;
-	if (store->ops->submit_all != NULL)
-		at_once = store->ops->submit_all(store, requests, count);
+	if (ops->end_all != NULL)
+		at_once = ops->end_all(store, count > 1 ? ops->begin_all(store, requests, count) : NULL, requests, count);
 	else
 		for (unsigned i = 0; i < count; i++)
 			store_submit(store, &requests[i]);

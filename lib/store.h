@@ -18,7 +18,6 @@
 
 #include <stdatomic.h>
 
-#include "buffer.h"
 #include "compiler.h"
 #include "lock.h"
 #include "upage.h"
@@ -46,13 +45,11 @@ struct store_ops {
 	const char *name;
 	bool clusters; /* a read may be of several pages, and says in `moved` how many there are */
 	void (*submit)(upage_store *store, struct store_request *request);
-	/* Some that are independent of each other, under way at once as far as can be: how many. All are complete
-	 * when it returns. NULL: one after another. */
-	unsigned (*submit_all)(upage_store *store, struct store_request *requests, unsigned count);
-	/* The same in two halves, with @way between them, where that is possible at all; and now: NULL: nothing was
-	 * begun. */
+	/* Some that are independent of each other are put under way at once, as far as can be. Return: what the end
+	 * wants; NULL: nothing is under way. Both NULL: a store that does one after another. */
 	void *(*begin_all)(upage_store *store, struct store_request *requests, unsigned count);
-	void (*end_all)(upage_store *store, void *way, struct store_request *requests, unsigned count);
+	/* All are complete when it returns, with a @way or without. Return: how many were under way at once. */
+	unsigned (*end_all)(upage_store *store, void *way, struct store_request *requests, unsigned count);
 	int (*sync)(upage_store *store);
 	void (*close)(upage_store *store); /* frees the store too */
 };
@@ -238,12 +235,10 @@ unsigned swap_transfer_all(struct swap *swap, struct store_request *requests, un
 /* Whether that takes less time than one after another; and may be done while nobody waits. */
 bool swap_gains_by_many(const struct swap *swap);
 
-/* Writes behind, and reads ahead: flights_write(), _say(), _read() and _take() of store_flight.h. */
-unsigned swap_write_behind(struct swap *swap, const struct store_request *requests, unsigned count,
-                           struct buffers *buffers, char *buffer, unsigned pages);
-struct flight *swap_say_ahead(struct swap *swap, const struct store_request *requests, unsigned count,
-                              struct buffers *buffers, char *buffer, unsigned pages);
-unsigned swap_read_ahead(struct swap *swap, struct flight *flight, bool wanted);
+/* Its transfers that nobody waits for; where many gain nothing there are none. */
+struct flights *swap_flights(struct swap *swap);
+
+/* flights_take() of the pages of some slots. */
 unsigned swap_take_ahead(struct swap *swap, const uint32_t *slots, unsigned count, char **buffer, unsigned *pages);
 
 static inline int swap_transfer(struct swap *swap, enum store_operation operation, uint32_t slot,

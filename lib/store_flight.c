@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+_Static_assert(2 * FLIGHTS <= BUFFER_RUNS, "as many buffers are for those who wait");
+
 /* ---- One flight; its lock is held ------------------------------------------------------------ */
 
 static size_t page_bytes(const struct flights *flights)
@@ -121,8 +123,6 @@ static struct flight *take_one(struct flights *flights, unsigned first, unsigned
 		if (!lock_try(&flight->lock))
 			continue;
 		clear(flights, flight);
-		if (flight->state == FLIGHT_KEPT && atomic_load(&flights->transfers) == 0)
-			write_kept(flights, flight);
 		if (flight->state == FLIGHT_NONE)
 			return flight;
 		lock_release(&flight->lock);
@@ -211,12 +211,26 @@ void flights_forget(struct flights *flights, const struct store_request *request
 
 /* ---- Writes behind, reads ahead -------------------------------------------------------------- */
 
+/* What is kept is written, if it can be, and nobody may be about to look for it. Return: whether nothing is kept. */
+static bool keep_none(struct flights *flights)
+{
+	for (unsigned i = 0; i < FLIGHTS_BEHIND && flights_keep_any(flights); i++) {
+		struct flight *flight = &flights->flight[i];
+		if (!lock_try(&flight->lock))
+			continue;
+		if (flight->state == FLIGHT_KEPT && atomic_load(&flights->transfers) == 0)
+			write_kept(flights, flight);
+		lock_release(&flight->lock);
+	}
+	return !flights_keep_any(flights);
+}
+
 unsigned flights_write(struct flights *flights, const struct store_request *requests, unsigned count,
                        struct buffers *buffers, char *buffer, unsigned pages)
 {
 	if (atomic_load(&flights->flying) > 0)
 		settle_some(flights, FLIGHTS, requests, count);
-	struct flight *flight = take_one(flights, 0, FLIGHTS_BEHIND);
+	struct flight *flight = keep_none(flights) ? take_one(flights, 0, FLIGHTS_BEHIND) : NULL;
 	if (flight == NULL)
 		return 0;
 	make(flights, flight, requests, count, buffers, buffer, pages);

@@ -187,8 +187,10 @@ static void release(struct swap *swap, uint32_t slot)
 
 void swap_give_back(struct swap *swap, uint32_t slot)
 {
-	const struct store_request gone = swap_request(swap, STORE_WRITE, slot, 1, NULL);
-	flights_forget(&swap->flights, &gone);
+	if (flights_keep_any(&swap->flights)) {
+		const struct store_request gone = swap_request(swap, STORE_WRITE, slot, 1, NULL);
+		flights_forget(&swap->flights, &gone);
+	}
 	if (swap->medium->ops->forget != NULL)
 		swap->medium->ops->forget(swap->medium, slot);
 	lock_acquire(&swap->lock);
@@ -281,9 +283,12 @@ struct store_request swap_request(const struct swap *swap, enum store_operation 
 
 unsigned swap_transfer_all(struct swap *swap, struct store_request *requests, unsigned count)
 {
-	flights_settle(&swap->flights, requests, count);
+	bool flies = swap->medium->gains_by_many;
+	if (flies)
+		flights_settle(&swap->flights, requests, count);
 	unsigned at_once = store_transfer_all(&swap->medium->store, requests, count);
-	flights_patch(&swap->flights, requests, count);
+	if (flies)
+		flights_patch(&swap->flights, requests, count);
 	bool writes = false, no_room = false;
 	for (unsigned i = 0; i < count; i++) {
 		if (requests[i].operation != STORE_WRITE)
@@ -309,26 +314,16 @@ bool swap_gains_by_many(const struct swap *swap)
 	return swap->medium->gains_by_many;
 }
 
-unsigned swap_write_behind(struct swap *swap, const struct store_request *requests, unsigned count,
-                           struct buffers *buffers, char *buffer, unsigned pages)
+struct flights *swap_flights(struct swap *swap)
 {
-	return flights_write(&swap->flights, requests, count, buffers, buffer, pages);
-}
-
-struct flight *swap_say_ahead(struct swap *swap, const struct store_request *requests, unsigned count,
-                              struct buffers *buffers, char *buffer, unsigned pages)
-{
-	return flights_say(&swap->flights, requests, count, buffers, buffer, pages);
-}
-
-unsigned swap_read_ahead(struct swap *swap, struct flight *flight, bool wanted)
-{
-	return flights_read(&swap->flights, flight, wanted);
+	return &swap->flights;
 }
 
 unsigned swap_take_ahead(struct swap *swap, const uint32_t *slots, unsigned count, char **buffer, unsigned *pages)
 {
 	off_t offsets[BUFFER_RUN_MAX];
+	if (!swap->medium->gains_by_many)
+		return 0;
 	for (unsigned i = 0; i < count; i++)
 		offsets[i] = (off_t)slots[i] << swap->page_shift;
 	return flights_take(&swap->flights, offsets, count, buffer, pages);

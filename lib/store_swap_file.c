@@ -181,23 +181,13 @@ static void *swap_file_begin_all(upage_store *store, struct store_request *reque
 }
 
 /* What is not done then is done by itself. */
-static unsigned end_all(upage_store *store, struct aio_ring *way, struct store_request *requests, unsigned count)
+static unsigned swap_file_end_all(upage_store *store, void *way, struct store_request *requests, unsigned count)
 {
 	unsigned at_once = way != NULL ? store_aio_end(way) : 0;
 	for (unsigned i = 0; i < count; i++)
 		if (atomic_load(&requests[i].done) == 0)
 			swap_file_submit(store, &requests[i]);
 	return at_once;
-}
-
-static void swap_file_end_all(upage_store *store, void *way, struct store_request *requests, unsigned count)
-{
-	end_all(store, way, requests, count);
-}
-
-static unsigned swap_file_submit_all(upage_store *store, struct store_request *requests, unsigned count)
-{
-	return end_all(store, count > 1 ? swap_file_begin_all(store, requests, count) : NULL, requests, count);
 }
 
 static int swap_file_prepare(struct medium *medium)
@@ -261,7 +251,6 @@ static void swap_file_close(upage_store *store)
 
 static const struct store_ops swap_file_store = { .name = "file",
 	                                          .submit = swap_file_submit,
-	                                          .submit_all = swap_file_submit_all,
 	                                          .begin_all = swap_file_begin_all,
 	                                          .end_all = swap_file_end_all,
 	                                          .sync = swap_file_sync,

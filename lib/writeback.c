@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "store_flight.h"
+
 /* A comparison with a slot costs a third of what it saves when the page is as it was: it need not be
  * written, nor be expected to be the next time. */
 #define COMPARE_CHANGED_MAX 192 /* of 256 */
@@ -117,11 +119,9 @@ static bool comparing_pays(struct upage_pool *pool)
 	       (!many_changed(pool, COMPARE_CHANGED_MAX) || is_sample(&pool->not_compared));
 }
 
-bool writeback_copy_pays(struct upage_pool *pool, uint64_t value)
+bool writeback_copy_pays(struct upage_pool *pool)
 {
-	bool counts = (value & (PTE_DIRTY | PTE_EXPECTED)) == (PTE_DIRTY | PTE_EXPECTED);
-	return !counts || !swap_takes_memory(pool->swap) || !many_changed(pool, COPY_CHANGED_MAX) ||
-	       is_sample(&pool->not_kept);
+	return !swap_takes_memory(pool->swap) || !many_changed(pool, COPY_CHANGED_MAX) || is_sample(&pool->not_kept);
 }
 
 bool writeback_expects_writes(struct upage_pool *pool)
@@ -331,7 +331,7 @@ static bool write_behind(struct upage_pool *pool, const struct leaving *pages, c
 {
 	if (buffers <= 1 || pages->new_slots != 0 || pages->results[0] < 0 || !swap_gains_by_many(pool->swap))
 		return false;
-	unsigned under_way = swap_write_behind(pool->swap, requests, count, &pool->buffers, buffer, buffers);
+	unsigned under_way = flights_write(swap_flights(pool->swap), requests, count, &pool->buffers, buffer, buffers);
 	stats_count_many(pool->stats, COUNT_AT_ONCE, under_way);
 	return under_way > 0;
 }

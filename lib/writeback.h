@@ -57,9 +57,9 @@ static inline struct frame *leaving_frame(struct upage_pool *pool, const struct 
  * asked before anything is hidden, or read. */
 bool writeback_has_slot(struct upage_pool *pool, uint64_t *value, struct search *search);
 
-/* Whether a page that came in, and counts as written to before it is, will need the copy in its slot to be compared
+/* Whether a page that came in and is expected to be written to, and so counts as dirty, will need the copy in its slot to be compared
  * with. Not in memory while many turn out to be changed: then one of some keeps it, in case fewer are again. */
-bool writeback_copy_pays(struct upage_pool *pool, uint64_t value);
+bool writeback_copy_pays(struct upage_pool *pool);
 
 /* Whether pages that come in together, in order, are better all taken to be written to: where nothing can be
  * compared. They leave together, too, those that were not written to between those that were. */

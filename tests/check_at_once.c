@@ -11,7 +11,7 @@
 
 #include "host.h"
 #include "store.h"
-#include "store_aio.h"
+#include "support_direct.h"
 #include "support_directory.h"
 #include "support_filter.h"
 #include "support_fork.h"
@@ -571,11 +571,5 @@ static Suite *at_once_suite(void)
 
 int main(void)
 {
-	/* Not every file system can do without its page cache, nor every host has asynchronous I/O. */
-	struct upage_config config = UPAGE_CONFIG_INIT;
-	upage_pool *pool;
-	config.direct = true;
-	if (upage_pool_create(&pool, &config) != 0 || upage_pool_destroy(pool) != 0 || !store_aio_is_available())
-		return 77;
-	return run_suite(at_once_suite());
+	return has_direct_store() ? run_suite(at_once_suite()) : 77;
 }
